@@ -1,0 +1,293 @@
+"""What happens beside the training: logging, evaluation, checkpoints, the progress bar."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.logger import HParam, Image
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+
+from rl_coordconv.atari.config import AtariConfig
+from rl_coordconv.checkpoint import (
+    State,
+    StopSignals,
+    environment_seed,
+    rng_untouched,
+    save_checkpoint,
+    tensorboard_writer,
+)
+from rl_coordconv.coordconv import CoordConv2d
+from rl_coordconv.run import CsvLog, Run, Stopped, atomic_write
+
+_EVALUATION = 1  # keeps evaluation games apart from the training games of the same run
+
+
+class EpisodeLog(BaseCallback):
+    """Every finished game: a row in ``episodes.csv`` and two points in TensorBoard."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = run
+
+    def _on_training_start(self) -> None:
+        columns = ("step", "wall_time", "episode_return", "length_frames")
+        self._csv = CsvLog(self._run.episodes, columns, keep_until=self.num_timesteps)
+        self._writer = tensorboard_writer(self.logger)
+
+    def _on_step(self) -> bool:
+        if self.locals["dones"].any():
+            for info in self.locals["infos"]:
+                if "episode" in info:
+                    self._write(info["episode"]["r"], info["episode"]["l"])
+        return True
+
+    def _write(self, episode_return: float, length_frames: int) -> None:
+        step = self.num_timesteps
+        self._csv.write(step, round(time.time(), 3), episode_return, length_frames)
+        self._writer.add_scalar("raw/episode_return", episode_return, step)
+        self._writer.add_scalar("raw/episode_length_frames", length_frames, step)
+
+    def _on_training_end(self) -> None:
+        self._csv.close()
+
+
+class SpeedLog(BaseCallback):
+    """``time/steps_per_second`` over the last ten seconds; ``time/fps`` is since the start."""
+
+    def _on_training_start(self) -> None:
+        self._marks = deque([(time.perf_counter(), self.num_timesteps)])
+
+    def _on_rollout_end(self) -> None:
+        now, step = time.perf_counter(), self.num_timesteps
+        self._marks.append((now, step))
+        while len(self._marks) > 2 and now - self._marks[1][0] > 10:
+            self._marks.popleft()
+        since, from_step = self._marks[0]
+        self.logger.record("time/steps_per_second", (step - from_step) / (now - since))
+
+    def _on_step(self) -> bool:
+        return True
+
+
+class CoordinateLog(BaseCallback):
+    """How much each CoordConv layer relies on its coordinates.
+
+    ``coord/weight_share/<layer>`` is their part of the weight's squared norm, from 0 to 1. It
+    starts near 2/6 where two coordinates stand beside four frames.
+    """
+
+    def _on_rollout_end(self) -> None:
+        for name, layer in coordinate_layers(self.model):
+            with torch.no_grad():
+                share = layer.split_weight()[1].square().sum() / layer.weight.square().sum()
+            self.logger.record(f"coord/weight_share/{name}", share.item())
+
+    def _on_step(self) -> bool:
+        return True
+
+
+class HParamLog(BaseCallback):
+    """The settings, and where to look for results, on TensorBoard's HParams page."""
+
+    def __init__(self, config: AtariConfig) -> None:
+        super().__init__()
+        self._config = config
+
+    def _on_training_start(self) -> None:
+        settings = {"algorithm": type(self.model).__name__, **self._config.model_dump()}
+        metrics = ("rollout/ep_rew_mean", "eval/mean_reward", "time/steps_per_second")
+        hparams = HParam(settings, dict.fromkeys(metrics, 0.0))
+        self.logger.record("hparams", hparams, exclude=("stdout", "log", "json", "csv"))
+
+    def _on_step(self) -> bool:
+        return True
+
+
+class Evaluation(BaseCallback):
+    """Whole games with the stochastic policy, in environments and random numbers of their own."""
+
+    def __init__(self, config: AtariConfig, run: Run, env: VecEnv, state: State) -> None:
+        super().__init__()
+        self._config, self._run, self._env = config, run, env
+        self._last_step = state.get("last_step", 0)
+        self._best_return = state.get("best_return", -math.inf)
+
+    @property
+    def state(self) -> State:
+        """What a checkpoint stores."""
+        return {"last_step": self._last_step, "best_return": self._best_return}
+
+    def _on_training_start(self) -> None:
+        columns = ("step", "game", "episode_return", "length_frames")
+        self._csv = CsvLog(self._run.evaluations, columns, keep_until=self.num_timesteps)
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps // self._config.eval_freq > self._last_step // self._config.eval_freq:
+            self._evaluate()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_training_end(self) -> None:
+        if self.num_timesteps > self._last_step:
+            self._evaluate()
+        self._csv.close()
+
+    def _evaluate(self) -> None:
+        self._last_step = self.num_timesteps
+        returns, lengths = self._play()
+        for game, (episode_return, frames) in enumerate(zip(returns, lengths, strict=True)):
+            self._csv.write(self.num_timesteps, game, episode_return, frames)
+        mean = float(np.mean(returns))
+        self.logger.record("eval/mean_reward", mean)
+        self.logger.record("eval/std_reward", float(np.std(returns)))
+        self.logger.record("eval/mean_ep_length", float(np.mean(lengths)))
+        for name, image in positional_map_images(self.model).items():
+            self.logger.record(f"coord/positional_map/{name}", Image(image, "HWC"), exclude="csv")
+        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        self.logger.dump(self.num_timesteps)
+        if mean > self._best_return:
+            self._best_return = mean
+            with atomic_write(self._run.best_model) as path:
+                self.model.save(path)
+
+    def _play(self) -> tuple[list[float], list[int]]:
+        """Score and frames of each game."""
+        seed = environment_seed(self._config.seed, self.num_timesteps, _EVALUATION)
+        with rng_untouched():
+            torch.manual_seed(seed)
+            self._env.seed(seed)
+            returns, lengths = evaluate_policy(
+                self.model,
+                self._env,
+                self._config.eval_episodes,
+                deterministic=False,
+                return_episode_rewards=True,
+            )
+        assert isinstance(returns, list)
+        assert isinstance(lengths, list)
+        return returns, lengths
+
+
+class Checkpoints(BaseCallback):
+    """Saves between updates, so that what is saved is whole, and stops the training on a signal."""
+
+    def __init__(
+        self, save_freq: int, run: Run, signals: StopSignals, evaluation: Evaluation | None
+    ) -> None:
+        super().__init__()
+        self._save_freq, self._run, self._signals = save_freq, run, signals
+        self._evaluation = evaluation
+
+    def _on_training_start(self) -> None:
+        self._last_step = self.num_timesteps
+
+    def _on_rollout_start(self) -> None:
+        if self._signals.received:
+            self._save()
+            raise Stopped(self._signals.received)
+        if self.num_timesteps // self._save_freq > self._last_step // self._save_freq:
+            self._save()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _save(self) -> None:
+        self._last_step = self.num_timesteps
+        save_checkpoint(self._run, self.model, self._evaluation.state if self._evaluation else {})
+
+
+class ProgressBar(BaseCallback):
+    """Steps, speed, time left and the mean score of the last 100 games."""
+
+    def __init__(self, total_timesteps: int, console: Console) -> None:
+        super().__init__()
+        self._console = console
+        self._total = total_timesteps
+        self._bar = Progress(
+            BarColumn(bar_width=None),
+            TextColumn("{task.completed:,} / {task.total:,} steps"),
+            TextColumn("{task.fields[speed]} steps/s"),
+            TimeRemainingColumn(),
+            TextColumn("score {task.fields[score]}"),
+            console=console,
+        )
+
+    def _on_training_start(self) -> None:
+        self._task = self._bar.add_task(
+            "", total=self._total, completed=self.num_timesteps, speed="-", score="-"
+        )
+        self._bar.start()
+
+    def _on_rollout_end(self) -> None:
+        speed = self._bar.tasks[0].speed
+        games = self.model.ep_info_buffer
+        self._bar.update(
+            self._task,
+            completed=min(self.num_timesteps, self._total),
+            speed=f"{speed:,.0f}" if speed else "-",
+            score=f"{np.mean([game['r'] for game in games]):,.0f}" if games else "-",
+        )
+
+    def _on_step(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Leave the terminal in order."""
+        self._bar.stop()
+
+
+def coordinate_layers(model: BaseAlgorithm) -> list[tuple[str, CoordConv2d]]:
+    """The CoordConv layers of a model's features extractor, by name."""
+    extractor = model.policy.get_submodule("features_extractor")
+    return [(n, layer) for n, layer in extractor.named_modules() if isinstance(layer, CoordConv2d)]
+
+
+def positional_map_images(model: BaseAlgorithm) -> dict[str, NDArray[np.uint8]]:
+    """What each CoordConv layer's coordinates do, as an image by the layer's name.
+
+    An image ``[H, W, 3]`` is a sheet of tiles, one per filter: its positional map. White is 0; red
+    adds to the filter's output there, blue takes away; full colour is the layer's largest value.
+    """
+    sizes: dict[str, torch.Size] = {}  # of each layer's input, learnt from an empty image
+    hooks = [
+        layer.register_forward_pre_hook(
+            lambda _, inputs, name=name: sizes.update({name: inputs[0].shape[-2:]})
+        )
+        for name, layer in coordinate_layers(model)
+    ]
+    with torch.no_grad():
+        shape = model.policy.observation_space.shape
+        assert shape is not None
+        model.policy.get_submodule("features_extractor")(
+            torch.zeros(1, *shape, device=model.device)
+        )
+        for hook in hooks:
+            hook.remove()
+        return {
+            name: _tiles(layer.positional_map(sizes[name]).cpu())
+            for name, layer in coordinate_layers(model)
+        }
+
+
+def _tiles(maps: Tensor) -> NDArray[np.uint8]:
+    """Maps ``[filters, h, w]`` -> a sheet of tiles ``[H, W, 3]``, blue to white to red."""
+    maps = maps / maps.abs().max().clamp(min=1e-12)
+    columns = math.ceil(math.sqrt(2 * len(maps)))
+    maps = nn.functional.pad(maps, (0, 1, 0, 1, 0, -len(maps) % columns))  # lines and blank tiles
+    sheet = torch.cat([torch.cat(list(row), dim=1) for row in maps.split(columns)])
+    red, blue = sheet.relu(), (-sheet).relu()
+    colours = torch.stack([1 - blue, 1 - red - blue, 1 - red], dim=-1)
+    image: NDArray[np.uint8] = (colours * 255).byte().numpy()
+    return image.repeat(4, axis=0).repeat(4, axis=1)

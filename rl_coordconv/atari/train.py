@@ -1,0 +1,166 @@
+"""Train A2C or PPO on an Atari game, from the start or from the run's last checkpoint."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule, get_device
+from stable_baselines3.common.vec_env import VecEnv
+
+from rl_coordconv.atari.callbacks import (
+    Checkpoints,
+    CoordinateLog,
+    EpisodeLog,
+    Evaluation,
+    HParamLog,
+    ProgressBar,
+    SpeedLog,
+)
+from rl_coordconv.atari.config import A2CConfig, AtariConfig, PPOConfig
+from rl_coordconv.atari.envs import make_atari_env
+from rl_coordconv.checkpoint import StopSignals, environment_seed, load_checkpoint, make_logger
+from rl_coordconv.extractors import policy_kwargs
+from rl_coordconv.run import Run, atomic_write, disk_errors, record_start
+
+Model = A2C | PPO
+
+
+def train(config: AtariConfig, run: Run) -> None:
+    """Train until ``total_timesteps``; write only into the run's folder.
+
+    The run goes on from its last checkpoint where there is one. What cannot be restored is the
+    emulators' state: a resumed run begins new games, so it is as good as an uninterrupted one but
+    not equal to it.
+
+    Args:
+        config: An `A2CConfig` or a `PPOConfig`.
+        run: An open run folder.
+
+    Raises:
+        Stopped: SIGINT or SIGTERM came; a checkpoint was saved first.
+        UserError: The disk could not be written.
+    """
+    if config.num_threads:
+        torch.set_num_threads(config.num_threads)
+    device = str(get_device(config.device))
+    env, eval_env = make_envs(config)
+    with disk_errors(run.folder), StopSignals() as signals:
+        record_start(run, device)
+        model, state = load_checkpoint(run, algorithm(config), env, device) or (
+            make_model(config, env, device),
+            {},
+        )
+        env.seed(environment_seed(config.seed, model.num_timesteps))
+        model.set_logger(make_logger(run, model.num_timesteps))
+        console = Console()
+        console.print(summary(config, run, model))
+
+        evaluation = Evaluation(config, run, eval_env, state)
+        bar = ProgressBar(config.total_timesteps, console)
+        callbacks: list[BaseCallback] = [
+            EpisodeLog(run),
+            SpeedLog(),
+            CoordinateLog(),
+            HParamLog(config),
+            evaluation,
+            Checkpoints(config.save_freq, run, signals, evaluation),  # after all that it stores
+            bar,
+        ]
+        try:
+            model.learn(
+                config.total_timesteps - model.num_timesteps,
+                callbacks,
+                log_interval=config.log_interval,
+                reset_num_timesteps=False,
+            )
+        finally:
+            bar.close()
+            model.logger.close()
+            env.close()
+            eval_env.close()
+        with atomic_write(run.final_model) as path:
+            model.save(path)
+        run.done.write_text(time.strftime("%Y-%m-%d %H:%M:%S\n"))
+
+
+def algorithm(config: AtariConfig) -> type[Model]:
+    """The Stable-Baselines3 class that a config is for."""
+    return A2C if isinstance(config, A2CConfig) else PPO
+
+
+def make_envs(config: AtariConfig) -> tuple[VecEnv, VecEnv]:
+    """The games to train on, and the whole games to evaluate on."""
+    shared: dict[str, Any] = {
+        "protocol": config.protocol,
+        "backend": config.backend,
+        "num_threads": config.num_threads,
+    }
+    n_eval = min(config.eval_episodes, config.n_envs)
+    return (
+        make_atari_env(config.env, config.n_envs, **shared),
+        make_atari_env(config.env, n_eval, training=False, **shared),
+    )
+
+
+def make_model(config: AtariConfig, env: VecEnv, device: str) -> Model:
+    """A new model with the settings of a config."""
+    shared: dict[str, Any] = {
+        "learning_rate": _schedule(config.learning_rate, config.learning_rate_schedule),
+        "n_steps": config.n_steps,
+        "gamma": config.gamma,
+        "gae_lambda": config.gae_lambda,
+        "ent_coef": config.ent_coef,
+        "vf_coef": config.vf_coef,
+        "max_grad_norm": config.max_grad_norm,
+        "seed": config.seed,
+        "device": device,
+    }
+    network = {"features_extractor_kwargs": {"precision": config.precision}}
+    if isinstance(config, PPOConfig):
+        return PPO(
+            "CnnPolicy",
+            env,
+            batch_size=config.batch_size,
+            n_epochs=config.n_epochs,
+            clip_range=_schedule(config.clip_range, config.clip_range_schedule),
+            policy_kwargs=policy_kwargs(config.extractor, **network),
+            **shared,
+        )
+    assert isinstance(config, A2CConfig)
+    # torch's RMSprop, with epsilon outside the root, is less stable (Stable-Baselines3's A2C page).
+    optimizer = {
+        "optimizer_class": RMSpropTFLike,
+        "optimizer_kwargs": {"eps": config.rms_prop_eps},
+    }
+    return A2C(
+        "CnnPolicy",
+        env,
+        policy_kwargs=policy_kwargs(config.extractor, **network, **optimizer),
+        **shared,
+    )
+
+
+def _schedule(start: float, kind: str) -> ConstantSchedule | LinearSchedule:
+    return LinearSchedule(start, 0.0, 1.0) if kind == "linear" else ConstantSchedule(start)
+
+
+def summary(config: AtariConfig, run: Run, model: Model) -> Table:
+    """What is about to run, for the terminal."""
+    n_parameters = sum(p.numel() for p in model.policy.parameters())
+    grid = Table.grid(padding=(0, 2))
+    for name, value in config.model_dump().items():
+        grid.add_row(name, str(value))
+    grid.add_row("device used", str(model.device))
+    grid.add_row("parameters", f"{n_parameters:,}")
+    grid.add_row("folder", str(run.folder))
+    if model.num_timesteps:
+        grid.add_row("resuming", f"from step {model.num_timesteps:,}")
+    grid.add_row("watch", f"tensorboard --logdir {config.log_dir}")
+    return grid

@@ -1,0 +1,231 @@
+"""ale-py's C++ vector environment behind Stable-Baselines3's ``VecEnv``.
+
+Emulation, frame skip, resizing and stacking run in C++ threads. This file translates episodes,
+lives, rewards and infos into what Stable-Baselines3 expects; names and protocols are in `envs`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import gymnasium as gym
+import numpy as np
+from ale_py.vector_env import AtariVectorEnv
+from numpy.typing import NDArray
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
+
+
+class AtariVecEnv(VecEnv):
+    """Many games of one kind, as with Stable-Baselines3's ``AtariWrapper`` and ``VecFrameStack``.
+
+    Observations are grey levels, uint8 ``[n_envs, frame_stack, screen_size, screen_size]``, newest
+    frame last, zeros for frames before the episode. Tests hold everything equal to the classic
+    wrappers step by step, but for these differences, which lie in ale-py:
+
+    - A game begins after 0 to ``noop_max - 1`` frames without action; classic: 1 to ``noop_max``.
+      Points that they bring count in the classic score only (known of Skiing).
+    - FIRE is pressed for one of those frames, when a game begins. The classic wrappers add four
+      frames of FIRE and four of the next action, and again after each lost life.
+    - A lost life costs no step: the next episode opens with the frame that ended the last one. The
+      classic wrapper plays a step without action in between, whose reward the agent never sees.
+    - The cap on frames counts from the first step; the classic one from the beginning of the game.
+    - Of two frames the brighter pixel is taken in grey, not in colour, so that a few grey levels
+      differ in games that flicker.
+
+    ``info["episode"]`` comes at the end of a game, not of a life: ``r`` is the raw score, ``l`` the
+    length in emulator frames from the beginning of the game, ``t`` the seconds since this object
+    was made. A ``VecMonitor`` on top would overwrite it with clipped rewards of single lives.
+
+    Args:
+        game: Name of the ROM, such as ``ms_pacman``.
+        n_envs: How many games are played side by side.
+        noop_max: Bounds the random number of frames before a game, see above; 0 for none.
+        frame_skip: Emulator frames per step.
+        screen_size: Height and width of an observation in pixels.
+        frame_stack: Frames per observation.
+        terminal_on_life_loss: A lost life ends an episode, though the game goes on.
+        clip_reward: Rewards are the sign of the points won or lost.
+        action_repeat_probability: Chance, at each emulator frame, that the last action stays.
+        fire_reset: Press FIRE when a game begins, where the game knows it.
+        full_action_space: All 18 actions, not only those that the game knows.
+        num_threads: Threads that emulate; 0 for one per core. Never more than cores or games.
+    """
+
+    MAX_FRAMES = 108_000
+    """Emulator frames until a game is cut off: half an hour, as ale-py registers every game."""
+
+    render_mode: str | None = None  # VecEnv asks for it while it is being initialised
+
+    def __init__(
+        self,
+        game: str,
+        n_envs: int,
+        *,
+        noop_max: int = 30,
+        frame_skip: int = 4,
+        screen_size: int = 84,
+        frame_stack: int = 4,
+        terminal_on_life_loss: bool = True,
+        clip_reward: bool = True,
+        action_repeat_probability: float = 0.0,
+        fire_reset: bool = True,
+        full_action_space: bool = False,
+        num_threads: int = 0,
+    ) -> None:
+        self._games = AtariVectorEnv(
+            game,
+            n_envs,
+            noop_max=noop_max,
+            frameskip=frame_skip,
+            img_height=screen_size,
+            img_width=screen_size,
+            stack_num=frame_stack,
+            episodic_life=False,  # would begin a new game after each lost life
+            life_loss_info=False,  # would leave stray memory in `final_obs` (ale-py 0.12)
+            reward_clipping=False,  # would lose the score
+            repeat_action_probability=action_repeat_probability,
+            use_fire_reset=fire_reset,
+            full_action_space=full_action_space,
+            max_num_frames_per_episode=self.MAX_FRAMES,
+            autoreset_mode="SameStep",
+            num_threads=num_threads,
+        )
+        action_space = self._games.single_action_space
+        assert isinstance(action_space, gym.spaces.Discrete)
+        super().__init__(n_envs, self._games.single_observation_space, action_space)
+        self._n_actions = int(action_space.n)
+        self._frame_stack = frame_stack
+        self._terminal_on_life_loss = terminal_on_life_loss
+        self._clip_reward = clip_reward
+        self._made_at = time.time()
+        self._stepping = False
+        # Of the games being played; reset() fills them in.
+        self._scores = np.zeros(n_envs, dtype=np.int64)
+        self._lives = np.zeros(n_envs, dtype=np.int32)
+        self._first_frames = np.zeros(n_envs, dtype=np.int64)
+        # How many frames of each stack belong to the episode being played.
+        self._stacked = np.full(n_envs, frame_stack)
+
+    def reset(self) -> NDArray[np.uint8]:
+        """Begin a new game everywhere, with the seeds set by ``seed()`` since the last reset.
+
+        Returns:
+            The first observations, ``[n_envs, frame_stack, screen_size, screen_size]``.
+        """
+        if self._stepping:
+            self.step_wait()  # ale-py crashes when it is reset in the middle of a step
+        # SB3 draws seeds below 2^32, ale-py takes a C int. Without seeds no two games are the same.
+        seeds = None if None in self._seeds else np.array(self._seeds) % 2**31
+        self._reset_seeds()
+        self._reset_options()
+        observations: NDArray[np.uint8]
+        observations, info = self._games.reset(seed=seeds)
+        self._lives = info["lives"]
+        self._stacked[:] = self._frame_stack
+        for i in range(self.num_envs):
+            self._begin_game(i, info)
+        return observations
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Let the emulators begin a step.
+
+        Args:
+            actions: ``[n_envs]``, integers from 0 to ``action_space.n - 1``.
+
+        Raises:
+            ValueError: There is no such action.
+        """
+        actions = np.asarray(actions, dtype=np.int64)
+        # Such an action would stop its emulator, and ale-py would wait for it for ever.
+        if actions.min() < 0 or actions.max() >= self._n_actions:
+            raise ValueError(f"Actions must be from 0 to {self._n_actions - 1}, not {actions}.")
+        self._games.send(actions)
+        self._stepping = True
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Wait for the end of the step; where a game is over, the next one has begun.
+
+        Returns:
+            Observations as from `reset`; rewards, float32 ``[n_envs]``; dones, bool ``[n_envs]``;
+            infos. Each info has ``TimeLimit.truncated`` and ``lives``, those left after the step
+            (where a game was cut off: before it); at the end of an episode also
+            ``terminal_observation``; at the end of a game also ``episode``.
+        """
+        observations, points, terminated, truncated, info = self._games.recv()
+        self._stepping = False
+        # Where a game is over, `observations` and `info` are those of the next game already.
+        lives, game_over = info["lives"], terminated | truncated
+        # Qbert has 0 lives for some frames before it is over, so the last life goes with the game.
+        life_lost = (lives > 0) & (lives < self._lives) & ~game_over & self._terminal_on_life_loss
+        infos = [{"lives": left, "TimeLimit.truncated": False} for left in lives.tolist()]
+        self._scores += points
+        self._stacked = np.minimum(self._stacked + 1, self._frame_stack)
+        for i in np.flatnonzero(self._stacked < self._frame_stack).tolist():
+            self._clear_older_frames(observations[i], i)
+
+        for i in np.flatnonzero(life_lost).tolist():
+            infos[i]["terminal_observation"] = observations[i].copy()
+            self._stacked[i] = 1
+            self._clear_older_frames(observations[i], i)
+        for i in np.flatnonzero(game_over).tolist():
+            infos[i]["terminal_observation"] = info["final_obs"][i].copy()
+            self._clear_older_frames(infos[i]["terminal_observation"], i)
+            infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
+            infos[i]["lives"] = 0 if terminated[i] else int(self._lives[i])
+            infos[i]["episode"] = self._end_game(i, info)
+            self._stacked[i] = self._frame_stack  # ale-py has cleared the stack of a new game
+            self._begin_game(i, info)
+        self._lives = lives
+        rewards = np.sign(points) if self._clip_reward else points
+        return observations, rewards.astype(np.float32), game_over | life_lost, infos
+
+    def _clear_older_frames(self, stack: NDArray[np.uint8], i: int) -> None:
+        """Blank what is older than game i's episode in its stack ``[frame_stack, H, W]``."""
+        stack[: self._frame_stack - self._stacked[i]] = 0
+
+    def _begin_game(self, i: int, info: dict[str, Any]) -> None:
+        frames = int(info["episode_frame_number"][i])
+        self._scores[i] = 0
+        self._first_frames[i] = info["frame_number"][i] - frames
+        self.reset_infos[i] = {"lives": int(info["lives"][i]), "episode_frame_number": frames}
+
+    def _end_game(self, i: int, info: dict[str, Any]) -> dict[str, float]:
+        """What SB3's ``Monitor`` would say of the game that has ended."""
+        # The emulator goes on counting from game to game: one ends where the next begins.
+        end = int(info["frame_number"][i] - info["episode_frame_number"][i])
+        length = end - int(self._first_frames[i])
+        seconds = round(time.time() - self._made_at, 6)
+        return {"r": float(self._scores[i]), "l": length, "t": seconds}
+
+    def close(self) -> None:
+        """Stop the emulators and their threads; a second call does nothing."""
+        if hasattr(self, "_games"):
+            del self._games
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """An attribute of this object, once for each game asked for."""
+        value = getattr(self, attr_name)
+        return [value for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> NoReturn:
+        """Not possible inside ale-py; raises ``NotImplementedError``."""
+        raise NotImplementedError("ale-py's games have no attributes to set.")
+
+    def env_method(self, method_name: str, *_: Any, **__: Any) -> NoReturn:
+        """Not possible inside ale-py; raises ``NotImplementedError``."""
+        raise NotImplementedError(f"ale-py's games have no method {method_name!r} to call.")
+
+    def env_is_wrapped(self, wrapper_class: Any, indices: VecEnvIndices = None) -> list[bool]:
+        """Whether this object does what the wrapper does: yes for ``Monitor`` alone.
+
+        So ``evaluate_policy`` takes ``info["episode"]`` and counts whole games.
+        """
+        return [wrapper_class is Monitor for _ in self._get_indices(indices)]
+
+    def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
+        """Nothing: ale-py's vector environment does not render."""
+        return [None] * self.num_envs

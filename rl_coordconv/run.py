@@ -1,0 +1,289 @@
+"""One run, one folder: where things lie, what made it, and whether it is finished.
+
+The run folder is all that training and analysis share, so this file needs no torch.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import yaml
+from filelock import FileLock, Timeout
+
+from rl_coordconv.config import C, Config, UserError
+
+_PACKAGES = ("rl_coordconv", "torch", "stable-baselines3", "gymnasium", "ale-py", "numpy")
+# Where a run lies, not what it is: a run may be moved.
+_UNCOMPARED = frozenset({"log_dir"})
+
+
+@dataclass(frozen=True)
+class Run:
+    """The paths in a run folder; `open_run` makes one."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved, complete settings."""
+        return self.folder / "config.yaml"
+
+    @property
+    def command(self) -> Path:
+        """The command line, one line for every time the run was started."""
+        return self.folder / "command.txt"
+
+    @property
+    def versions(self) -> Path:
+        """Versions of everything that matters, and the device, at the last start."""
+        return self.folder / "versions.json"
+
+    @property
+    def progress(self) -> Path:
+        """The logger's values, one row per logging step."""
+        return self.folder / "progress.csv"
+
+    @property
+    def episodes(self) -> Path:
+        """One row per finished game."""
+        return self.folder / "episodes.csv"
+
+    @property
+    def evaluations(self) -> Path:
+        """One row per evaluation."""
+        return self.folder / "evaluations.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.folder / "checkpoints"
+
+    @property
+    def best_model(self) -> Path:
+        """The model of the best evaluation so far."""
+        return self.folder / "best_model.zip"
+
+    @property
+    def final_model(self) -> Path:
+        """The model at the end."""
+        return self.folder / "final_model.zip"
+
+    @property
+    def done(self) -> Path:
+        """Exists once the run is finished."""
+        return self.folder / "DONE"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.done.exists()
+
+
+class Stopped(Exception):
+    """A signal asked to stop, and everything is saved."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def open_run(folder: Path, config: Config, *, overwrite: bool = False) -> Iterator[Run]:
+    """Make a run folder, or open the one that the same config made before.
+
+    The folder is locked while the context lasts, so that no two processes write to one run.
+
+    Args:
+        folder: The run's own folder; made if missing.
+        config: The settings, stored in it, or compared with those stored.
+        overwrite: Delete what an earlier run left there.
+
+    Raises:
+        UserError: The folder cannot be written, is in use, holds something else, or holds a run
+            with other settings. Nothing in it was changed.
+    """
+    run = Run(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()) and not (run.config.exists() or _lock_file(folder).exists()):
+            raise UserError(f"{folder} holds other files and no run; name another --log-dir.")
+        lock = FileLock(_lock_file(folder))
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"Another process is working on {folder}.") from None
+    except OSError as error:
+        raise UserError(f"Cannot write to {folder}: {error.strerror}.") from None
+    try:
+        with disk_errors(folder):
+            _prepare(run, config, overwrite)
+        yield run
+    finally:
+        lock.release()
+
+
+def run_experiment(train: Callable[[C, Run], None], config: C, *, overwrite: bool = False) -> int:
+    """Do a run, or what is left of it, and say where the result is.
+
+    Args:
+        train: The experiment's function.
+        config: Its settings, which name the folder.
+        overwrite: Delete what an earlier run left there, and start over.
+
+    Returns:
+        The exit code: 0, or 128 + n where signal n stopped the run.
+    """
+    with open_run(config.folder, config, overwrite=overwrite) as run:
+        if run.is_finished:
+            print(f"{run.folder} is finished; --overwrite starts it over.")
+            return 0
+        try:
+            train(config, run)
+        except Stopped as stop:
+            print(f"Stopped and saved; the same command goes on from here: {run.folder}")
+            return 128 + stop.number
+        print(f"Done: {run.folder}")
+    return 0
+
+
+def _lock_file(folder: Path) -> Path:
+    return folder / ".lock"
+
+
+def _prepare(run: Run, config: Config, overwrite: bool) -> None:
+    if overwrite:
+        for path in set(run.folder.iterdir()) - {_lock_file(run.folder)}:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if run.config.exists():
+        _refuse_other_config(run, config)
+    else:
+        with atomic_write(run.config) as file:
+            file.write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
+    run.checkpoints.mkdir(exist_ok=True)
+
+
+def _refuse_other_config(run: Run, config: Config) -> None:
+    try:
+        stored = yaml.safe_load(run.config.read_text())
+        assert isinstance(stored, dict)
+    except (yaml.YAMLError, AssertionError):
+        raise UserError(f"{run.config} is damaged; --overwrite starts the run over.") from None
+    wanted = config.model_dump()
+    keys = sorted((stored.keys() | wanted.keys()) - _UNCOMPARED)
+    differing = [key for key in keys if stored.get(key) != wanted.get(key)]
+    if differing:
+        changes = ", ".join(f"{k} ({stored.get(k)} there, {wanted.get(k)} now)" for k in differing)
+        raise UserError(
+            f"{run.folder} holds a run with another {changes};"
+            " change it back, name another --log-dir, or start over with --overwrite."
+        )
+
+
+def record_start(run: Run, device: str) -> None:
+    """Write down the command and the versions of this start."""
+    with run.command.open("a") as file:
+        file.write(shlex.join(sys.argv) + "\n")
+    versions = {name: version(name) for name in _PACKAGES}
+    record = {
+        "python": platform.python_version(),
+        **versions,
+        "git_commit": _git_commit(),
+        "device": device,
+    }
+    with atomic_write(run.versions) as path:
+        path.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _git_commit() -> str | None:
+    """The commit of this package's own checkout, with a mark if files differ from it."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return result.stdout.strip()
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Write a file whole or not at all.
+
+    Yields:
+        A temporary path beside it, which takes its place when the block ends without an error.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turn a failed write (a full disk, say) into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(
+            f"Could not write to {folder}: {reason}; what was saved before is unharmed,"
+            " and the same command goes on from there."
+        ) from error
+
+
+class CsvLog:
+    """A CSV file that grows by rows and survives a kill: each row is flushed when written."""
+
+    def __init__(self, path: Path, columns: Sequence[str], keep_until: int) -> None:
+        """Open for appending, after dropping the rows past a step.
+
+        Args:
+            path: The file.
+            columns: Their names; the first is the step.
+            keep_until: The step of the checkpoint that the run goes on from.
+        """
+        rows = rows_until(path, columns[0], keep_until)
+        with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
+        self._columns = columns
+        self._file = path.open("a", newline="")
+        self._writer = csv.writer(self._file)
+
+    def write(self, *row: object) -> None:
+        """Add one row, in the order of the columns."""
+        assert len(row) == len(self._columns)
+        self._writer.writerow(row)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def rows_until(path: Path, column: str, last: int) -> list[dict[str, str]]:
+    """The rows of a CSV file whose ``column`` is at most ``last``; a torn last row is left out."""
+    if not path.exists():
+        return []
+    text = path.read_text()
+    whole = text[: text.rfind("\n") + 1]
+    reader = csv.DictReader(whole.splitlines())
+    return [row for row in reader if row.get(column) and float(row[column]) <= last]

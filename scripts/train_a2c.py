@@ -1,0 +1,23 @@
+"""Train A2C, with or without CoordConv, on an Atari game."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rl_coordconv.atari.config import A2CConfig
+from rl_coordconv.atari.train import train
+from rl_coordconv.config import one_sentence_errors, parse_args
+from rl_coordconv.run import run_experiment
+
+CONFIG = Path(__file__).parents[1] / "configs" / "a2c.yaml"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, train, and return the exit code."""
+    with one_sentence_errors():
+        config, overwrite = parse_args(A2CConfig, CONFIG, __doc__, argv)
+        return run_experiment(train, config, overwrite=overwrite)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

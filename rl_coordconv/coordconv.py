@@ -55,6 +55,8 @@ def coordinate_channels(
             [-1.,  0.,  1.]])
     """
     dtype = dtype or torch.get_default_dtype()
+    if not (dtype.is_floating_point or dtype.is_complex):
+        raise TypeError(f"Coordinates are fractions, which {dtype} cannot hold.")
     # Narrow types are rounded once, at the end: counting in bfloat16 would lose whole pixels.
     exact = torch.promote_types(dtype, torch.float32)
     axes = [
@@ -81,7 +83,7 @@ def add_coords(x: Tensor, with_r: bool = False) -> Tensor:
     Returns:
         ``[B, C + n, *size]`` where n counts the axes, plus one with r.
     """
-    dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
+    dtype = torch.result_type(x, 0.5)
     coords = coordinate_channels(x.shape[2:], with_r, device=x.device, dtype=dtype)
     return torch.cat([x.to(dtype), coords.expand(x.shape[0], *coords.shape)], dim=1)
 
@@ -119,8 +121,9 @@ class _CoordConvNd(_ConvNd, ABC):
         Returns:
             ``[out_channels, *output size]``, the same for every sample of a batch.
         """
-        x = self.weight.new_empty(self.in_channels, *size)
-        return self._convolve(self._coordinates(x), self.split_weight()[1], None)
+        coord_weight = self.split_weight()[1]
+        x = coord_weight.new_empty(self.in_channels, *size)
+        return self._convolve(self._coordinates(x), coord_weight, None)
 
     @classmethod
     def from_conv(cls, conv: _ConvNd, with_r: bool = False) -> Self:
@@ -157,13 +160,18 @@ class _CoordConvNd(_ConvNd, ABC):
     def _coord_convolve(self, x: Tensor, *settings: Any) -> Tensor:
         """conv(x, W_x) + conv(coords, W_c); ``settings`` go on to ``_convolve``."""
         x_weight, coord_weight = self.split_weight()
-        out = self._convolve(x, x_weight, self.bias, *settings)
+        bias, zero = self.bias, None
         # On a GPU, comparing weights would mean waiting for the device.
-        if torch.is_grad_enabled() or x.device.type != "cpu" or not self._is_eager(x):
-            positional_map = self._convolve(self._coordinates(x), coord_weight, None, *settings)
-        else:
+        if not torch.is_grad_enabled() and x.device.type == "cpu" and self._is_eager(x):
             positional_map = self._remembered_map(x, coord_weight, *settings)
-        return out.add_(positional_map)
+        else:
+            if bias is not None:
+                # The map needs its gradient summed over the batch. The bias does too, so it gets
+                # its gradient by way of the map, to which it adds zeros: one sum instead of two.
+                bias = bias.detach()
+                zero = self.bias - bias
+            positional_map = self._convolve(self._coordinates(x), coord_weight, zero, *settings)
+        return self._convolve(x, x_weight, bias, *settings).add_(positional_map)
 
     def _remembered_map(self, x: Tensor, coord_weight: Tensor, *settings: Any) -> Tensor:
         """The positional map of the last call, unless something changed since.
@@ -172,7 +180,7 @@ class _CoordConvNd(_ConvNd, ABC):
         which is how Stable-Baselines3 updates target networks.
         """
         autocast = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
-        geometry = (self.stride, self.padding, self.dilation, *settings)
+        geometry = (self.stride, self.padding, self.dilation, self.padding_mode, *settings)
         key = (_image_key(x, self.axes), geometry, autocast)
         memo = self._map_memo
         if memo is None or memo[0] != key or not memo[1].equal(coord_weight):
@@ -182,9 +190,10 @@ class _CoordConvNd(_ConvNd, ABC):
 
     def _coordinates(self, x: Tensor) -> Tensor:
         """The coordinates for an input, once per group, in its type and memory format."""
-        key = _image_key(x, self.axes)
+        eager = self._is_eager(x)
+        key = _image_key(x, self.axes) if eager else None
         memo = self._coords_memo
-        if memo is not None and memo[0] == key and self._is_eager(x):
+        if eager and memo is not None and memo[0] == key:
             return memo[1]
         # A tensor born in inference mode could not serve in a later training step.
         with torch.inference_mode(False):
@@ -192,17 +201,20 @@ class _CoordConvNd(_ConvNd, ABC):
             coords = self.make_coordinates(size, device=x.device, dtype=x.dtype)
             coords = coords.repeat(self.groups, *[1] * self.axes)
             if x.dim() == self.axes + 2:
-                coords = coords.unsqueeze(0).contiguous(memory_format=_memory_format(x))
-        if self._is_eager(x):
-            self._coords_memo = (key, coords)
+                coords = coords.unsqueeze(0)
+            if eager:
+                coords = coords.contiguous(memory_format=_memory_format(x))
+                self._coords_memo = (key, coords)
         return coords
 
     def _is_eager(self, x: Tensor) -> bool:
         """Whether plain tensors flow: tracers and ``torch.func`` must not meet a memo."""
         return (
-            type(x) is Tensor
-            and isinstance(self.weight, nn.Parameter)
-            and not torch.compiler.is_compiling()
+            not torch.compiler.is_compiling()
+            and not torch.jit.is_tracing()
+            and type(x) is Tensor
+            # Not ``self.weight``: asking for a parametrised weight computes it once more.
+            and type(self._parameters.get("weight")) is nn.Parameter
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -400,6 +412,8 @@ def convert(
     Raises:
         ValueError: There is no convolution to convert.
     """
+    if layers not in ("all", "first"):
+        raise ValueError(f"layers is 'all' or 'first', not {layers!r}.")
     places = [
         (name, layer)
         for name, layer in module.named_modules(remove_duplicate=False)
@@ -421,9 +435,10 @@ def convert(
 
 def _memory_format(x: Tensor) -> torch.memory_format:
     """The format that convolutions of this input keep."""
-    for format_ in {4: [torch.channels_last], 5: [torch.channels_last_3d]}.get(x.dim(), []):
-        if x.is_contiguous(memory_format=format_) and not x.is_contiguous():
-            return format_
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    # By stride, as ``is_contiguous`` does not answer for these formats inside ``vmap``.
+    if x.dim() in formats and x.stride(1) == 1 and not x.is_contiguous():
+        return formats[x.dim()]
     return torch.contiguous_format
 
 

@@ -23,25 +23,27 @@ class AtariVecEnv(VecEnv):
     """Many games of one kind, as with Stable-Baselines3's ``AtariWrapper`` and ``VecFrameStack``.
 
     Observations are grey levels, uint8 ``[n_envs, frame_stack, screen_size, screen_size]``, newest
-    frame last, zeros for frames before the episode. Tests hold everything equal to the classic
-    wrappers step by step, but for these differences, which lie in ale-py:
+    frame last, zeros for frames before the episode. Tests hold every step equal to the classic
+    wrappers to the last bit, but for these differences, which lie in ale-py:
 
     - A game begins after 0 to ``noop_max - 1`` frames without action; classic: 1 to ``noop_max``.
-      Points that they bring count in the classic score only (known of Skiing).
-    - FIRE is pressed for one of those frames, when a game begins. The classic wrappers add four
-      frames of FIRE and four of the next action, and again after each lost life.
+      Points that they bring count in the classic score only (Skiing, Entombed).
+    - FIRE is pressed for one frame, when a game begins, and counts among those. The classic
+      wrappers add four frames of FIRE and four of the next action, and again after each lost life.
     - A lost life costs no step: the next episode opens with the frame that ended the last one. The
       classic wrapper plays a step without action in between, whose reward the agent never sees.
     - The cap on frames counts from the first step; the classic one from the beginning of the game.
-    - Of two frames the brighter pixel is taken in grey, not in colour, so that a few grey levels
-      differ in games that flicker.
+    - Of two frames the brighter pixel is taken in grey, not in colour. What flickers is a little
+      darker: 0.5% of the pixels in Ms. Pac-Man, by up to 40 of 255 levels; none in Breakout.
+    - When a game ends in the middle of a step, the newest frame of ``terminal_observation`` mixes
+      earlier ones, as in the classic wrappers but not the same; here also where it is cut off.
 
     ``info["episode"]`` comes at the end of a game, not of a life: ``r`` is the raw score, ``l`` the
     length in emulator frames from the beginning of the game, ``t`` the seconds since this object
     was made. A ``VecMonitor`` on top would overwrite it with clipped rewards of single lives.
 
     Args:
-        game: Name of the ROM, such as ``ms_pacman``.
+        game: Name of a ROM, such as ``ms_pacman``; `envs.GAMES` has them all.
         n_envs: How many games are played side by side.
         noop_max: Bounds the random number of frames before a game, see above; 0 for none.
         frame_skip: Emulator frames per step.

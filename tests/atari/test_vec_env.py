@@ -199,7 +199,7 @@ def test_evaluate_policy_counts_whole_games_and_raw_scores() -> None:
 
 
 def test_a2c_learns_on_it() -> None:
-    env = ShortGames("breakout", 2, noop_max=0, fire_reset=False)
+    env = ShortGames("breakout", 2, noop_max=0, fire_reset=False, screen_size=36)
     small = {"features_extractor_kwargs": {"features_dim": 8}}
     model = A2C("CnnPolicy", env, policy_kwargs=small, device="cpu", seed=0)
     assert model.get_env() is env
@@ -242,9 +242,9 @@ def test_every_game_has_its_own_seed() -> None:
     assert len({info["episode_frame_number"] for info in three.reset_infos}) > 1
 
 
-@pytest.mark.parametrize("seed", [0, 2**31 - 2, 2**32 - 1])
+@pytest.mark.parametrize("seed", [0, 2**32 - 1])
 def test_a_seed_holds_for_one_reset(seed: int) -> None:
-    env = AtariVecEnv("ms_pacman", 4)
+    env = AtariVecEnv("ms_pacman", 3)
     starts = []
     for _ in range(2):
         env.seed(seed)

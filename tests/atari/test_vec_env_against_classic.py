@@ -195,22 +195,19 @@ def test_classic_pixels_are_a_little_brighter_where_two_frames_differ(
     assert np.max(differences) <= levels
 
 
-def test_games_begin_after_0_to_29_frames_and_classic_ones_after_1_to_30() -> None:
-    class OneStepGames(AtariVecEnv):
-        MAX_FRAMES = 4
-
-    native = OneStepGames("ms_pacman", 16)
+def test_no_op_frames_are_0_to_one_below_noop_max_and_classic_ones_1_to_noop_max() -> None:
+    native = ShortGames("ms_pacman", 4, noop_max=5)
     native.seed(0)
     native.reset()
     frames = set()
-    for _ in range(20):
-        native.step(np.zeros(16))
+    for _ in range(100):
+        native.step(np.zeros(4))
         frames |= {info["episode_frame_number"] for info in native.reset_infos}
-    assert frames == set(range(30))
+    assert frames == {0, 1, 2, 3, 4}
 
-    classic = AtariWrapper(gym.make("MsPacmanNoFrameskip-v4"), terminal_on_life_loss=False)
+    classic = AtariWrapper(gym.make("MsPacmanNoFrameskip-v4"), noop_max=5)
     classic.reset(seed=0)
-    assert {classic.reset()[1]["episode_frame_number"] for _ in range(200)} == set(range(1, 31))
+    assert {classic.reset()[1]["episode_frame_number"] for _ in range(40)} == {1, 2, 3, 4, 5}
 
 
 def test_fire_takes_one_frame_of_a_game_and_classic_fire_eight_of_every_life() -> None:

@@ -58,11 +58,9 @@ def coordinate_channels(
     if not (dtype.is_floating_point or dtype.is_complex):
         raise TypeError(f"Coordinates are fractions, which {dtype} cannot hold.")
     # Narrow types are rounded once, at the end: counting in bfloat16 would lose whole pixels.
-    exact = torch.promote_types(dtype, torch.float32)
-    axes = [
-        torch.linspace(-1 if n > 1 else 0, 1 if n > 1 else 0, n, device=device, dtype=exact)
-        for n in size
-    ]
+    exact = torch.float64 if dtype in (torch.float64, torch.complex128) else torch.float32
+    # One division of whole numbers: ``linspace`` can miss the 0 at the centre by a rounding error.
+    axes = [torch.arange(1 - n, n, 2, device=device, dtype=exact) / max(n - 1, 1) for n in size]
     channels = torch.stack(torch.meshgrid(*axes, indexing="ij"))
     if with_r:
         r = channels.square().sum(dim=0, keepdim=True).sqrt()
@@ -83,7 +81,8 @@ def add_coords(x: Tensor, with_r: bool = False) -> Tensor:
     Returns:
         ``[B, C + n, *size]`` where n counts the axes, plus one with r.
     """
-    dtype = torch.result_type(x, 0.5)
+    fractions = x.is_floating_point() or x.is_complex()
+    dtype = x.dtype if fractions else torch.get_default_dtype()
     coords = coordinate_channels(x.shape[2:], with_r, device=x.device, dtype=dtype)
     return torch.cat([x.to(dtype), coords.expand(x.shape[0], *coords.shape)], dim=1)
 
@@ -160,18 +159,17 @@ class _CoordConvNd(_ConvNd, ABC):
     def _coord_convolve(self, x: Tensor, *settings: Any) -> Tensor:
         """conv(x, W_x) + conv(coords, W_c); ``settings`` go on to ``_convolve``."""
         x_weight, coord_weight = self.split_weight()
-        bias, zero = self.bias, None
         # On a GPU, comparing weights would mean waiting for the device.
         if not torch.is_grad_enabled() and x.device.type == "cpu" and self._is_eager(x):
-            positional_map = self._remembered_map(x, coord_weight, *settings)
-        else:
-            if bias is not None:
-                # The map needs its gradient summed over the batch. The bias does too, so it gets
-                # its gradient by way of the map, to which it adds zeros: one sum instead of two.
-                bias = bias.detach()
-                zero = self.bias - bias
-            positional_map = self._convolve(self._coordinates(x), coord_weight, zero, *settings)
-        return self._convolve(x, x_weight, bias, *settings).add_(positional_map)
+            out = self._convolve(x, x_weight, self.bias, *settings)
+            return out.add_(self._remembered_map(x, coord_weight, *settings))
+        bias, zero = self.bias, None
+        if bias is not None:
+            # The map's gradient is a sum over the batch, and so is the bias's. A bias that gets its
+            # gradient by way of the map, to which it adds zeros, saves summing the batch again.
+            bias, zero = bias.detach(), bias - bias.detach()
+        out = self._convolve(x, x_weight, bias, *settings)
+        return out.add_(self._convolve(self._coordinates(x), coord_weight, zero, *settings))
 
     def _remembered_map(self, x: Tensor, coord_weight: Tensor, *settings: Any) -> Tensor:
         """The positional map of the last call, unless something changed since.
@@ -211,7 +209,7 @@ class _CoordConvNd(_ConvNd, ABC):
         """Whether plain tensors flow: tracers and ``torch.func`` must not meet a memo."""
         return (
             not torch.compiler.is_compiling()
-            and not torch.jit.is_tracing()
+            and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
             and type(x) is Tensor
             # Not ``self.weight``: asking for a parametrised weight computes it once more.
             and type(self._parameters.get("weight")) is nn.Parameter
@@ -247,19 +245,10 @@ class _CoordConv(_CoordConvNd):
     ) -> None:
         # Torch's class makes and initialises the joint weight. Two convolutions of their own would
         # start with coordinate weights several times too large: the fan-in of the few channels.
-        super().__init__(  # type: ignore[call-arg]  # torch's class comes next, with these
-            in_channels + groups * (self.axes + with_r),
-            out_channels,
-            kernel_size,  # type: ignore[arg-type]
-            stride,  # type: ignore[arg-type]
-            padding,  # type: ignore[arg-type]
-            dilation,  # type: ignore[arg-type]
-            groups,  # type: ignore[arg-type]
-            bias,  # type: ignore[arg-type]
-            padding_mode,  # type: ignore[arg-type]
-            device=device,
-            dtype=dtype,
-        )
+        joint_channels = in_channels + groups * (self.axes + with_r)
+        settings: Any = (kernel_size, stride, padding, dilation, groups, bias, padding_mode)
+        where: Any = (device, dtype)
+        super().__init__(joint_channels, out_channels, *settings, *where)
         self.in_channels = in_channels
         self.with_r = with_r
 
@@ -345,21 +334,10 @@ class CoordConvTranspose2d(_CoordConvNd, nn.ConvTranspose2d):
         *,
         with_r: bool = False,
     ) -> None:
-        nn.ConvTranspose2d.__init__(
-            self,
-            in_channels + groups * (self.axes + with_r),
-            out_channels,
-            kernel_size,
-            stride,
-            padding,
-            output_padding,
-            groups,
-            bias,
-            dilation,
-            padding_mode,
-            device,
-            dtype,
-        )
+        joint_channels = in_channels + groups * (self.axes + with_r)
+        settings: Any = (kernel_size, stride, padding, output_padding, groups, bias, dilation)
+        where: Any = (padding_mode, device, dtype)
+        nn.ConvTranspose2d.__init__(self, joint_channels, out_channels, *settings, *where)
         self.in_channels = in_channels
         self.with_r = with_r
 

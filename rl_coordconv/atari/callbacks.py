@@ -33,6 +33,11 @@ from rl_coordconv.run import CsvLog, Run, Stopped, atomic_write
 _EVALUATION = 1  # keeps evaluation games apart from the training games of the same run
 
 
+def passed(every: int, last_step: int, step: int) -> bool:
+    """Whether a multiple of ``every`` lies past ``last_step``, up to ``step``; never for 0."""
+    return every > 0 and step // every > last_step // every
+
+
 class EpisodeLog(BaseCallback):
     """Every finished game: a row in ``episodes.csv`` and two points in TensorBoard."""
 
@@ -119,7 +124,8 @@ class Evaluation(BaseCallback):
 
     def __init__(self, config: AtariConfig, run: Run, env: VecEnv, state: State) -> None:
         super().__init__()
-        self._config, self._run, self._env = config, run, env
+        self.env = env
+        self._config, self._run = config, run
         self._last_step = state.get("last_step", 0)
         self._best_return = state.get("best_return", -math.inf)
 
@@ -133,14 +139,14 @@ class Evaluation(BaseCallback):
         self._csv = CsvLog(self._run.evaluations, columns, keep_until=self.num_timesteps)
 
     def _on_rollout_start(self) -> None:
-        if self.num_timesteps // self._config.eval_freq > self._last_step // self._config.eval_freq:
+        if passed(self._config.eval_freq, self._last_step, self.num_timesteps):
             self._evaluate()
 
     def _on_step(self) -> bool:
         return True
 
     def _on_training_end(self) -> None:
-        if self.num_timesteps > self._last_step:
+        if self._config.eval_freq and self.num_timesteps > self._last_step:
             self._evaluate()
         self._csv.close()
 
@@ -167,10 +173,10 @@ class Evaluation(BaseCallback):
         seed = environment_seed(self._config.seed, self.num_timesteps, _EVALUATION)
         with rng_untouched():
             torch.manual_seed(seed)
-            self._env.seed(seed)
+            self.env.seed(seed)
             returns, lengths = evaluate_policy(
                 self.model,
-                self._env,
+                self.env,
                 self._config.eval_episodes,
                 deterministic=False,
                 return_episode_rewards=True,
@@ -184,20 +190,28 @@ class Checkpoints(BaseCallback):
     """Saves between updates, so that what is saved is whole, and stops the training on a signal."""
 
     def __init__(
-        self, save_freq: int, run: Run, signals: StopSignals, evaluation: Evaluation | None
+        self,
+        save_freq: int,
+        run: Run,
+        signals: StopSignals,
+        evaluation: Evaluation,
+        state: State,
     ) -> None:
         super().__init__()
         self._save_freq, self._run, self._signals = save_freq, run, signals
         self._evaluation = evaluation
+        self._pending_log = state.get("pending_log", [])
 
     def _on_training_start(self) -> None:
         self._last_step = self.num_timesteps
+        for name, value, excluded in self._pending_log:
+            self.logger.record(name, value, excluded)
 
     def _on_rollout_start(self) -> None:
         if self._signals.received:
             self._save()
             raise Stopped(self._signals.received)
-        if self.num_timesteps // self._save_freq > self._last_step // self._save_freq:
+        if passed(self._save_freq, self._last_step, self.num_timesteps):
             self._save()
 
     def _on_step(self) -> bool:
@@ -205,16 +219,27 @@ class Checkpoints(BaseCallback):
 
     def _save(self) -> None:
         self._last_step = self.num_timesteps
-        save_checkpoint(self._run, self.model, self._evaluation.state if self._evaluation else {})
+        # The last update's losses are logged after the next rollout.
+        log = self.logger
+        pending = [
+            (name, float(value), log.name_to_excluded[name])
+            for name, value in log.name_to_value.items()
+            if isinstance(value, (int, float, np.number))
+        ]
+        save_checkpoint(self._run, self.model, {**self._evaluation.state, "pending_log": pending})
 
 
 class ProgressBar(BaseCallback):
-    """Steps, speed, time left and the mean score of the last 100 games."""
+    """Steps, speed, time left and the mean score of the last 100 games.
+
+    Where the output is no terminal (a log file, say), a line a minute instead of a bar.
+    """
 
     def __init__(self, total_timesteps: int, console: Console) -> None:
         super().__init__()
         self._console = console
         self._total = total_timesteps
+        self._printed_at = time.monotonic()
         self._bar = Progress(
             BarColumn(bar_width=None),
             TextColumn("{task.completed:,} / {task.total:,} steps"),
@@ -222,6 +247,7 @@ class ProgressBar(BaseCallback):
             TimeRemainingColumn(),
             TextColumn("score {task.fields[score]}"),
             console=console,
+            disable=not console.is_terminal,
         )
 
     def _on_training_start(self) -> None:
@@ -231,14 +257,17 @@ class ProgressBar(BaseCallback):
         self._bar.start()
 
     def _on_rollout_end(self) -> None:
-        speed = self._bar.tasks[0].speed
+        step = min(self.num_timesteps, self._total)
         games = self.model.ep_info_buffer
-        self._bar.update(
-            self._task,
-            completed=min(self.num_timesteps, self._total),
-            speed=f"{speed:,.0f}" if speed else "-",
-            score=f"{np.mean([game['r'] for game in games]):,.0f}" if games else "-",
-        )
+        score = f"{np.mean([game['r'] for game in games]):,.0f}" if games else "-"
+        speed = self._bar.tasks[0].speed
+        speed_text = f"{speed:,.0f}" if speed else "-"
+        self._bar.update(self._task, completed=step, speed=speed_text, score=score)
+        if not self._console.is_terminal and time.monotonic() - self._printed_at > 60:
+            self._printed_at = time.monotonic()
+            print(
+                f"{step:,} / {self._total:,} steps, {speed_text} steps/s, score {score}", flush=True
+            )
 
     def _on_step(self) -> bool:
         return True

@@ -50,7 +50,7 @@ def train(config: AtariConfig, run: Run) -> None:
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     device = str(get_device(config.device))
-    env, eval_env = make_envs(config)
+    env = make_env(config)
     with disk_errors(run.folder), StopSignals() as signals:
         record_start(run, device)
         model, state = load_checkpoint(run, algorithm(config), env, device) or (
@@ -62,17 +62,12 @@ def train(config: AtariConfig, run: Run) -> None:
         console = Console()
         console.print(summary(config, run, model))
 
-        evaluation = Evaluation(config, run, eval_env, state)
+        logs = [EpisodeLog(run), SpeedLog(), CoordinateLog(), HParamLog(config)]
+        evaluation = Evaluation(config, run, make_env(config, training=False), state)
+        checkpoints = Checkpoints(config.save_freq, run, signals, evaluation, state)
         bar = ProgressBar(config.total_timesteps, console)
-        callbacks: list[BaseCallback] = [
-            EpisodeLog(run),
-            SpeedLog(),
-            CoordinateLog(),
-            HParamLog(config),
-            evaluation,
-            Checkpoints(config.save_freq, run, signals, evaluation),  # after all that it stores
-            bar,
-        ]
+        # Checkpoints come after the evaluation whose state they store.
+        callbacks: list[BaseCallback] = [*logs, evaluation, checkpoints, bar]
         try:
             model.learn(
                 config.total_timesteps - model.num_timesteps,
@@ -84,7 +79,7 @@ def train(config: AtariConfig, run: Run) -> None:
             bar.close()
             model.logger.close()
             env.close()
-            eval_env.close()
+            evaluation.env.close()
         with atomic_write(run.final_model) as path:
             model.save(path)
         run.done.write_text(time.strftime("%Y-%m-%d %H:%M:%S\n"))
@@ -95,17 +90,15 @@ def algorithm(config: AtariConfig) -> type[Model]:
     return A2C if isinstance(config, A2CConfig) else PPO
 
 
-def make_envs(config: AtariConfig) -> tuple[VecEnv, VecEnv]:
-    """The games to train on, and the whole games to evaluate on."""
-    shared: dict[str, Any] = {
-        "protocol": config.protocol,
-        "backend": config.backend,
-        "num_threads": config.num_threads,
-    }
-    n_eval = min(config.eval_episodes, config.n_envs)
-    return (
-        make_atari_env(config.env, config.n_envs, **shared),
-        make_atari_env(config.env, n_eval, training=False, **shared),
+def make_env(config: AtariConfig, *, training: bool = True) -> VecEnv:
+    """The games to train on, or the whole games to evaluate on."""
+    return make_atari_env(
+        config.env,
+        config.n_envs if training else min(config.n_envs, config.eval_episodes),
+        protocol=config.protocol,
+        backend=config.backend,
+        training=training,
+        num_threads=config.num_threads,
     )
 
 

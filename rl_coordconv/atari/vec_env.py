@@ -109,8 +109,8 @@ class AtariVecEnv(VecEnv):
         self._scores = np.zeros(n_envs, dtype=np.int64)
         self._lives = np.zeros(n_envs, dtype=np.int32)
         self._first_frames = np.zeros(n_envs, dtype=np.int64)
-        # How many frames of each stack belong to the episode being played.
-        self._stacked = np.full(n_envs, frame_stack)
+        # How many frames of each stack the present life has seen; ale-py clears those of new games.
+        self._frames_of_life = np.full(n_envs, frame_stack)
 
     def reset(self) -> NDArray[np.uint8]:
         """Begin a new game everywhere, with the seeds set by ``seed()`` since the last reset.
@@ -127,7 +127,6 @@ class AtariVecEnv(VecEnv):
         observations: NDArray[np.uint8]
         observations, info = self._games.reset(seed=seeds)
         self._lives = info["lives"]
-        self._stacked[:] = self._frame_stack
         for i in range(self.num_envs):
             self._begin_game(i, info)
         return observations
@@ -165,13 +164,13 @@ class AtariVecEnv(VecEnv):
         life_lost = (lives > 0) & (lives < self._lives) & ~game_over & self._terminal_on_life_loss
         infos = [{"lives": left, "TimeLimit.truncated": False} for left in lives.tolist()]
         self._scores += points
-        self._stacked = np.minimum(self._stacked + 1, self._frame_stack)
-        for i in np.flatnonzero(self._stacked < self._frame_stack).tolist():
+        self._frames_of_life = np.minimum(self._frames_of_life + 1, self._frame_stack)
+        for i in np.flatnonzero(self._frames_of_life < self._frame_stack).tolist():
             self._clear_older_frames(observations[i], i)
 
         for i in np.flatnonzero(life_lost).tolist():
             infos[i]["terminal_observation"] = observations[i].copy()
-            self._stacked[i] = 1
+            self._frames_of_life[i] = 1
             self._clear_older_frames(observations[i], i)
         for i in np.flatnonzero(game_over).tolist():
             infos[i]["terminal_observation"] = info["final_obs"][i].copy()
@@ -179,7 +178,6 @@ class AtariVecEnv(VecEnv):
             infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
             infos[i]["lives"] = 0 if terminated[i] else int(self._lives[i])
             infos[i]["episode"] = self._end_game(i, info)
-            self._stacked[i] = self._frame_stack  # ale-py has cleared the stack of a new game
             self._begin_game(i, info)
         self._lives = lives
         rewards = np.sign(points) if self._clip_reward else points
@@ -187,7 +185,7 @@ class AtariVecEnv(VecEnv):
 
     def _clear_older_frames(self, stack: NDArray[np.uint8], i: int) -> None:
         """Blank what is older than game i's episode in its stack ``[frame_stack, H, W]``."""
-        stack[: self._frame_stack - self._stacked[i]] = 0
+        stack[: self._frame_stack - self._frames_of_life[i]] = 0
 
     def _begin_game(self, i: int, info: dict[str, Any]) -> None:
         frames = int(info["episode_frame_number"][i])

@@ -144,8 +144,8 @@ class ShortGames(AtariVecEnv):
         ("Breakout", 2, 190, 8, 2),
         ("MsPacman", 2, 520, 4, 2),
         ("Pong", 1, 910, 0, 1),
-        ("Qbert", 2, 510, 8, 2),
-        ("Seaquest", 2, 420, 6, 2),
+        ("Qbert", 1, 530, 6, 1),
+        ("Seaquest", 1, 420, 4, 1),
     ],
 )
 def test_equals_the_classic_wrappers_to_the_last_bit(

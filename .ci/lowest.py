@@ -1,0 +1,7 @@
+"""Print the lower bound of every dependency in pyproject.toml as a constraint for pip."""
+
+import tomllib
+from pathlib import Path
+
+project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+print("\n".join(project["dependencies"]).replace(">=", "=="))

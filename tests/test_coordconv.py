@@ -1,0 +1,273 @@
+"""The numbers: coordinates by hand, and every layer against the plain definition."""
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from definition import plain_definition
+from hypothesis import given, settings
+from torch import nn
+from torch.testing import assert_close
+
+from rl_coordconv import CoordConv2d, add_coords, coordinate_channels
+from rl_coordconv.coordconv import CoordConv1d, CoordConv3d, CoordConvTranspose2d
+
+ROOT_TWO = 2**0.5
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_every_time():
+    torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # for tensors this small, handing work over takes longest
+    yield
+    torch.set_num_threads(threads)
+
+
+class TestCoordinates:
+    def test_of_a_two_by_three_image(self):
+        i, j, r = coordinate_channels((2, 3), with_r=True)
+        assert_close(i, torch.tensor([[-1.0, -1, -1], [1, 1, 1]]))
+        assert_close(j, torch.tensor([[-1.0, 0, 1], [-1, 0, 1]]))
+        assert_close(r, torch.tensor([[ROOT_TWO, 1, ROOT_TWO], [ROOT_TWO, 1, ROOT_TWO]]))
+
+    @given(st.integers(2, 1000))
+    def test_mirror_exactly_and_reach_both_ends(self, n):
+        (i,) = coordinate_channels((n,))
+        assert (i[0], i[-1]) == (-1, 1)
+        assert i.equal(-i.flip(0))
+        assert (i.diff() > 0).all()
+
+    def test_of_one_axis(self):
+        assert_close(coordinate_channels((5,)), torch.tensor([[-1, -0.5, 0, 0.5, 1]]))
+
+    def test_of_three_axes_are_each_their_own(self):
+        """One port adds two axes up in each channel, as raw pixel counts."""
+        channels = coordinate_channels((3, 2, 5))
+        assert channels.shape == (3, 3, 2, 5)
+        assert_close(channels[0, :, 1, 4], torch.tensor([-1.0, 0, 1]))
+        assert_close(channels[1, 2, :, 4], torch.tensor([-1.0, 1]))
+        assert_close(channels[2, 2, 1, :], torch.tensor([-1, -0.5, 0, 0.5, 1]))
+
+    @pytest.mark.parametrize("size", [(9, 9), (5, 9), (84, 3)])
+    def test_the_rows_come_first_and_reach_both_ends_on_any_image(self, size):
+        """Ports swap the axes' denominators, or stop at -0.5 or at 1 - 1/n."""
+        i, j = coordinate_channels(size)
+        assert_close(i[:, 0], torch.linspace(-1, 1, size[0]))
+        assert_close(j[0, :], torch.linspace(-1, 1, size[1]))
+        assert (i[0].unique(), i[-1].unique()) == (-1, 1)
+        assert (j[:, 0].unique(), j[:, -1].unique()) == (-1, 1)
+
+    @pytest.mark.parametrize("size", [(9, 9), (5, 11)])
+    def test_the_radius_is_zero_at_the_centre_and_root_two_at_the_corners(self, size):
+        """The paper's listing, and most ports with it, measure from (0.5, 0.5)."""
+        r = coordinate_channels(size, with_r=True)[2]
+        assert r[size[0] // 2, size[1] // 2] == 0
+        assert (r > 0).sum() == r.numel() - 1
+        corners = r[:: size[0] - 1, :: size[1] - 1]
+        assert_close(corners, torch.full((2, 2), ROOT_TWO))
+
+    def test_an_axis_of_one_pixel_has_coordinate_zero(self):
+        """Ports divide zero by zero, and the NaN spreads over the whole output."""
+        i, j, r = coordinate_channels((1, 3), with_r=True)
+        assert i.tolist() == [[0, 0, 0]]
+        assert j.tolist() == [[-1, 0, 1]]
+        assert r.tolist() == [[1, 0, 1]]
+        assert coordinate_channels((1,)).tolist() == [[0]]
+        assert coordinate_channels((1, 1), with_r=True).tolist() == [[[0]], [[0]], [[0]]]
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_narrow_types_are_rounded_once_from_float32(self, dtype):
+        narrow = coordinate_channels((84, 300), with_r=True, dtype=dtype)
+        assert narrow.dtype == dtype
+        assert narrow.equal(coordinate_channels((84, 300), with_r=True).to(dtype))
+
+    def test_float64_is_exact_to_float64(self):
+        i = coordinate_channels((4,), dtype=torch.float64)
+        assert_close(i, torch.tensor([[-1, -1 / 3, 1 / 3, 1]], dtype=torch.float64))
+
+    def test_whole_numbers_cannot_hold_them(self):
+        with pytest.raises(TypeError, match=r"fractions.*uint8"):
+            coordinate_channels((2, 3), dtype=torch.uint8)
+
+    def test_live_on_the_device_asked_for(self):
+        assert coordinate_channels((2, 3), device="meta").is_meta
+        with torch.device("meta"):
+            assert coordinate_channels((2, 3)).is_meta
+
+
+class TestAddCoords:
+    def test_appends_rows_then_columns_then_radius_to_every_sample(self):
+        x = torch.rand(2, 3, 5, 4)
+        joint = add_coords(x, with_r=True)
+        assert joint[:, :3].equal(x)
+        for sample in joint:
+            assert sample[3:].equal(coordinate_channels((5, 4), with_r=True))
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64, torch.complex64])
+    def test_keeps_the_type(self, dtype):
+        x = torch.rand(2, 3, 5, 4).to(dtype)
+        assert add_coords(x).dtype == dtype
+        assert add_coords(x)[:, :3].equal(x)
+
+    def test_promotes_whole_numbers(self):
+        """In one port the coordinates of raw frames wrap around to 255, 0, 0, 1."""
+        frames = torch.randint(0, 256, (2, 4, 5, 3), dtype=torch.uint8)
+        joint = add_coords(frames)
+        assert joint.dtype == torch.float32
+        assert joint[:, :4].equal(frames.float())
+        assert joint[0, 4:].equal(coordinate_channels((5, 3)))
+
+
+class TestByHand:
+    def test_a_one_by_one_kernel_weighs_each_coordinate(self):
+        layer = CoordConv2d(1, 1, 1, with_r=True)
+        with torch.no_grad():
+            layer.weight.copy_(torch.tensor([2.0, 10, 100, 1000]).view(1, 4, 1, 1))
+            layer.bias.fill_(0.5)
+        x = torch.tensor([[0.0, 1, 2], [3, 4, 5]])
+        i = torch.tensor([[-1.0, -1, -1], [1, 1, 1]])
+        j = torch.tensor([[-1.0, 0, 1], [-1, 0, 1]])
+        r = torch.tensor([[ROOT_TWO, 1, ROOT_TWO], [ROOT_TWO, 1, ROOT_TWO]])
+        expected = 2 * x + 10 * i + 100 * j + 1000 * r + 0.5
+        assert_close(layer(x.view(1, 1, 2, 3)), expected.view(1, 1, 2, 3))
+
+    def test_zero_padding_puts_the_border_at_the_centre(self):
+        layer = CoordConv2d(1, 1, 3, padding=1, bias=False)
+        with torch.no_grad():
+            layer.weight.copy_(torch.tensor([0.0, 1, 0]).view(1, 3, 1, 1))  # i only
+        out = layer(torch.rand(1, 1, 3, 3))
+        assert_close(out, torch.tensor([[[[-2.0, -3, -2], [0, 0, 0], [2, 3, 2]]]]))
+
+    def test_the_positional_map_is_what_coordinates_add(self):
+        layer = CoordConv2d(3, 4, 3, stride=2, padding=1, with_r=True)
+        x = torch.rand(2, 3, 7, 9)
+        blind = layer(x) - layer.positional_map((7, 9))
+        with torch.no_grad():
+            layer.weight[:, 3:] = 0
+        assert_close(blind, layer(x))
+
+
+@st.composite
+def geometries(draw, axes):
+    """Arguments that torch's convolution takes, and sizes that they fit."""
+
+    def one_or_each(largest, smallest=1):
+        number = st.integers(smallest, largest)
+        return draw(number | st.tuples(*[number] * axes))
+
+    def each(value):
+        return value if isinstance(value, tuple) else (value,) * axes
+
+    kernel, dilation = one_or_each(3), one_or_each(2)
+    kinds = ["number", "number", "same", "valid"]
+    padding = draw(st.sampled_from(kinds))
+    padding = one_or_each(2, smallest=0) if padding == "number" else padding
+    mode = draw(st.sampled_from(["zeros", "reflect", "replicate", "circular"]))
+    stride = 1 if padding == "same" else one_or_each(3)
+    extents = [d * (k - 1) for d, k in zip(each(dilation), each(kernel), strict=True)]
+    borders = {"same": [(e + 1) // 2 for e in extents], "valid": [0] * axes}
+    border = borders[padding] if isinstance(padding, str) else each(padding)
+    size = []
+    for extent, pad in zip(extents, border, strict=True):
+        fits = max(1, extent + 1 - 2 * pad)
+        fits = max(fits, {"reflect": pad + 1, "circular": pad}.get(mode, 1))
+        size.append(fits + draw(st.integers(0, 4)))
+    settings = {"stride": stride, "padding": padding, "dilation": dilation, "padding_mode": mode}
+    return (kernel,), settings, size
+
+
+@st.composite
+def layers_and_inputs(draw, transposed=False):
+    """Any layer in float64, and an input for it."""
+    groups = draw(st.integers(1, 3))
+    channels = [groups * draw(st.integers(1, 2)) for _ in range(2)]
+    options = {"bias": draw(st.booleans()), "with_r": draw(st.booleans()), "groups": groups}
+    torch.manual_seed(draw(st.integers(0, 99)))
+    if transposed:
+        make, axes = CoordConvTranspose2d, 2
+        pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
+        kernel, stride, dilation = draw(pair), draw(pair), draw(pair)
+        smaller = [max(s, d) - 1 for s, d in zip(stride, dilation, strict=True)]
+        extra = tuple(draw(st.integers(0, n)) for n in smaller)
+        padding = tuple(draw(st.integers(0, k - 1)) for k in kernel)
+        geometry = {"stride": stride, "dilation": dilation, "output_padding": extra}
+        arguments, geometry = (kernel,), {**geometry, "padding": padding}
+        size = [draw(st.integers(1, 4)) + p for p in padding]
+    else:
+        make, axes = draw(st.sampled_from([(CoordConv1d, 1), (CoordConv2d, 2), (CoordConv3d, 3)]))
+        arguments, geometry, size = draw(geometries(axes))
+    layer = make(*channels, *arguments, **geometry, **options, dtype=torch.float64)
+    # Torch itself has no circular padding without a batch.
+    batchless = layer.padding_mode != "circular" and draw(st.booleans())
+    batch = [] if batchless else [draw(st.integers(1, 3))]
+    return layer, torch.randn(*batch, channels[0], *size, dtype=torch.float64)
+
+
+def assert_values_and_gradients_are_the_definition(layer, x, **output_size):
+    tight = {"rtol": 1e-10, "atol": 1e-10}
+    variables = [x.requires_grad_(), *layer.parameters()]
+    ours = layer(x, **output_size)
+    theirs = plain_definition(layer, x, **output_size)
+    assert_close(ours, theirs, **tight)
+    upstream = torch.randn_like(theirs)
+    our_gradients = torch.autograd.grad(ours, variables, upstream)
+    their_gradients = torch.autograd.grad(theirs, variables, upstream)
+    assert_close(our_gradients, their_gradients, **tight)
+    with torch.no_grad():
+        assert_close(layer(x, **output_size), theirs, **tight)  # makes the map
+        assert_close(layer(x, **output_size), theirs, **tight)  # remembers it
+        assert_close(layer(x * 2, **output_size), plain_definition(layer, x * 2, **output_size))
+
+
+class TestIsTheDefinition:
+    @settings(max_examples=200, deadline=None)
+    @given(layers_and_inputs())
+    # Torch says so of even kernels; it is its own layer's warning too.
+    @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
+    def test_for_every_rank_and_argument(self, layer_and_input):
+        assert_values_and_gradients_are_the_definition(*layer_and_input)
+
+    @settings(max_examples=60, deadline=None)
+    @given(layers_and_inputs(transposed=True))
+    def test_for_the_transposed_convolution(self, layer_and_input):
+        assert_values_and_gradients_are_the_definition(*layer_and_input)
+
+    @pytest.mark.parametrize("output_size", [[9, 11], [10, 12]])
+    def test_for_an_output_size_chosen_per_call(self, output_size):
+        layer = CoordConvTranspose2d(2, 3, 3, stride=2, padding=1, dtype=torch.float64)
+        x = torch.randn(2, 2, 5, 6, dtype=torch.float64)
+        assert_values_and_gradients_are_the_definition(layer, x, output_size=output_size)
+        with torch.no_grad():  # a remembered map of one size must not serve another
+            assert layer(x).shape == (2, 3, 9, 11)
+
+    @pytest.mark.parametrize("bias", [True, False])
+    @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")  # torch's
+    def test_to_second_order_and_forward_mode(self, bias):
+        layer = CoordConv2d(2, 3, 2, bias=bias, dtype=torch.float64)
+        x = torch.randn(2, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+        names = [name for name, _ in layer.named_parameters()]
+
+        def call(x, *parameters):
+            return torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), x)
+
+        variables = (x, *layer.parameters())
+        assert torch.autograd.gradcheck(call, variables, check_forward_ad=True)
+        assert torch.autograd.gradgradcheck(call, variables)
+
+    def test_for_an_empty_batch(self):
+        layer = CoordConv2d(2, 3, 3)
+        assert layer(torch.rand(0, 2, 5, 5)).shape == (0, 3, 3, 3)
+        with torch.no_grad():
+            assert layer(torch.rand(0, 2, 5, 5)).shape == (0, 3, 3, 3)
+
+    def test_for_the_coordinates_of_a_subclass(self):
+        class BlindConv2d(CoordConv2d):
+            def make_coordinates(self, size, *, device, dtype):
+                return torch.zeros(self.n_coords, *size, device=device, dtype=dtype)
+
+        layer = BlindConv2d(2, 3, 3)
+        x = torch.rand(2, 2, 5, 6)
+        expected = nn.functional.conv2d(x, layer.weight[:, :2], layer.bias)
+        assert_close(layer(x), expected)
+        with torch.no_grad():
+            assert_close(layer(x), expected)

@@ -1,0 +1,223 @@
+"""The layer where others take it: compilers, exporters, torch.func, several processes."""
+
+import copy
+import shutil
+import warnings
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+import torch._dynamo.testing
+from definition import COUNTERPARTS, plain_definition
+from torch import distributed, nn
+from torch.func import functional_call, grad, stack_module_state, vmap
+from torch.testing import assert_close
+
+from rl_coordconv import CoordConv2d, add_coords
+
+CLASSES = pytest.mark.parametrize("make", COUNTERPARTS, ids=lambda make: make.__name__)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler():
+    torch.manual_seed(0)
+    torch.compiler.reset()
+
+
+def make_layer_and_input(make):
+    size = (5, 7, 6)[: make.axes]
+    return make(4, 6, 3, padding=1, with_r=True), torch.rand(3, 4, *size)
+
+
+class TestCompile:
+    @CLASSES
+    def test_gives_one_graph_with_the_same_values_and_gradients(self, make):
+        layer, x = make_layer_and_input(make)
+        variables = [x.requires_grad_(), *layer.parameters()]
+        compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+        upstream = torch.rand_like(layer(x))
+        assert_close(compiled(x), layer(x))
+        assert_close(
+            torch.autograd.grad(compiled(x), variables, upstream),
+            torch.autograd.grad(layer(x), variables, upstream),
+        )
+        for mode in (torch.no_grad, torch.inference_mode):
+            with mode():
+                assert_close(compiled(x), layer(x))
+
+    @pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++")
+    def test_to_machine_code_too(self):
+        layer, x = make_layer_and_input(CoordConv2d)
+        compiled = torch.compile(layer, fullgraph=True)
+        variables, upstream = list(layer.parameters()), torch.rand(3, 6, 5, 7)
+        assert_close(
+            torch.autograd.grad(compiled(x), variables, upstream),
+            torch.autograd.grad(layer(x), variables, upstream),
+        )
+
+    def count_compilations(self, layer, sizes):
+        torch.compiler.reset()
+        counter = torch._dynamo.testing.CompileCounter()
+        compiled = torch.compile(layer, fullgraph=True, backend=counter)
+        for batch, *size in sizes:
+            compiled(torch.rand(batch, 4, *size))
+        return counter.frame_count
+
+    def test_compiles_once_more_for_all_batch_sizes(self):
+        """Meeting a second size, torch compiles for any; its own limit here is a batch of 16."""
+        sizes = [(n, 5, 7) for n in (3, 8, 2, 15, 5)]
+        assert self.count_compilations(CoordConv2d(4, 6, 3), sizes) == 2
+
+    def test_compiles_as_often_as_conv2d(self):
+        sizes = [(3, 5, 7), (8, 9, 7), (2, 5, 11), (256, 20, 20), (1, 20, 20), (17, 6, 6)]
+        counts = [
+            self.count_compilations(make(4, 6, 3), sizes) for make in (nn.Conv2d, CoordConv2d)
+        ]
+        assert counts[0] == counts[1]
+
+    def test_does_not_compile_again_for_what_eager_calls_remember(self):
+        layer, x = make_layer_and_input(CoordConv2d)
+        counter = torch._dynamo.testing.CompileCounter()
+        compiled = torch.compile(layer, fullgraph=True, backend=counter)
+        layer(x)
+        compiled(x)
+        layer(x[..., :5])
+        with torch.no_grad():
+            layer(x)
+        assert_close(compiled(x), layer(x))
+        assert counter.frame_count == 1
+
+    def test_follows_weights_that_change(self):
+        layer, x = make_layer_and_input(CoordConv2d)
+        compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+        with torch.no_grad():
+            layer(x)
+            compiled(x)
+            layer.weight.data[:, 4:] += 1
+            assert_close(compiled(x), plain_definition(layer, x))
+
+    def test_takes_add_coords(self):
+        frames = torch.randint(0, 256, (2, 4, 5, 7), dtype=torch.uint8)
+        compiled = torch.compile(add_coords, fullgraph=True, backend="eager")
+        assert_close(compiled(frames, True), add_coords(frames, True))
+
+
+class TestExport:
+    @CLASSES
+    @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad])
+    def test_takes_any_batch_size(self, make, mode):
+        layer, x = make_layer_and_input(make)
+        batch = torch.export.Dim("batch")
+        with mode():
+            layer(x)  # what it remembers must not become a constant of the program
+            program = torch.export.export(layer, (x,), dynamic_shapes=({0: batch},))
+            for n in (2, 7):
+                x = torch.rand(n, *x.shape[1:])
+                assert_close(program.module()(x), layer(x))
+        assert set(program.state_dict) == {"weight", "bias"}
+        assert not program.constants
+
+    def test_takes_any_image_size(self):
+        layer, x = make_layer_and_input(CoordConv2d)
+        axes = {0: torch.export.Dim("batch"), 2: torch.export.Dim("h"), 3: torch.export.Dim("w")}
+        program = torch.export.export(layer, (x,), dynamic_shapes=(axes,))
+        for size in [(5, 9), (20, 6)]:
+            x = torch.rand(2, 4, *size)
+            assert_close(program.module()(x), layer(x))
+
+    def test_to_onnx_takes_any_batch_size(self, tmp_path):
+        network = nn.Sequential(CoordConv2d(4, 6, 3, stride=2, with_r=True), nn.ReLU()).eval()
+        path = tmp_path / "network.onnx"
+        batch = torch.export.Dim("batch")
+        torch.onnx.export(
+            network,
+            (torch.rand(3, 4, 9, 11),),
+            path,
+            dynamo=True,
+            dynamic_shapes=({0: batch},),
+            verbose=False,
+        )
+        session = onnxruntime.InferenceSession(path)
+        for n in (1, 5):
+            x = torch.rand(n, 4, 9, 11)
+            (out,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+            np.testing.assert_allclose(out, network(x).detach().numpy(), rtol=1e-5, atol=1e-6)
+
+    def test_to_torchscript_by_tracing(self):
+        layer, x = make_layer_and_input(CoordConv2d)
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch.jit is deprecated, and sizes become constants
+            layer(x)
+            traced = torch.jit.trace(layer, x)  # traces twice and compares
+            layer.weight.mul_(2)
+            assert_close(traced(x), plain_definition(layer, x))
+
+
+class TestFunc:
+    """torch.func hands in tensors of its own, which no layer may remember."""
+
+    @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad])
+    def test_an_ensemble_is_its_members(self, mode):
+        members = [CoordConv2d(4, 6, 3) for _ in range(3)]
+        base, (stacked, _) = copy.deepcopy(members[0]), stack_module_state(members)
+        x = torch.rand(3, 2, 4, 5, 7)
+        with mode():
+            base(x[0])
+
+            def call(parameters, x):
+                return functional_call(base, parameters, (x,))
+
+            for _ in range(2):
+                outs = vmap(call)(stacked, x)
+                same_input = vmap(call, in_dims=(0, None))(stacked, x[0])
+                for member, member_x, out, same in zip(members, x, outs, same_input, strict=True):
+                    assert_close(out, plain_definition(member, member_x))
+                    assert_close(same, plain_definition(member, x[0]))
+            assert_close(base(x[0]), plain_definition(base, x[0]))
+
+    @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad])
+    def test_inputs_may_be_mapped_over(self, mode):
+        layer, x = CoordConv2d(4, 6, 3), torch.rand(3, 2, 4, 5, 7)
+        with mode():
+            for _ in range(2):
+                assert_close(vmap(layer)(x).flatten(0, 1), layer(x.flatten(0, 1)))
+                assert_close(vmap(layer)(x[0]), layer(x[0]))  # a layer sees no batch at all
+
+    def test_per_sample_gradients_add_up(self):
+        layer, x = CoordConv2d(4, 6, 3), torch.rand(3, 4, 5, 7)
+        parameters = {name: p.detach() for name, p in layer.named_parameters()}
+
+        def loss(parameters, x):
+            return functional_call(layer, parameters, (x,)).square().sum()
+
+        per_sample = vmap(grad(loss), in_dims=(None, 0))(parameters, x)
+        plain_definition(layer, x).square().sum().backward()
+        assert_close(per_sample["weight"].sum(0), layer.weight.grad)
+        assert_close(per_sample["bias"].sum(0), layer.bias.grad)
+
+    def test_a_layer_serves_as_before_afterwards(self):
+        layer, x = CoordConv2d(4, 6, 3), torch.rand(3, 4, 5, 7)
+        grad(lambda x: layer(x).square().sum())(x)
+        layer(x).sum().backward()
+        with torch.no_grad():
+            assert_close(layer(x), plain_definition(layer, x))
+
+
+@pytest.fixture
+def one_process(tmp_path):
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1
+    )
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("one_process")
+@CLASSES
+def test_distributed_training_meets_no_unused_parameter(make):
+    layer, x = make_layer_and_input(make)
+    parallel = nn.parallel.DistributedDataParallel(layer, find_unused_parameters=False)
+    for _ in range(2):  # the second step complains of parameters that the first left out
+        parallel(x).square().sum().backward()
+    assert all(p.grad.count_nonzero() == p.numel() for p in layer.parameters())

@@ -1,0 +1,322 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from games import WhereIsTheSquare
+from gymnasium import spaces
+from sb3_contrib import QRDQN, RecurrentPPO
+from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.torch_layers import CombinedExtractor, NatureCNN
+
+from rl_coordconv import (
+    EXTRACTORS,
+    CoordCombinedExtractor,
+    CoordConv2d,
+    CoordImpalaCNN,
+    CoordNatureCNN,
+    policy_kwargs,
+)
+from rl_coordconv.checkpoint import rng_state
+
+ATARI = spaces.Box(0, 255, (4, 84, 84), np.uint8)
+
+
+def make_extractor(name: str, space: spaces.Box = ATARI, **options):
+    network, settings = EXTRACTORS[name]
+    return network(space, **{**settings, **options})
+
+
+def n_parameters(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+class TestNature:
+    def test_has_the_weights_and_the_output_of_sb3s(self):
+        torch.manual_seed(0)
+        theirs = NatureCNN(ATARI)
+        torch.manual_seed(0)
+        ours = make_extractor("nature")
+        assert theirs.state_dict().keys() == ours.state_dict().keys()
+        for name, value in theirs.state_dict().items():
+            assert torch.equal(value, ours.state_dict()[name]), name
+        images = torch.rand(3, 4, 84, 84)
+        assert torch.equal(theirs(images), ours(images))
+
+    def test_is_initialised_as_sb3s_inside_a_policy(self):
+        env = make_vec_env(WhereIsTheSquare, n_envs=2)
+        theirs = A2C("CnnPolicy", env, seed=0).policy.state_dict()
+        kwargs = policy_kwargs("nature")
+        ours = A2C("CnnPolicy", env, seed=0, policy_kwargs=kwargs).policy.state_dict()
+        assert theirs.keys() == ours.keys()
+        assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
+
+
+# Weights over the extra channels: out x channels x kernel, summed over the layers that see them.
+NATURE_FIRST, NATURE_OTHERS = 32 * 2 * 8 * 8, 64 * 2 * 4 * 4 + 64 * 2 * 3 * 3
+IMPALA_ALL = 2 * 9 * (5 * 16 + 5 * 32 + 5 * 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "control", "extra"),
+    [
+        ("coordconv", "nature", NATURE_FIRST),
+        ("coordconv-all", "nature", NATURE_FIRST + NATURE_OTHERS),
+        ("coordconv-r", "nature", NATURE_FIRST * 3 // 2),
+        ("nature-zeros", "nature", NATURE_FIRST),
+        ("nature-noise", "nature", NATURE_FIRST),
+        ("impala-coordconv", "impala", 16 * 2 * 9),
+        ("impala-coordconv-all", "impala", IMPALA_ALL),
+    ],
+)
+@pytest.mark.parametrize("algorithm", [A2C, PPO, DQN])
+def test_arms_differ_by_exactly_the_coordinate_weights(algorithm, name, control, extra):
+    env = make_vec_env(WhereIsTheSquare)
+    options = {"buffer_size": 10} if algorithm is DQN else {}
+    arms = [
+        algorithm("CnnPolicy", env, policy_kwargs=policy_kwargs(which), **options)
+        for which in (name, control)
+    ]
+    # DQN holds the extractor twice: the second is its target's.
+    copies = 2 if algorithm is DQN else 1
+    assert n_parameters(arms[0].policy) - n_parameters(arms[1].policy) == copies * extra
+
+
+def test_impala_has_the_size_of_the_paper():
+    # 15 convolutions and one linear layer of 256; 84 is halved three times to 11.
+    convolutions = (
+        9 * (4 * 16 + 4 * 16 * 16 + 16 * 32 + 4 * 32 * 32 + 5 * 32 * 32) + 5 * 16 + 10 * 32
+    )
+    linear = 32 * 11 * 11 * 256 + 256
+    assert n_parameters(make_extractor("impala")) == convolutions + linear
+
+
+@pytest.mark.parametrize("name", EXTRACTORS)
+@pytest.mark.parametrize("shape", [(4, 84, 84), (1, 60, 40), (3, 36, 36)])
+def test_takes_its_size_from_the_space(name, shape):
+    space = spaces.Box(0, 255, shape, np.uint8)
+    features = make_extractor(name, space, features_dim=16)(torch.rand(2, *shape))
+    assert features.shape == (2, 16)
+    assert features.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["coordconv", "coordconv-all", "coordconv-r", "impala-coordconv"])
+def test_output_depends_on_where_things_are_in_the_coordinates_alone(name):
+    # Between two places inside an empty image only the coordinates differ.
+    extractor = make_extractor(name)
+    layer = next(m for m in extractor.modules() if isinstance(m, CoordConv2d))
+    with torch.no_grad():
+        empty = layer(torch.zeros(1, 4, 84, 84))
+    assert (empty[..., 5, 5] - empty[..., 10, 10]).abs().max() > 1e-3
+
+
+def test_zeros_are_blind_and_noise_is_the_same_everywhere():
+    (zeros,) = [m for m in make_extractor("nature-zeros").modules() if isinstance(m, CoordConv2d)]
+    assert not zeros.positional_map((84, 84)).any()
+    first, second = (make_extractor("nature-noise").cnn[0] for _ in range(2))
+    where = {"device": torch.device("cpu"), "dtype": torch.float32}
+    noise = first.make_coordinates((84, 84), **where)
+    assert torch.equal(noise, second.make_coordinates((84, 84), **where))
+    assert -1 <= noise.min() < -0.99 < 0.99 < noise.max() <= 1
+    assert abs(noise.std() - 3**-0.5) < 0.01  # as that of a coordinate
+
+
+@pytest.mark.parametrize("name", ["coordconv", "impala-coordconv-all"])
+def test_sb3s_orthogonal_initialisation_reaches_the_layer(name):
+    env = make_vec_env(WhereIsTheSquare)
+    policy = A2C("CnnPolicy", env, policy_kwargs=policy_kwargs(name)).policy
+    for layer in policy.modules():
+        if isinstance(layer, CoordConv2d):
+            rows = layer.weight.flatten(1)
+            gram = rows @ rows.T if rows.shape[0] <= rows.shape[1] else rows.T @ rows
+            assert torch.allclose(gram, 2 * torch.eye(len(gram)), atol=1e-4)  # gain sqrt(2)
+            assert not layer.bias.any()
+
+
+def test_construction_draws_only_the_weights():
+    ATARI.seed(0)
+    before = ATARI.np_random.bit_generator.state
+    make_extractor("coordconv")
+    assert ATARI.np_random.bit_generator.state == before
+    torch.manual_seed(0)
+    torch.nn.Sequential(  # the same draws, by hand
+        torch.nn.Conv2d(6, 32, 8),
+        torch.nn.Conv2d(32, 64, 4),
+        torch.nn.Conv2d(64, 64, 3),
+        torch.nn.Linear(3136, 512),
+    )
+    after_weights = rng_state()
+    torch.manual_seed(0)
+    make_extractor("coordconv")
+    assert torch.equal(rng_state()["torch"], after_weights["torch"])
+
+
+def test_bf16_is_close_to_float32_and_returns_float32():
+    torch.manual_seed(0)
+    exact = make_extractor("coordconv-all")
+    rounded = make_extractor("coordconv-all", precision="bf16")
+    rounded.load_state_dict(exact.state_dict())
+    images = torch.rand(2, 4, 84, 84)
+    features = rounded(images)
+    assert features.dtype == torch.float32
+    assert not torch.equal(features, exact(images))
+    assert torch.allclose(features, exact(images), atol=0.01)
+    features.sum().backward()
+    assert rounded.cnn[0].weight.grad.dtype == torch.float32
+
+
+class TestObservationSpaces:
+    def test_scaled_float_images_pass_with_normalize_images_off(self):
+        class Scaled(WhereIsTheSquare):
+            def __init__(self):
+                super().__init__()
+                self.observation_space = spaces.Box(0, 1, (1, 36, 36), np.float32)
+
+            def _draw(self):
+                return super()._draw().astype(np.float32)
+
+        kwargs = policy_kwargs("coordconv", normalize_images=False)
+        model = A2C("CnnPolicy", make_vec_env(Scaled), policy_kwargs=kwargs).learn(10)
+        assert isinstance(model.policy.features_extractor, CoordNatureCNN)
+
+    @pytest.mark.parametrize(
+        ("space", "sentence"),
+        [
+            (spaces.Box(0, 255, (84, 84, 4), np.uint8), "channels-last.*VecTransposeImage"),
+            (spaces.Box(0, 1, (5,), np.float32), "MlpPolicy"),
+            (spaces.Discrete(3), "MlpPolicy"),
+            (spaces.Box(0, 1, (3, 84, 84), np.float32), "normalize_images=False"),
+            (spaces.Box(0, 255, (3, 20, 20), np.uint8), "too small"),
+            (spaces.Dict({"image": ATARI}), "CoordCombinedExtractor"),
+        ],
+    )
+    def test_others_are_refused_with_what_to_do(self, space, sentence):
+        with pytest.raises(ValueError, match=sentence):
+            CoordNatureCNN(space)
+
+    def test_impala_takes_tiny_images(self):
+        tiny = spaces.Box(0, 255, (1, 7, 5), np.uint8)
+        assert CoordImpalaCNN(tiny)(torch.rand(2, 1, 7, 5)).shape == (2, 256)
+
+
+class TestPolicyKwargs:
+    def test_is_fresh_each_time(self):
+        first, second = policy_kwargs("coordconv"), policy_kwargs("coordconv")
+        first["net_arch"].append(64)
+        first["features_extractor_kwargs"]["normalized_image"] = True
+        assert second == policy_kwargs("coordconv")
+        assert "normalized_image" not in EXTRACTORS["coordconv"][1]
+
+    def test_survives_an_algorithm_that_changes_it(self):
+        kwargs = policy_kwargs("coordconv")
+        A2C("CnnPolicy", make_vec_env(WhereIsTheSquare), policy_kwargs=kwargs)
+        assert policy_kwargs("coordconv") != kwargs  # A2C has put its optimiser in
+        assert "optimizer_class" not in policy_kwargs("coordconv")
+
+    def test_keeps_the_callers_entries(self):
+        own = {
+            "optimizer_class": torch.optim.SGD,
+            "optimizer_kwargs": {"momentum": 0.9},
+            "net_arch": [32],
+            "features_extractor_kwargs": {"features_dim": 8, "with_r": True},
+        }
+        kwargs = policy_kwargs("coordconv-all", **own)
+        assert kwargs["optimizer_class"] is torch.optim.SGD
+        assert kwargs["optimizer_kwargs"] == {"momentum": 0.9}
+        assert kwargs["net_arch"] == [32]
+        assert kwargs["features_extractor_kwargs"] == {
+            "coordinates": "all",
+            "features_dim": 8,
+            "with_r": True,
+        }
+        assert own["features_extractor_kwargs"] == {"features_dim": 8, "with_r": True}
+
+    def test_names_the_nearest_extractor(self):
+        with pytest.raises(ValueError, match=r"did you mean coordconv\?"):
+            policy_kwargs("cordconv")
+
+    def test_refuses_two_classes(self):
+        with pytest.raises(ValueError, match="not both"):
+            policy_kwargs("coordconv", features_extractor_class=NatureCNN)
+
+
+class TestDictObservations:
+    def make_model(self, **kwargs) -> A2C:
+        env = make_vec_env(WhereIsTheSquare, env_kwargs={"with_vector": True})
+        return A2C("MultiInputPolicy", env, policy_kwargs=kwargs, seed=0)
+
+    def test_nature_is_sb3s_combined_extractor(self):
+        theirs = self.make_model()
+        assert isinstance(theirs.policy.features_extractor, CombinedExtractor)
+        ours = self.make_model(
+            features_extractor_class=CoordCombinedExtractor,
+            features_extractor_kwargs={"extractor": "nature"},
+        )
+        expected = theirs.policy.state_dict()
+        assert ours.policy.state_dict().keys() == expected.keys()
+        assert all(torch.equal(expected[k], v) for k, v in ours.policy.state_dict().items())
+
+    def test_coordinates_reach_the_image(self):
+        model = self.make_model(features_extractor_class=CoordCombinedExtractor).learn(20)
+        difference = n_parameters(model.policy) - n_parameters(self.make_model().policy)
+        assert difference == NATURE_FIRST
+
+    def test_an_unknown_extractor_is_named(self):
+        with pytest.raises(ValueError, match=r"did you mean impala\?"):
+            CoordCombinedExtractor(spaces.Dict({"image": ATARI}), extractor="impalla")
+
+
+def test_a2c_learns_where_things_are():
+    env = make_vec_env(WhereIsTheSquare, n_envs=16, seed=0)
+    kwargs = policy_kwargs("coordconv", features_extractor_kwargs={"features_dim": 64})
+    model = A2C("CnnPolicy", env, seed=0, policy_kwargs=kwargs)
+    model.learn(8_000)
+    assert evaluate_policy(model, env, n_eval_episodes=200)[0] > 0.9  # guessing earns 0.25
+
+
+ALGORITHMS: dict[str, tuple[type[BaseAlgorithm], str, dict]] = {
+    "A2C": (A2C, "CnnPolicy", {"n_steps": 8}),
+    "PPO": (PPO, "CnnPolicy", {"n_steps": 8, "batch_size": 8}),
+    "DQN": (DQN, "CnnPolicy", {"buffer_size": 50, "learning_starts": 8}),
+    "QRDQN": (QRDQN, "CnnPolicy", {"buffer_size": 50, "learning_starts": 8}),
+    "RecurrentPPO": (RecurrentPPO, "CnnLstmPolicy", {"n_steps": 8, "batch_size": 8}),
+}
+
+LOAD_AND_PREDICT = """
+import json, sys
+import numpy as np, sb3_contrib, stable_baselines3
+folder, *names = sys.argv[1:]
+images = np.load(f"{folder}/images.npy")
+for name in names:
+    algorithm = getattr(stable_baselines3, name, None) or getattr(sb3_contrib, name)
+    model = algorithm.load(f"{folder}/{name}.zip")
+    print(json.dumps(model.predict(images, deterministic=True)[0].tolist()))
+"""
+
+
+def test_models_predict_the_same_in_a_fresh_process(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (20, 1, 36, 36), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    expected = []
+    for name, (algorithm, policy, options) in ALGORITHMS.items():
+        kwargs = policy_kwargs("coordconv", features_extractor_kwargs={"features_dim": 8})
+        env = make_vec_env(WhereIsTheSquare, seed=0)
+        model = algorithm(policy, env, policy_kwargs=kwargs, seed=0, **options).learn(40)
+        layer = model.policy.get_submodule(
+            "quantile_net.features_extractor.cnn.0"
+            if name == "QRDQN"
+            else "q_net.features_extractor.cnn.0"
+            if name == "DQN"
+            else "features_extractor.cnn.0"
+        )
+        assert isinstance(layer, CoordConv2d)
+        expected.append(model.predict(images, deterministic=True)[0].tolist())
+        model.save(tmp_path / name)
+    command = [sys.executable, "-c", LOAD_AND_PREDICT, str(tmp_path), *ALGORITHMS]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert [json.loads(line) for line in output.splitlines()] == expected

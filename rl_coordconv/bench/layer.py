@@ -14,10 +14,19 @@ from statistics import quantiles
 from typing import Any
 
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor, nn
 
+from rl_coordconv.config import UserError
 from rl_coordconv.coordconv import CoordConv2d, add_coords
 
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+}
 WARM_UP = 3  # rounds that do not count
 
 Contenders = Mapping[str, Callable[[], object]]
@@ -85,7 +94,7 @@ LAYERS: dict[str, type[nn.Conv2d]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """One row: a convolution of one input, and what of it is timed."""
+    """A convolution of one input, and what of it is timed."""
 
     input: tuple[int, int, int, int]  # [B, C, H, W]
     out_channels: int
@@ -97,17 +106,18 @@ class Case:
     @property
     def convolution(self) -> str:
         """The convolution in short."""
-        stride = f" / {self.stride}" if self.stride > 1 else ""
-        padding = f", pad {self.padding}" if self.padding else ""
+        stride = f"/{self.stride}" if self.stride > 1 else ""
+        padding = f" pad {self.padding}" if self.padding else ""
         return f"{self.kernel_size}x{self.kernel_size}{stride}{padding} -> {self.out_channels}"
 
     def contenders(self, device: str, dtype: torch.dtype) -> Contenders:
-        """One closure per layer."""
+        """What to time, by layer, on the same input."""
         where: dict[str, Any] = {"device": device, "dtype": dtype}
-        x = torch.rand(self.input, **where)
         geometry = (self.input[1], self.out_channels, self.kernel_size, self.stride, self.padding)
-        layers = {name: layer(*geometry, **where) for name, layer in LAYERS.items()}
-        return {name: _TIMED[self.timed](layer, x) for name, layer in layers.items()}
+        x = torch.rand(self.input, **where)
+        return {
+            name: _TIMED[self.timed](layer(*geometry, **where), x) for name, layer in LAYERS.items()
+        }
 
 
 def _forward(layer: nn.Module, x: Tensor) -> Callable[[], object]:
@@ -115,32 +125,109 @@ def _forward(layer: nn.Module, x: Tensor) -> Callable[[], object]:
 
 
 def _rollout(layer: nn.Module, x: Tensor) -> Callable[[], object]:
-    return torch.no_grad()(_forward(layer, x))
+    return torch.no_grad()(lambda: layer(x))
 
 
-def _backward(layer: nn.Module, x: Tensor) -> Callable[[], object]:
-    grad = torch.rand_like(layer(x))
-    return lambda: torch.autograd.grad(layer(x), list(layer.parameters()), grad)
+def _train(layer: nn.Module, x: Tensor) -> Callable[[], object]:
+    upstream = torch.rand_like(layer(x))
+    inputs = [x] if x.requires_grad else []
+    return lambda: torch.autograd.grad(layer(x), [*layer.parameters(), *inputs], upstream)
 
 
-def _backward_to_input(layer: nn.Module, x: Tensor) -> Callable[[], object]:
-    x = x.clone().requires_grad_()
-    grad = torch.rand_like(layer(x))
-    return lambda: torch.autograd.grad(layer(x), [x, *layer.parameters()], grad)
+def _train_hidden(layer: nn.Module, x: Tensor) -> Callable[[], object]:
+    return _train(layer, x.clone().requires_grad_())
 
 
 _TIMED = {
     "forward": _forward,
     "forward, no grad": _rollout,
-    "forward + backward": _backward,
-    "forward + backward to x": _backward_to_input,
+    "forward + backward": _train,
+    "forward + backward to input": _train_hidden,
 }
 
-_SHAPES: list[dict[str, Any]] = [
-    {"input": (80, 4, 84, 84), "kernel_size": 8, "stride": 4, "out_channels": 32},
-    {"input": (256, 4, 84, 84), "kernel_size": 8, "stride": 4, "out_channels": 32},
-    {"input": (64, 4, 84, 84), "kernel_size": 3, "padding": 1, "out_channels": 16},
-    {"input": (16, 64, 56, 56), "kernel_size": 3, "padding": 1, "out_channels": 64},
-    {"input": (16, 32, 64, 64), "kernel_size": 1, "out_channels": 32},
-]
-_ROLLOUT = {"input": (16, 4, 84, 84), "kernel_size": 8, "stride": 4, "out_channels": 32}
+
+def _cases() -> Iterator[Case]:
+    """Forward and training of five shapes, then a rollout's forward."""
+    first = {"kernel_size": 8, "stride": 4, "out_channels": 32}
+    shapes: list[dict[str, Any]] = [
+        {"input": (80, 4, 84, 84), **first},  # an update of A2C: 16 environments, 5 steps
+        {"input": (256, 4, 84, 84), **first},  # a minibatch of PPO
+        {"input": (64, 4, 84, 84), "kernel_size": 3, "padding": 1, "out_channels": 16},
+        {"input": (16, 64, 56, 56), "kernel_size": 3, "padding": 1, "out_channels": 64},
+        {"input": (16, 32, 64, 64), "kernel_size": 1, "out_channels": 32},
+    ]
+    for shape in shapes:
+        hidden = shape["input"][1] > 4
+        yield Case(**shape)
+        yield Case(**shape, timed="forward + backward" + (" to input" if hidden else ""))
+    yield Case((16, 4, 84, 84), **first, timed="forward, no grad")
+
+
+CASES = tuple(_cases())
+
+
+def run(repeats: int, device: str = "cpu", dtype: str = "float32") -> dict[str, Any]:
+    """Measure every case.
+
+    Args:
+        repeats: Rounds that count.
+        device: ``cpu`` or ``cuda``.
+        dtype: One of `DTYPES`.
+
+    Returns:
+        What was measured and on what, as JSON holds it: ``seconds`` and ``ratio_to_conv2d`` by
+        layer, each with its median, low and high quartile. A ratio is taken within a round.
+
+    Raises:
+        UserError: There is no such device, or nothing to measure.
+    """
+    if repeats < 1:
+        raise UserError(f"repeats must be at least 1, not {repeats}.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("There is no CUDA device here.")
+    cases = track(CASES, "Measuring", console=Console(stderr=True), transient=True)
+    return {
+        "bench": "layer",
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "dtype": dtype,
+        "repeats": repeats,
+        "rows": [_measure(case, repeats, device, dtype) for case in cases],
+    }
+
+
+def _measure(case: Case, repeats: int, device: str, dtype: str) -> dict[str, Any]:
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    seconds = time_in_turns(case.contenders(device, DTYPES[dtype]), repeats, wait)
+    ratios = {
+        name: [own / base for own, base in zip(values, seconds["Conv2d"], strict=True)]
+        for name, values in seconds.items()
+    }
+    return {
+        **asdict(case),
+        "convolution": case.convolution,
+        "seconds": {name: asdict(Spread.of(values)) for name, values in seconds.items()},
+        "ratio_to_conv2d": {name: asdict(Spread.of(values)) for name, values in ratios.items()},
+    }
+
+
+def table(report: dict[str, Any]) -> str:
+    """A report in Markdown, aligned for a terminal."""
+    others = list(LAYERS)[1:]
+    lines = [["input", "convolution", "timed", "Conv2d, ms", *others]]
+    for row in report["rows"]:
+        milliseconds = {k: 1000 * v for k, v in row["seconds"]["Conv2d"].items()}
+        spreads = [milliseconds, *(row["ratio_to_conv2d"][name] for name in others)]
+        numbers = ["{median:.2f} ({low:.2f}-{high:.2f})".format(**spread) for spread in spreads]
+        lines.append(["x".join(map(str, row["input"])), row["convolution"], row["timed"], *numbers])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    rows = [" | ".join(map(str.ljust, line, widths)) for line in lines]
+    return "\n".join(f"| {row} |" for row in rows) + "\n\n" + _NOTE.format(**report)
+
+
+_NOTE = """\
+Median (quartiles) of {repeats} rounds; torch {torch}, {device}, {threads} threads, {dtype}.
+CoordConv2d and concatenation, which is Conv2d over add_coords(x): ratios to Conv2d in the same
+round. As in training, backward goes to the weights, and to the input where the layer is hidden."""

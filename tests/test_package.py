@@ -1,0 +1,68 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from games import WhereIsTheSquare
+from stable_baselines3 import A2C
+from stable_baselines3.common.env_util import make_vec_env
+from torch import nn
+
+import rl_coordconv
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_public_names_are_these():
+    assert rl_coordconv.__all__ == [
+        "EXTRACTORS",
+        "CoordCombinedExtractor",
+        "CoordConv1d",
+        "CoordConv2d",
+        "CoordConv3d",
+        "CoordConvTranspose2d",
+        "CoordImpalaCNN",
+        "CoordNatureCNN",
+        "add_coords",
+        "convert",
+        "coordinate_channels",
+        "policy_kwargs",
+    ]
+    assert all(hasattr(rl_coordconv, name) for name in rl_coordconv.__all__)
+
+
+def imported(statement: str) -> set[str]:
+    """The modules that a statement loads, in a process of its own."""
+    code = f"{statement}; import sys; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_the_package_leaves_the_emulator_and_clusters_alone():
+    assert not {"ale_py", "ray", "torchvision"} & imported("import rl_coordconv")
+
+
+def test_the_readme_names_every_extractor():
+    table = (ROOT / "README.md").read_text().partition("## Extractors")[2]
+    assert set(re.findall(r"`([a-z-]+)`", table)) >= rl_coordconv.EXTRACTORS.keys()
+
+
+def test_every_link_of_the_readme_leads_somewhere():
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_the_python_examples_of_the_readme_run(number):
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(examples) == 4
+    code = examples[number].replace("1_000_000", "10")
+    with_vector = "MultiInputPolicy" in code
+    given = {
+        "A2C": A2C,
+        "env": make_vec_env(WhereIsTheSquare, env_kwargs={"with_vector": with_vector}),
+        "conv": nn.Conv2d(3, 4, 3),
+        "network": nn.Sequential(nn.Conv2d(3, 4, 3)),
+    }
+    exec(code, given)

@@ -14,7 +14,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -96,7 +96,7 @@ def parse_args(
     first.add_argument("--config", type=Path, default=default_file)
     file: Path = first.parse_known_args(argv)[0].config
 
-    parser = _Parser(description=description, formatter_class=argparse.RawTextHelpFormatter)
+    parser = _Parser(description=description)
     parser.add_argument(
         "--config",
         type=Path,
@@ -158,6 +158,8 @@ def _flag(name: str) -> str:
 
 
 def _metavar(field: FieldInfo) -> str:
+    if get_origin(field.annotation) is Literal:
+        return "|".join(get_args(field.annotation))
     return "N" if field.annotation is int else "X" if field.annotation is float else "NAME"
 
 

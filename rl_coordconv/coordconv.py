@@ -94,7 +94,7 @@ class _CoordConvNd(_ConvNd, ABC):
     with_r: bool
     # Memos, not buffers: what can be computed again has no place in a state_dict, copy or pickle.
     _coords_memo: tuple[object, Tensor] | None = None
-    _map_memo: tuple[object, Tensor, Tensor] | None = None
+    _map_memo: tuple[object, Tensor, Tensor, Tensor] | None = None
 
     @property
     def n_coords(self) -> int:
@@ -158,11 +158,11 @@ class _CoordConvNd(_ConvNd, ABC):
 
     def _coord_convolve(self, x: Tensor, *settings: Any) -> Tensor:
         """conv(x, W_x) + conv(coords, W_c); ``settings`` go on to ``_convolve``."""
-        x_weight, coord_weight = self.split_weight()
         # On a GPU, comparing weights would mean waiting for the device.
-        if not torch.is_grad_enabled() and x.device.type == "cpu" and self._is_eager(x):
-            out = self._convolve(x, x_weight, self.bias, *settings)
-            return out.add_(self._remembered_map(x, coord_weight, *settings))
+        if not torch.is_grad_enabled() and x.is_cpu and self._is_eager(x):
+            x_weight, positional_map = self._remembered_parts(x, *settings)
+            return self._convolve(x, x_weight, self.bias, *settings).add_(positional_map)
+        x_weight, coord_weight = self.split_weight()
         bias, zero = self.bias, None
         if bias is not None:
             # The map's gradient is a sum over the batch, and so is the bias's. A bias that gets its
@@ -171,25 +171,27 @@ class _CoordConvNd(_ConvNd, ABC):
         out = self._convolve(x, x_weight, bias, *settings)
         return out.add_(self._convolve(self._coordinates(x), coord_weight, zero, *settings))
 
-    def _remembered_map(self, x: Tensor, coord_weight: Tensor, *settings: Any) -> Tensor:
-        """The positional map of the last call, unless something changed since.
+    def _remembered_parts(self, x: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
+        """The weight over the input and the map, of the last call unless something changed since.
 
         Weights are compared by value: a version counter would miss writes through ``.data``,
         which is how Stable-Baselines3 updates target networks.
         """
-        autocast = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+        autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu")
         geometry = (self.stride, self.padding, self.dilation, self.padding_mode, *settings)
-        key = (_image_key(x, self.axes), geometry, autocast)
+        key = (_image_key(x), geometry, autocast)
         memo = self._map_memo
-        if memo is None or memo[0] != key or not memo[1].equal(coord_weight):
+        if memo is None or memo[0] != key or not memo[1].equal(self.weight):
+            x_weight, coord_weight = self.split_weight()
             positional_map = self._convolve(self._coordinates(x), coord_weight, None, *settings)
-            memo = self._map_memo = (key, coord_weight.clone(), positional_map)
-        return memo[2]
+            memo = (key, self.weight.clone(), x_weight.clone(), positional_map)
+            self._map_memo = memo
+        return memo[2], memo[3]
 
     def _coordinates(self, x: Tensor) -> Tensor:
         """The coordinates for an input, once per group, in its type and memory format."""
         eager = self._is_eager(x)
-        key = _image_key(x, self.axes) if eager else None
+        key = _image_key(x) if eager else None
         memo = self._coords_memo
         if eager and memo is not None and memo[0] == key:
             return memo[1]
@@ -420,6 +422,6 @@ def _memory_format(x: Tensor) -> torch.memory_format:
     return torch.contiguous_format
 
 
-def _image_key(x: Tensor, axes: int) -> tuple[object, ...]:
-    """What the coordinates of an input depend on."""
-    return (x.shape[-axes:], x.dim(), x.dtype, x.device, _memory_format(x))
+def _image_key(x: Tensor) -> tuple[object, ...]:
+    """What the coordinates of an input depend on, and its memory format with the strides."""
+    return (x.shape[1:], x.stride()[1:], x.dtype, x.device)

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = benches.add_parser("layer", help="CoordConv2d, nn.Conv2d and plain concatenation")
     flags.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     flags.add_argument("--dtype", default="float32", choices=list(layer.DTYPES))
-    flags.add_argument("--repeats", type=int, default=50, help="rounds (default: %(default)s)")
+    flags.add_argument("--repeats", type=int, default=40, help="rounds (default: %(default)s)")
     flags.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     with one_sentence_errors():
         options = parser.parse_args(argv)

@@ -68,6 +68,7 @@ def test_help_gives_each_field_with_its_default(file, capsys):
     assert exit_.value.code == 0
     text = re.sub(r"\s+", " ", capsys.readouterr().out)
     assert "--n-envs N games at once (default: 4)" in text
+    assert "--mode slow|fast how (default: slow)" in text
     assert "--gamma X discount, 100% at most (default: 0.9)" in text
 
 

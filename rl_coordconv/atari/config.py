@@ -35,8 +35,8 @@ class AtariConfig(Config):
     total_timesteps: Count = Field(description="length of the training, in steps over all games")
     device: str = Field(description="auto, cpu, cuda or cuda:N; auto takes a GPU if there is one")
     protocol: Literal["classic", "sticky"] = Field(
-        description="classic: a lost life ends an episode; sticky: actions stick, p = 0.25,\n"
-        "and only game over ends one (Machado et al. 2018)"
+        description="classic: a lost life ends an episode; sticky: actions stick, p = 0.25, and "
+        "only game over ends one (Machado et al. 2018)"
     )
     backend: Literal["native", "sb3"] = Field(
         description="emulation in C++ threads, or by the wrappers of Stable-Baselines3"

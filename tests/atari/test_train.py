@@ -291,7 +291,7 @@ def test_a_missing_gpu_is_one_sentence(capsys, monkeypatch):
 def test_help_explains_every_setting(name, capsys):
     with pytest.raises(SystemExit):
         load_script(name).main(["--help"])
-    text = capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
     config = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
     for key, value in config.items():
         assert f"--{key.replace('_', '-')} " in text

@@ -1,7 +1,8 @@
 """Print the lower bound of every dependency in pyproject.toml as a constraint for pip."""
 
-import tomllib
 from pathlib import Path
+
+import tomllib
 
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
 print("\n".join(project["dependencies"]).replace(">=", "=="))

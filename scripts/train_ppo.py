@@ -1,8 +1,12 @@
 """Train PPO, with or without CoordConv, on an Atari game."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+# Before torch is imported: its idle threads would otherwise spin on the cores that emulate.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from rl_coordconv.atari.config import PPOConfig
 from rl_coordconv.atari.train import train

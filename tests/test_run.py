@@ -123,7 +123,8 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(config, tmp_path):
 def test_two_processes_cannot_share_a_run(config):
     code = (
         "import sys; from filelock import FileLock\n"
-        "lock = FileLock(sys.argv[1]); lock.acquire(); print('locked', flush=True); sys.stdin.read()"
+        "lock = FileLock(sys.argv[1]); lock.acquire()\n"
+        "print('locked', flush=True); sys.stdin.read()"
     )
     with open_run(config.folder, config):
         pass

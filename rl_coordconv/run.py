@@ -249,10 +249,10 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
 
 class CsvLog:
-    """A CSV file that grows by rows and survives a kill: each row is flushed when written."""
+    """A CSV file that grows by rows and survives a kill: each row is on disk when written."""
 
     def __init__(self, path: Path, columns: Sequence[str], keep_until: int) -> None:
-        """Open for appending, after dropping the rows past a step.
+        """Drop the rows past a step, and make the file if there is none.
 
         Args:
             path: The file.
@@ -264,19 +264,13 @@ class CsvLog:
             writer = csv.DictWriter(file, columns, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
-        self._columns = columns
-        self._file = path.open("a", newline="")
-        self._writer = csv.writer(self._file)
+        self._path, self._columns = path, columns
 
     def write(self, *row: object) -> None:
         """Add one row, in the order of the columns."""
         assert len(row) == len(self._columns)
-        self._writer.writerow(row)
-        self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        with self._path.open("a", newline="") as file:
+            csv.writer(file).writerow(row)
 
 
 def rows_until(path: Path, column: str, last: int) -> list[dict[str, str]]:

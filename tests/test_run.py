@@ -188,17 +188,14 @@ class TestCsvLog:
         log = CsvLog(path, ("step", "score"), keep_until=0)
         for step in (10, 20, 20, 30):
             log.write(step, step / 2)
-        log.close()
         log = CsvLog(path, ("step", "score"), keep_until=20)
         log.write(25, 1)
-        log.close()
         assert path.read_text().split() == ["step,score", "10,5.0", "20,10.0", "20,10.0", "25,1"]
 
     def test_every_row_is_on_disk_when_written(self, tmp_path):
         log = CsvLog(tmp_path / "log.csv", ("step",), keep_until=0)
         log.write(1)
         assert (tmp_path / "log.csv").read_text().split() == ["step", "1"]
-        log.close()
 
     @pytest.mark.parametrize("torn", ["", "st", "step,sco", "step,score\n1,", "step,score\n1,2"])
     def test_a_torn_end_is_dropped(self, tmp_path, torn):

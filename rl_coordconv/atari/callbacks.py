@@ -63,9 +63,6 @@ class EpisodeLog(BaseCallback):
         self._writer.add_scalar("raw/episode_return", episode_return, step)
         self._writer.add_scalar("raw/episode_length_frames", length_frames, step)
 
-    def _on_training_end(self) -> None:
-        self._csv.close()
-
 
 class SpeedLog(BaseCallback):
     """``time/steps_per_second`` over the last ten seconds; ``time/fps`` is since the start."""
@@ -148,7 +145,6 @@ class Evaluation(BaseCallback):
     def _on_training_end(self) -> None:
         if self._config.eval_freq and self.num_timesteps > self._last_step:
             self._evaluate()
-        self._csv.close()
 
     def _evaluate(self) -> None:
         self._last_step = self.num_timesteps

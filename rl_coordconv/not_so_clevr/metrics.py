@@ -31,7 +31,8 @@ def pixel_distance(predicted: Tensor, xy: Tensor, norm: float = 2) -> float:
         xy: The true ones.
         norm: 2 for Euclid's distance, 1 for Manhattan's.
     """
-    return torch.linalg.vector_norm((predicted - xy).double(), norm, dim=1).mean().item()
+    distances: Tensor = torch.linalg.vector_norm((predicted - xy).double(), norm, dim=1)
+    return distances.mean().item()
 
 
 def iou(logits: Tensor, images: Tensor) -> float:

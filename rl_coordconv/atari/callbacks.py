@@ -100,14 +100,24 @@ class CoordinateLog(BaseCallback):
 
 
 class HParamLog(BaseCallback):
-    """The settings, and where to look for results, on TensorBoard's HParams page."""
+    """What tells the arms apart, and where to look for results, on TensorBoard's HParams page.
+
+    The page shows five settings of its own accord; ``config.yaml`` has them all.
+    """
 
     def __init__(self, config: AtariConfig) -> None:
         super().__init__()
         self._config = config
 
     def _on_training_start(self) -> None:
-        settings = {"algorithm": type(self.model).__name__, **self._config.model_dump()}
+        config = self._config
+        settings: dict[str, bool | str | float | None] = {
+            "algorithm": config.experiment,
+            "env": config.env,
+            "extractor": config.extractor,
+            "protocol": config.protocol,
+            "seed": config.seed,
+        }
         metrics = ("rollout/ep_rew_mean", "eval/mean_reward", "time/steps_per_second")
         hparams = HParam(settings, dict.fromkeys(metrics, 0.0))
         self.logger.record("hparams", hparams, exclude=("stdout", "log", "json", "csv"))

@@ -167,7 +167,8 @@ class _CoordConvNd(_ConvNd, ABC):
         if bias is not None:
             # The map's gradient is a sum over the batch, and so is the bias's. A bias that gets its
             # gradient by way of the map, to which it adds zeros, saves summing the batch again.
-            bias, zero = bias.detach(), bias - bias.detach()
+            constant = bias.detach()
+            bias, zero = constant, bias - constant
         out = self._convolve(x, x_weight, bias, *settings)
         return out.add_(self._convolve(self._coordinates(x), coord_weight, zero, *settings))
 

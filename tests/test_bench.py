@@ -1,47 +1,112 @@
+import dataclasses
 import importlib.util
 import json
 from pathlib import Path
 
 import pytest
+import torch
+
+from rl_coordconv.bench import layer
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "bench.py"
 
 
-def bench(*argv: str) -> int:
-    spec = importlib.util.spec_from_file_location("bench", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main(argv)
+@pytest.fixture(scope="module")
+def main():
+    spec = importlib.util.spec_from_file_location("bench_script", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script.main
 
 
-def test_the_layer_bench_prints_a_table_and_writes_its_numbers(tmp_path, capsys):
-    file = tmp_path / "layer.json"
-    assert bench("layer", "--repeats", "1", "--json", str(file)) == 0
-    report = json.loads(file.read_text())
-    assert len(report["rows"]) == 11  # five shapes, forward and training, and a rollout
-    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
-    assert len(table) == 2 + len(report["rows"])
-    for row in report["rows"]:
-        assert row["ratio_to_conv2d"]["Conv2d"] == {"median": 1, "low": 1, "high": 1}
-        for name in ("CoordConv2d", "concatenation"):
-            # With a single round, the ratio is that of the two times.
-            ratio = row["seconds"][name]["median"] / row["seconds"]["Conv2d"]["median"]
-            assert row["ratio_to_conv2d"][name]["median"] == pytest.approx(ratio)
+@pytest.fixture
+def small_cases(monkeypatch):
+    """Every case with one sample of a small image."""
+    cases = [dataclasses.replace(case, input=(1, case.input[1], 12, 12)) for case in layer.CASES]
+    monkeypatch.setattr(layer, "CASES", cases)
+    return cases
 
 
-@pytest.mark.parametrize(
-    ("argv", "sentence"),
-    [
-        (["layer", "--repeats", "0"], "repeats must be at least 1, not 0."),
-        (["layer", "--json", "nowhere/x.json"], "There is no folder nowhere to write to."),
-        (["layers"], "bench.py: argument bench: invalid choice: 'layers'"),
-    ],
-)
-def test_a_mistake_is_one_sentence_with_exit_code_2(argv, sentence, capsys, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["bench.py"])
-    with pytest.raises(SystemExit) as exit_:
-        bench(*argv)
-    assert exit_.value.code == 2
-    assert capsys.readouterr().err.startswith(sentence)
+class TestTheScript:
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_prints_a_row_and_writes_the_numbers_of_every_case(
+        self, main, small_cases, tmp_path, capsys, dtype
+    ):
+        path = tmp_path / "layer.json"
+        assert main(["layer", "--repeats", "2", "--dtype", dtype, "--json", str(path)]) == 0
+        header, rule, *rows = capsys.readouterr().out.split("\n\n")[0].splitlines()
+        assert [cell.strip() for cell in header.strip("|").split("|")][-2:] == [
+            "CoordConv2d",
+            "concatenation",
+        ]
+        assert set(rule) == set("| -")
+        assert len(rows) == len(small_cases)
+        for row, case in zip(rows, small_cases, strict=True):
+            assert case.convolution in row
+            assert f"| {case.timed} " in row
+        report = json.loads(path.read_text())
+        assert report["torch"] == torch.__version__
+        assert report["threads"] == torch.get_num_threads()
+        assert (report["device"], report["dtype"], report["repeats"]) == ("cpu", dtype, 2)
+        for row, case in zip(report["rows"], small_cases, strict=True):
+            assert tuple(row["input"]) == case.input
+            assert list(row["seconds"]) == ["Conv2d", "CoordConv2d", "concatenation"]
+            assert row["ratio_to_conv2d"]["Conv2d"] == {"median": 1, "low": 1, "high": 1}
+            for spread in (*row["seconds"].values(), *row["ratio_to_conv2d"].values()):
+                assert 0 < spread["low"] <= spread["median"] <= spread["high"]
+
+    @pytest.mark.parametrize(
+        ("flags", "sentence"),
+        [
+            ([], "arguments are required: bench"),
+            (["layr"], "invalid choice: 'layr'"),
+            (["layer", "--repeats", "0"], "repeats must be at least 1, not 0."),
+            (["layer", "--repeats", "x"], "invalid int value: 'x'"),
+            (["layer", "--json", "/no/such/folder/x.json"], "no folder /no/such/folder"),
+            (["layer", "--threads"], "unrecognized arguments: --threads"),
+        ],
+    )
+    def test_says_what_is_wrong_in_one_sentence(self, main, capsys, flags, sentence):
+        with pytest.raises(SystemExit) as exit_:
+            main(flags)
+        assert exit_.value.code == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert sentence in err
+        assert err.count("\n") == 1
+
+    def test_says_that_there_is_no_gpu(self, main, capsys, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        with pytest.raises(SystemExit):
+            main(["layer", "--device", "cuda"])
+        assert capsys.readouterr().err == "There is no CUDA device here.\n"
+
+
+class TestTiming:
+    def test_each_contender_has_one_turn_in_every_round(self):
+        turns = []
+        contenders = {name: (lambda name=name: turns.append(name)) for name in "abc"}
+        seconds = layer.time_in_turns(contenders, repeats=20)
+        assert {name: len(values) for name, values in seconds.items()} == dict.fromkeys("abc", 20)
+        rounds = [tuple(turns[i : i + 3]) for i in range(0, len(turns), 3)]
+        assert all(sorted(turn) == ["a", "b", "c"] for turn in rounds)
+        assert len(set(rounds)) > 3  # nobody always follows the same neighbour
+
+    def test_a_spread_is_the_median_and_the_quartiles(self):
+        assert layer.Spread.of([4.0, 1, 2, 5, 3]) == layer.Spread(3, 2, 4)
+        assert layer.Spread.of([7.0]) == layer.Spread(7, 7, 7)
+
+    @pytest.mark.parametrize("case", layer.CASES, ids=lambda case: f"{case.input}-{case.timed}")
+    def test_hidden_layers_alone_send_a_gradient_to_their_input(self, case):
+        """As in training: images are no parameters."""
+        hidden = case.input[1] > 4
+        assert ("to input" in case.timed) == (hidden and "backward" in case.timed)
+
+
+def test_the_contenders_are_as_large_as_they_say():
+    weights = {name: make(4, 8, 3).weight.shape[1] for name, make in layer.LAYERS.items()}
+    assert weights == {"Conv2d": 4, "CoordConv2d": 6, "concatenation": 6}
+    x = torch.rand(2, 4, 5, 7)
+    plain, coord = layer.LAYERS["concatenation"](4, 8, 3), layer.LAYERS["CoordConv2d"](4, 8, 3)
+    coord.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(plain(x), coord(x))

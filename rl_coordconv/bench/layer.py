@@ -43,7 +43,8 @@ class Spread:
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
         """Summarise; a single value is its own quartiles."""
-        low, middle, high = quantiles([*values] * 2, method="inclusive")
+        several = values if len(values) > 1 else [*values] * 2
+        low, middle, high = quantiles(several, method="inclusive")
         return cls(middle, low, high)
 
 

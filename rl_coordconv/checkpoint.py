@@ -1,12 +1,14 @@
 """Seeds, checkpoints and logs of a run that can be killed at any moment and goes on.
 
-A checkpoint is one ordinary Stable-Baselines3 ``.zip``, which ``A2C.load`` reads too, with one more
-member: the state of the random number generators and whatever the training loop wants back.
+A checkpoint of an agent is one ordinary Stable-Baselines3 ``.zip``, which ``A2C.load`` reads too,
+with one more member: the state of the random number generators and whatever the training loop wants
+back. A checkpoint of anything else is that state alone.
 """
 
 from __future__ import annotations
 
 import io
+import pickle
 import random
 import signal
 import sys
@@ -91,8 +93,7 @@ def save_checkpoint(run: Run, model: BaseAlgorithm, state: State) -> Path:
         torch.save({**state, "rng": rng_state()}, member)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(_STATE_MEMBER, member.getvalue())
-    for old in _checkpoints(run)[_KEPT:]:
-        old.unlink()
+    _drop_old(run)
     return path
 
 
@@ -112,16 +113,53 @@ def load_checkpoint(
             state: State = torch.load(content, map_location="cpu", weights_only=True)
             model = algorithm.load(path, env=env, device=device)
         except (OSError, EOFError, KeyError, zipfile.BadZipFile, RuntimeError, ValueError):
-            print(f"The checkpoint {path} is damaged; trying the one before.", file=sys.stderr)
+            _say_damaged(path)
             continue
         set_rng_state(state.pop("rng"))
         return model, state
     return None
 
 
+def save_state(run: Run, step: int, state: State) -> None:
+    """Save the state of a training loop, whole or not at all; drop all but the newest checkpoints.
+
+    Args:
+        run: Whose checkpoint it is.
+        step: Where the loop stands.
+        state: Tensors, numbers, text, and containers of these.
+    """
+    with atomic_write(run.checkpoints / f"step-{step:010d}.pt") as temporary:
+        torch.save(state, temporary)
+    _drop_old(run)
+
+
+def load_state(run: Run, device: torch.device) -> State | None:
+    """What `save_state` saved last and can be read; None if there is nothing.
+
+    A damaged checkpoint is named on stderr and passed over.
+    """
+    for path in _checkpoints(run):
+        try:
+            state: State = torch.load(path, map_location=device, weights_only=True)
+        except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError):
+            _say_damaged(path)
+            continue
+        return state
+    return None
+
+
+def _say_damaged(path: Path) -> None:
+    print(f"The checkpoint {path} is damaged; trying the one before.", file=sys.stderr)
+
+
+def _drop_old(run: Run) -> None:
+    for old in _checkpoints(run)[_KEPT:]:
+        old.unlink()
+
+
 def _checkpoints(run: Run) -> list[Path]:
     """Newest first."""
-    return sorted(run.checkpoints.glob("step-*.zip"), reverse=True)
+    return sorted(run.checkpoints.glob("step-*"), reverse=True)
 
 
 def make_logger(run: Run, step: int) -> Logger:

@@ -12,14 +12,21 @@ import difflib
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
+
+Count = Annotated[int, Field(ge=1)]
+CountOrNone = Annotated[int, Field(ge=0)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class UserError(ValueError):
@@ -57,72 +64,105 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"did you mean {match[0]}?" if match else f"there are: {', '.join(names)}."
 
 
-def load_config(config_class: type[C], path: Path, flags: Mapping[str, Any] | None = None) -> C:
-    """Read a YAML file, let flags win over it, and validate.
+@dataclass(frozen=True)
+class Defaults:
+    """The values of an experiment's settings, and the file that they stand in."""
+
+    file: Path
+    values: Mapping[str, Any]
+
+
+# From flags as typed, by field name, to the defaults that go with them.
+FindDefaults = Callable[[Mapping[str, str]], Defaults]
+
+
+def load_config(
+    config_class: type[C], defaults: Path | Defaults, flags: Mapping[str, Any] | None = None
+) -> C:
+    """Let flags win over the values of a YAML file, and validate.
 
     Args:
         config_class: The experiment's config.
-        path: The YAML file: every field without a default, none unknown.
+        defaults: A value for every field without a default, none unknown.
         flags: Values by field name.
 
     Raises:
         UserError: The file cannot be read, or a value is missing, unknown or wrong.
     """
     flags = flags or {}
+    if isinstance(defaults, Path):
+        defaults = Defaults(defaults, read_yaml(defaults))
     try:
-        return config_class.model_validate({**_read_yaml(path), **flags})
+        return config_class.model_validate({**defaults.values, **flags})
     except ValidationError as error:
         details = error.errors()[0]
         name = ".".join(str(part) for part in details["loc"])
         if details["type"] == "value_error":  # a sentence of the config's own
             raise UserError(str(details["ctx"]["error"])) from None
-        where = _flag(name) if name in flags else f"{path}: {name}"
+        where = _flag(name) if name in flags else f"{defaults.file}: {name}"
         raise UserError(f"{where} {_end_of_sentence(details, config_class)}") from None
 
 
 def parse_args(
-    config_class: type[C], default_file: Path, description: str, argv: Sequence[str] | None = None
-) -> tuple[C, bool]:
+    config_class: type[C],
+    defaults: Path | FindDefaults,
+    description: str,
+    argv: Sequence[str] | None = None,
+    *,
+    switches: Mapping[str, str] | None = None,
+) -> tuple[C, argparse.Namespace]:
     """Turn a script's command line into a config.
 
+    Args:
+        config_class: The experiment's config, whose fields are the flags.
+        defaults: The YAML file of defaults, which ``--config`` replaces, or what finds them.
+        description: What the script does, for ``--help``.
+        argv: The command line; None for the process's own.
+        switches: More flags without a value, and their help, beside ``--overwrite``.
+
     Returns:
-        The config, and whether ``--overwrite`` was given.
+        The config; and the switches, true where given.
 
     Raises:
         UserError: A flag is unknown or a value wrong.
     """
+    find = defaults if callable(defaults) else partial(_named_or, defaults)
+    switches = {"overwrite": "delete this run's folder and start over", **(switches or {})}
     # The file comes first: its values are the defaults that the help shows.
     first = _Parser(add_help=False)
-    first.add_argument("--config", type=Path, default=default_file)
-    file: Path = first.parse_known_args(argv)[0].config
+    for name in (*config_class.model_fields, "config"):
+        first.add_argument(_flag(name), default=argparse.SUPPRESS)
+    found = find(vars(first.parse_known_args(argv)[0]))
 
     parser = _Parser(description=description)
     parser.add_argument(
         "--config",
-        type=Path,
         metavar="FILE",
-        help=f"YAML file of settings (default: {default_file.name})",
+        help=f"YAML file of settings (default: {found.file.name})",
     )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="delete this run's folder and start over"
-    )
-    defaults = _read_yaml(file)
+    for name, help_text in switches.items():
+        parser.add_argument(_flag(name), action="store_true", help=help_text)
     for name, field in config_class.model_fields.items():
-        default = defaults.get(name, "none")
+        default = found.values.get(name, "none")
         help_text = f"{field.description} (default: {default})".replace("%", "%%")
         parser.add_argument(
             _flag(name), metavar=_metavar(field), default=argparse.SUPPRESS, help=help_text
         )
     known, unknown = parser.parse_known_args(argv)
     if unknown:
-        flags = [_flag(name) for name in (*config_class.model_fields, "config", "overwrite")]
+        flags = [_flag(name) for name in (*config_class.model_fields, "config", *switches)]
         raise UserError(f"There is no flag {unknown[0]}; {nearest(unknown[0], flags)}")
     given = {
         name: _parse(vars(known)[name], field)
         for name, field in config_class.model_fields.items()
         if name in known
     }
-    return load_config(config_class, file, given), known.overwrite
+    return load_config(config_class, found, given), known
+
+
+def _named_or(default_file: Path, flags: Mapping[str, str]) -> Defaults:
+    file = Path(flags.get("config", default_file))
+    return Defaults(file, read_yaml(file))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -135,7 +175,12 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message[0].upper()}{message[1:]}.")
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The settings in a file.
+
+    Raises:
+        UserError: It cannot be read or holds something else.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

@@ -81,6 +81,11 @@ class Run:
         return self.folder / "final_model.zip"
 
     @property
+    def final_weights(self) -> Path:
+        """The network's weights at the end, where no Stable-Baselines3 model was trained."""
+        return self.folder / "final_weights.pt"
+
+    @property
     def done(self) -> Path:
         """Exists once the run is finished."""
         return self.folder / "DONE"

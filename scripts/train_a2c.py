@@ -19,8 +19,8 @@ CONFIG = Path(__file__).parents[1] / "configs" / "a2c.yaml"
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, train, and return the exit code."""
     with one_sentence_errors():
-        config, overwrite = parse_args(A2CConfig, CONFIG, __doc__, argv)
-        return run_experiment(train, config, overwrite=overwrite)
+        config, options = parse_args(A2CConfig, CONFIG, __doc__, argv)
+        return run_experiment(train, config, overwrite=options.overwrite)
 
 
 if __name__ == "__main__":

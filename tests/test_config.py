@@ -45,17 +45,17 @@ def test_a_file_becomes_a_frozen_config(file):
 
 def test_flags_win_over_the_file(file):
     argv = ["--n-envs", "8", "--gamma=1", "--overwrite"]
-    config, overwrite = parse_args(TinyConfig, file, "Tiny.", argv)
+    config, options = parse_args(TinyConfig, file, "Tiny.", argv)
     assert (config.n_envs, config.gamma, config.mode) == (8, 1.0, "slow")
-    assert overwrite
+    assert options.overwrite
 
 
 def test_another_file_can_be_named(file, tmp_path):
     other = tmp_path / "other.yaml"
     other.write_text(VALID.replace("slow", "fast"))
-    config, overwrite = parse_args(TinyConfig, file, "Tiny.", ["--config", str(other)])
+    config, options = parse_args(TinyConfig, file, "Tiny.", ["--config", str(other)])
     assert config.mode == "fast"
-    assert not overwrite
+    assert not options.overwrite
 
 
 def test_whole_numbers_may_be_written_with_an_exponent(file):

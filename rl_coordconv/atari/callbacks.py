@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -29,6 +28,7 @@ from rl_coordconv.checkpoint import (
 )
 from rl_coordconv.coordconv import CoordConv2d
 from rl_coordconv.run import CsvLog, Run, Stopped, atomic_write
+from rl_coordconv.terminal import Bar
 
 _EVALUATION = 1  # keeps evaluation games apart from the training games of the same run
 
@@ -236,44 +236,22 @@ class Checkpoints(BaseCallback):
 
 
 class ProgressBar(BaseCallback):
-    """Steps, speed, time left and the mean score of the last 100 games.
-
-    Where the output is no terminal (a log file, say), a line a minute instead of a bar.
-    """
+    """Steps, speed, time left and the mean score of the last 100 games."""
 
     def __init__(self, total_timesteps: int, console: Console) -> None:
         super().__init__()
-        self._console = console
         self._total = total_timesteps
-        self._printed_at = time.monotonic()
-        self._bar = Progress(
-            BarColumn(bar_width=None),
-            TextColumn("{task.completed:,} / {task.total:,} steps"),
-            TextColumn("{task.fields[speed]} steps/s"),
-            TimeRemainingColumn(),
-            TextColumn("score {task.fields[score]}"),
-            console=console,
-            disable=not console.is_terminal,
-        )
+        self._bar = Bar(console, total_timesteps, "steps")
 
     def _on_training_start(self) -> None:
-        self._task = self._bar.add_task(
-            "", total=self._total, completed=self.num_timesteps, speed="-", score="-"
-        )
-        self._bar.start()
+        self._bar.start(self.num_timesteps)
 
     def _on_rollout_end(self) -> None:
-        step = min(self.num_timesteps, self._total)
         games = self.model.ep_info_buffer
         score = f"{np.mean([game['r'] for game in games]):,.0f}" if games else "-"
-        speed = self._bar.tasks[0].speed
-        speed_text = f"{speed:,.0f}" if speed else "-"
-        self._bar.update(self._task, completed=step, speed=speed_text, score=score)
-        if not self._console.is_terminal and time.monotonic() - self._printed_at > 60:
-            self._printed_at = time.monotonic()
-            print(
-                f"{step:,} / {self._total:,} steps, {speed_text} steps/s, score {score}", flush=True
-            )
+        speed = f"{self._bar.speed:,.0f}" if self._bar.speed else "-"
+        step = min(self.num_timesteps, self._total)
+        self._bar.update(step, f"{speed} steps/s, score {score}")
 
     def _on_step(self) -> bool:
         return True

@@ -5,18 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-import torch
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
 from rl_coordconv.atari.envs import game_name
-from rl_coordconv.config import Config, nearest
+from rl_coordconv.config import Config, Count, CountOrNone, NonNegative, Positive, nearest
+from rl_coordconv.device import DeviceName
 from rl_coordconv.extractors import EXTRACTORS
 
-Count = Annotated[int, Field(ge=1)]
-CountOrNone = Annotated[int, Field(ge=0)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Schedule = Literal["constant", "linear"]
 
@@ -33,7 +29,9 @@ class AtariConfig(Config):
     seed: CountOrNone = Field(description="of weights, actions and environments")
     n_envs: Count = Field(description="games played at once")
     total_timesteps: Count = Field(description="length of the training, in steps over all games")
-    device: str = Field(description="auto, cpu, cuda or cuda:N; auto takes a GPU if there is one")
+    device: DeviceName = Field(
+        description="auto, cpu, cuda or cuda:N; auto takes a GPU if there is one"
+    )
     protocol: Literal["classic", "sticky"] = Field(
         description="classic: a lost life ends an episode; sticky: actions stick, p = 0.25, and "
         "only game over ends one (Machado et al. 2018)"
@@ -75,19 +73,6 @@ class AtariConfig(Config):
     @classmethod
     def _known_game(cls, name: str) -> str:
         return game_name(name)
-
-    @field_validator("device")
-    @classmethod
-    def _usable_device(cls, name: str) -> str:
-        try:
-            device = torch.device("cpu" if name == "auto" else name)
-        except RuntimeError:
-            raise ValueError(
-                f"There is no device {name!r}; take auto, cpu, cuda or cuda:N."
-            ) from None
-        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-            raise ValueError(f"There is no {name} device on this machine; take --device cpu.")
-        return name
 
 
 class A2CConfig(AtariConfig):

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
@@ -28,6 +27,7 @@ from rl_coordconv.atari.envs import make_atari_env
 from rl_coordconv.checkpoint import StopSignals, environment_seed, load_checkpoint, make_logger
 from rl_coordconv.extractors import policy_kwargs
 from rl_coordconv.run import Run, atomic_write, disk_errors, record_start
+from rl_coordconv.terminal import summary
 
 Model = A2C | PPO
 
@@ -60,7 +60,9 @@ def train(config: AtariConfig, run: Run) -> None:
         env.seed(environment_seed(config.seed, model.num_timesteps))
         model.set_logger(make_logger(run, model.num_timesteps))
         console = Console()
-        console.print(summary(config, run, model))
+        parameters = f"{sum(p.numel() for p in model.policy.parameters()):,}"
+        resuming = {"resuming": f"from step {model.num_timesteps:,}"} if model.num_timesteps else {}
+        console.print(summary(config, run, device_used=device, parameters=parameters, **resuming))
 
         logs = [EpisodeLog(run), SpeedLog(), CoordinateLog(), HParamLog(config)]
         evaluation = Evaluation(config, run, make_env(config, training=False), state)
@@ -142,18 +144,3 @@ def make_model(config: AtariConfig, env: VecEnv, device: str) -> Model:
 
 def _schedule(start: float, kind: str) -> ConstantSchedule | LinearSchedule:
     return LinearSchedule(start, 0.0, 1.0) if kind == "linear" else ConstantSchedule(start)
-
-
-def summary(config: AtariConfig, run: Run, model: Model) -> Table:
-    """What is about to run, for the terminal."""
-    n_parameters = sum(p.numel() for p in model.policy.parameters())
-    grid = Table.grid(padding=(0, 2))
-    for name, value in config.model_dump().items():
-        grid.add_row(name, str(value))
-    grid.add_row("device used", str(model.device))
-    grid.add_row("parameters", f"{n_parameters:,}")
-    grid.add_row("folder", str(run.folder))
-    if model.num_timesteps:
-        grid.add_row("resuming", f"from step {model.num_timesteps:,}")
-    grid.add_row("watch", f"tensorboard --logdir {config.log_dir}")
-    return grid

@@ -1,0 +1,149 @@
+"""What a network does, drawn as the paper's figures 3, 5 and 6 show it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from rl_coordconv.not_so_clevr.data import Samples
+
+_PARTS = ("train", "test")
+_COLOURS = ("#0072b2", "#d55e00")  # blue and vermilion: told apart by colour-blind people too
+_AROUND = 6  # pixels shown on each side of one
+
+
+def make_figures(
+    task: str, parts: Sequence[Samples], outputs: Sequence[Tensor]
+) -> dict[str, Figure]:
+    """Every figure of a task, by file name.
+
+    Args:
+        task: Its name.
+        parts: The training and the test samples.
+        outputs: The network's for each, as the task's network gives them.
+    """
+    parts = [part.to("cpu") for part in parts]
+    outputs = [output.cpu() for output in outputs]
+    return {"split": _split(parts)} | _FIGURES[task](parts, outputs)
+
+
+def _split(parts: Sequence[Samples]) -> Figure:
+    """Where the squares' centres are."""
+    figure, (axes,) = _panels(1, "Centres of the squares")
+    for name, colour, part in zip(_PARTS, _COLOURS, parts, strict=True):
+        axes.scatter(
+            part.xy[:, 0], part.xy[:, 1], s=2, color=colour, label=f"{name}: {len(part):,}"
+        )
+    _canvas(axes, parts[0].canvas)
+    figure.legend(loc="outside lower center", ncols=2, markerscale=4)
+    return figure
+
+
+def _classification(parts: Sequence[Samples], outputs: Sequence[Tensor]) -> dict[str, Figure]:
+    probabilities = [output.flatten(1).softmax(dim=1).view_as(output) for output in outputs]
+    return {
+        "summed_predictions": _sums(parts, [part.one_hots for part in parts], probabilities),
+        "around_one_pixel": _around(parts[1], outputs[1], probabilities[1]),
+    }
+
+
+def _rendering(parts: Sequence[Samples], outputs: Sequence[Tensor]) -> dict[str, Figure]:
+    images = [output.sigmoid() for output in outputs]
+    return {
+        "summed_predictions": _sums(parts, [part.images for part in parts], images),
+        "squares": _squares(parts[1], images[1]),
+    }
+
+
+def _regression(parts: Sequence[Samples], outputs: Sequence[Tensor]) -> dict[str, Figure]:
+    figure, panels = _panels(2, "Predicted places (dots) and true ones (grey)")
+    for axes, name, colour, part, shares in zip(
+        panels, _PARTS, _COLOURS, parts, outputs, strict=True
+    ):
+        axes.scatter(part.xy[:, 0], part.xy[:, 1], s=2, color="0.8")
+        axes.scatter(*(shares * part.canvas).unbind(dim=1), s=2, color=colour)
+        _canvas(axes, part.canvas)
+        axes.set_title(name)
+    return {"predicted_places": figure}
+
+
+_FIGURES: dict[str, Callable[[Sequence[Samples], Sequence[Tensor]], dict[str, Figure]]] = {
+    "classification": _classification,
+    "rendering": _rendering,
+    "regression": _regression,
+}
+
+
+def _sums(parts: Sequence[Samples], true: Sequence[Tensor], predicted: Sequence[Tensor]) -> Figure:
+    """Images summed over the samples: what should be there, and what is."""
+    figure, panels = _panels(4, "Summed over all samples")
+    for i, (name, *images) in enumerate(zip(_PARTS, true, predicted, strict=True)):
+        sums = [image.sum(dim=(0, 1)) for image in images]
+        for axes, title, image in zip(
+            panels[2 * i : 2 * i + 2], (f"{name}, true", f"{name}, predicted"), sums, strict=True
+        ):
+            axes.imshow(image, cmap="gray", vmin=0, vmax=max(sums[0].max().item(), 1e-12))
+            _canvas(axes, parts[0].canvas)
+            axes.set_title(title)
+    return figure
+
+
+def _around(samples: Samples, logits: Tensor, probabilities: Tensor) -> Figure:
+    """The softmax and the logits around the surest right and the surest wrong answer."""
+    flat = probabilities.flatten(1)
+    sureness, predicted = flat.max(dim=1)
+    right = predicted == samples.pixels
+    chosen = [
+        (f"{name} answer", int((sureness * mask).argmax()))
+        for name, mask in (("right", right), ("wrong", ~right))
+        if mask.any()
+    ]
+    figure, panels = _panels(2 * len(chosen), "Around one test pixel (+: true place)")
+    for i, (title, index) in enumerate(chosen):
+        x, y = samples.xy[index].tolist()
+        for axes, kind, image in zip(
+            panels[2 * i : 2 * i + 2], ("softmax", "logits"), (probabilities, logits), strict=True
+        ):
+            shown = axes.imshow(image[index, 0], cmap="viridis" if kind == "logits" else "gray")
+            figure.colorbar(shown, ax=axes, shrink=0.7)
+            axes.plot(x, y, "+", color=_COLOURS[1])
+            axes.set_xlim(x - _AROUND - 0.5, x + _AROUND + 0.5)
+            axes.set_ylim(y + _AROUND + 0.5, y - _AROUND - 0.5)
+            axes.set_title(f"{title}, {kind}")
+    return figure
+
+
+def _squares(samples: Samples, images: Tensor) -> Figure:
+    """The best, the median and the worst rendered test square, by IOU, beside the true one."""
+    predicted, true = (images > 0.5).flatten(1), samples.images.flatten(1) > 0
+    ious = (predicted & true).sum(dim=1) / (predicted | true).sum(dim=1)
+    order = ious.argsort(descending=True)
+    figure, panels = _panels(6, "Rendered test squares (IOU)")
+    for i, (title, rank) in enumerate((("best", 0), ("median", len(order) // 2), ("worst", -1))):
+        index = order[rank]
+        for axes, kind, image in zip(
+            panels[2 * i : 2 * i + 2], ("true", "rendered"), (samples.images, images), strict=True
+        ):
+            axes.imshow(image[index, 0], cmap="gray", vmin=0, vmax=1)
+            _canvas(axes, samples.canvas)
+            axes.set_title(f"{title} ({ious[index]:.2f}), {kind}")
+    return figure
+
+
+def _panels(number: int, title: str) -> tuple[Figure, list[Axes]]:
+    """A figure of panels side by side."""
+    figure = Figure(figsize=(2.6 * number, 3.1), dpi=100, layout="constrained")
+    figure.suptitle(title)
+    return figure, list(figure.subplots(1, number, squeeze=False)[0])
+
+
+def _canvas(axes: Axes, canvas: int) -> None:
+    """Pixels as in an image: square, rows downwards."""
+    axes.set_xlim(-0.5, canvas - 0.5)
+    axes.set_ylim(canvas - 0.5, -0.5)
+    axes.set_aspect("equal")
+    axes.set_xticks([])
+    axes.set_yticks([])

@@ -1,0 +1,58 @@
+"""What the paper reports on the toy tasks, to stand beside ours.
+
+Liu et al. 2018: figures 4 (classification), 5 (examples; regression) and 6 (rendering), and the
+abstract. The paper prints few numbers: most are read off figures, hence the words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The paper's value, in words where it gives no number; a dash where it gives nothing.
+
+    Args:
+        train: The task's measure over the training samples.
+        test: Over the test samples.
+        seconds: Of training, on hardware of 2018.
+        parameters: Of the network.
+    """
+
+    train: str = "-"
+    test: str = "-"
+    seconds: str = "-"
+    parameters: str = "-"
+
+
+_DECONV_SECONDS = "about 4,000 to 80% test on uniform"
+_COORDCONV = Claim("100%", "100%", "10 to 20", "7,553")
+_RENDERED = Claim("about 1.0 at best", "about 1.0 at best", "about 60")
+
+CLAIMS: dict[tuple[str, str, str], Claim] = {
+    ("classification", "uniform", "deconv"): Claim(
+        "up to about 100%", "about 86% at best", _DECONV_SECONDS, "46,465 to 1,632,001"
+    ),
+    ("classification", "quadrant", "deconv"): Claim(
+        "up to about 100%", "about 0%", _DECONV_SECONDS, "46,465 to 1,632,001"
+    ),
+    ("classification", "uniform", "coordconv"): _COORDCONV,
+    ("classification", "quadrant", "coordconv"): _COORDCONV,
+    ("rendering", "uniform", "deconv"): Claim(
+        "about 0.83", "about 0.83 at best", "over 7,200", "about 1 million"
+    ),
+    ("rendering", "quadrant", "deconv"): Claim(
+        "up to about 0.9", "about 0.36 at best", "over 7,200", "about 1 million"
+    ),
+    ("rendering", "uniform", "coordconv"): _RENDERED,
+    ("rendering", "quadrant", "coordconv"): _RENDERED,
+    ("regression", "quadrant", "conv"): Claim("poor", "fails"),
+    ("regression", "uniform", "coordconv"): Claim("perfect", "perfect", "-", "about 900"),
+    ("regression", "quadrant", "coordconv"): Claim("perfect", "perfect", "-", "about 900"),
+}
+
+
+def claim(task: str, split: str, model: str) -> Claim:
+    """What the paper says of a model on a task; dashes where it says nothing."""
+    return CLAIMS.get((task, split, model), Claim())

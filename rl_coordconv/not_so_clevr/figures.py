@@ -63,8 +63,8 @@ def _regression(parts: Sequence[Samples], outputs: Sequence[Tensor]) -> dict[str
     for axes, name, colour, part, shares in zip(
         panels, _PARTS, _COLOURS, parts, outputs, strict=True
     ):
-        axes.scatter(part.xy[:, 0], part.xy[:, 1], s=2, color="0.8")
-        axes.scatter(*(shares * part.canvas).unbind(dim=1), s=2, color=colour)
+        _dots(axes, part.xy, "0.8")
+        _dots(axes, shares * part.canvas, colour)
         _canvas(axes, part.canvas)
         axes.set_title(name)
     return {"predicted_places": figure}
@@ -97,22 +97,24 @@ def _around(samples: Samples, logits: Tensor, probabilities: Tensor) -> Figure:
     sureness, predicted = flat.max(dim=1)
     right = predicted == samples.pixels
     chosen = [
-        (f"{name} answer", int((sureness * mask).argmax()))
+        (name, int((sureness * mask).argmax()))
         for name, mask in (("right", right), ("wrong", ~right))
         if mask.any()
     ]
     figure, panels = _panels(2 * len(chosen), "Around one test pixel (+: true place)")
     for i, (title, index) in enumerate(chosen):
         x, y = samples.xy[index].tolist()
+        left, top = max(x - _AROUND, 0), max(y - _AROUND, 0)
         for axes, kind, image in zip(
             panels[2 * i : 2 * i + 2], ("softmax", "logits"), (probabilities, logits), strict=True
         ):
-            shown = axes.imshow(image[index, 0], cmap="viridis" if kind == "logits" else "gray")
-            figure.colorbar(shown, ax=axes, shrink=0.7)
+            cut = image[index, 0, top : y + _AROUND + 1, left : x + _AROUND + 1]
+            height, width = cut.shape
+            corners = (left - 0.5, left + width - 0.5, top + height - 0.5, top - 0.5)
+            shown = axes.imshow(cut, cmap="viridis" if kind == "logits" else "gray", extent=corners)
+            figure.colorbar(shown, ax=axes, shrink=0.6)
             axes.plot(x, y, "+", color=_COLOURS[1])
-            axes.set_xlim(x - _AROUND - 0.5, x + _AROUND + 0.5)
-            axes.set_ylim(y + _AROUND + 0.5, y - _AROUND - 0.5)
-            axes.set_title(f"{title}, {kind}")
+            axes.set_title(f"{title}, {kind}", fontsize="medium")
     return figure
 
 
@@ -138,6 +140,10 @@ def _panels(number: int, title: str) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(2.6 * number, 3.1), dpi=100, layout="constrained")
     figure.suptitle(title)
     return figure, list(figure.subplots(1, number, squeeze=False)[0])
+
+
+def _dots(axes: Axes, xy: Tensor, colour: str, label: str | None = None) -> None:
+    axes.scatter(xy[:, 0], xy[:, 1], s=2, color=colour, label=label)
 
 
 def _canvas(axes: Axes, canvas: int) -> None:

@@ -5,68 +5,10 @@ The paper's numbers were made in TensorFlow 1; what differs from torch's default
 
 from __future__ import annotations
 
-import itertools
-
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-
-from rl_coordconv.coordconv import CoordConv2d, coordinate_channels
 
 # A normal distribution cut at two standard deviations has this share of its standard deviation.
 _CUT_NORMAL_STD = 0.87962566103423978
-# Samples that go through a network of pixels together on a CPU, so that their activations stay in
-# its cache.
-_CHUNK = 2
-
-
-class PixelMLP(nn.Sequential):
-    """1x1 convolutions and ReLUs over (x, y), tiled, and coordinates: a small network per pixel.
-
-    The first layer is a CoordConv. Its input is the same at every pixel and its coordinates are
-    the same in every sample, so each part is computed once and the sum is all that is built. The
-    others are matrix products over ``[pixels, channels]``, which spares convolutions' layouts.
-
-    What it computes is ``nn.Sequential``'s forward over the tiled input.
-
-    Args:
-        canvas: Pixels along a side of the image.
-        widths: Output channels of each layer.
-    """
-
-    def __init__(self, canvas: int, widths: tuple[int, ...]) -> None:
-        layers: list[nn.Module] = [CoordConv2d(2, widths[0], 1)]
-        for before, after in itertools.pairwise(widths):
-            layers += [nn.ReLU(), nn.Conv2d(before, after, 1)]
-        super().__init__(*layers)
-        self.canvas = canvas
-        # Computed, so not in the state_dict.
-        coords = coordinate_channels((canvas, canvas)).flatten(1).T.contiguous()
-        self.register_buffer("coords", coords, persistent=False)
-        self.coords: Tensor  # [H * W, 2]
-
-    def forward(self, xy: Tensor) -> Tensor:
-        """``[B, 2]`` -> ``[B, C, H, W]``, where C is the last of the widths."""
-        first = self[0]
-        assert isinstance(first, CoordConv2d)
-        x_weight, coord_weight = (part.flatten(1) for part in first.split_weight())
-        by_sample = F.linear(xy, x_weight)  # [B, C]
-        by_pixel = F.linear(self.coords, coord_weight, first.bias)  # [H * W, C]
-        samples = len(xy) if xy.is_cuda else _CHUNK
-        chunks = [self._rest(part[:, None, :] + by_pixel) for part in by_sample.split(samples)]
-        out = torch.cat(chunks) if len(chunks) > 1 else chunks[0]
-        return out.transpose(1, 2).reshape(len(xy), -1, self.canvas, self.canvas)
-
-    def _rest(self, x: Tensor) -> Tensor:
-        """The layers after the first: ``[B, H * W, C]`` -> the same with other channels."""
-        n_samples = len(x)
-        x = x.flatten(0, 1)
-        for layer in list(self)[1:]:
-            if isinstance(layer, nn.Conv2d):
-                x = F.linear(x, layer.weight.flatten(1), layer.bias)
-            else:
-                x = F.relu_(x)
-        return x.view(n_samples, -1, x.shape[1])
 
 
 class PixelSoftmax(nn.Module):

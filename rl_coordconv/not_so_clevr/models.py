@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from rl_coordconv.config import UserError, nearest
 from rl_coordconv.coordconv import CoordConv2d
 from rl_coordconv.not_so_clevr.layers import (
-    PixelMLP,
     PixelSoftmax,
     batch_norm,
     doubling_deconv,
@@ -23,6 +22,7 @@ from rl_coordconv.not_so_clevr.layers import (
     initialise,
     same_conv,
 )
+from rl_coordconv.not_so_clevr.pixel_mlp import PixelMLP
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from torch.testing import assert_close
 
 from rl_coordconv import CoordConv2d, add_coords
 from rl_coordconv.not_so_clevr.layers import (
-    PixelMLP,
     doubling_deconv,
     halving_conv,
     initialise,
     same_conv,
 )
+from rl_coordconv.not_so_clevr.pixel_mlp import PixelMLP
 
 
 def with_kernel(layers, *kernel):

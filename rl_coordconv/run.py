@@ -86,6 +86,11 @@ class Run:
         return self.folder / "final_weights.pt"
 
     @property
+    def figures(self) -> Path:
+        """The folder of figures."""
+        return self.folder / "figures"
+
+    @property
     def done(self) -> Path:
         """Exists once the run is finished."""
         return self.folder / "DONE"

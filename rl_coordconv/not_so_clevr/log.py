@@ -76,11 +76,10 @@ class Log:
 
     def figures(self, *parts: Samples) -> None:
         """Draw what the network does, for TensorBoard and as PNG files."""
-        folder = self._run.folder / "figures"
-        folder.mkdir(exist_ok=True)
+        self._run.figures.mkdir(exist_ok=True)
         outputs = [self._learner.predict(samples) for samples in parts]
         for name, figure in make_figures(self._config.task, parts, outputs).items():
-            with atomic_write(folder / f"{name}.png") as path:
+            with atomic_write(self._run.figures / f"{name}.png") as path:
                 figure.savefig(path)
             self._writer.add_figure(name, figure, self._learner.epoch)
 

@@ -40,6 +40,11 @@ class Result:
         return self.rows[-1]
 
     @property
+    def best_test(self) -> float:
+        """The largest measure over the test samples at any evaluation."""
+        return max(row[f"test_{self.measure}"] for row in self.rows)
+
+    @property
     def n_parameters(self) -> int:
         """How many numbers the network learns."""
         model = make_model(self.config.task, self.config.model, self.config.shape)

@@ -1,0 +1,255 @@
+"""The tables and curves of ``docs/toy.md``, from run folders."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import yaml
+from matplotlib.figure import Figure
+
+from rl_coordconv.config import UserError
+from rl_coordconv.not_so_clevr.config import ToyConfig, find_defaults
+from rl_coordconv.not_so_clevr.paper import claim
+from rl_coordconv.not_so_clevr.results import Result, read_result
+from rl_coordconv.run import Run, atomic_write
+
+# What may differ between the runs of one row.
+_APART = {"seed", "log_dir", "device", "num_threads"}
+_RACE = ("deconv", "coordconv")
+# Told apart by colour-blind people too (Okabe and Ito).
+_COLOURS = {
+    "coordconv": "#d55e00",
+    "deconv": "#0072b2",
+    "conv": "#0072b2",
+    "coordconv-relu-avg": "#cc79a7",
+    "deconv-bottleneck": "#56b4e9",
+    "upsample-conv": "#009e73",
+    "upsample-coordconv": "#e69f00",
+}
+
+Group = Sequence[Result]
+Row = Mapping[str, float]
+
+
+def keep(runs: Path, folder: Path) -> None:
+    """Copy what counts of every finished run below a folder: settings, versions, evaluations.
+
+    The figures are copied of the first seed only.
+    """
+    for done in sorted(runs.rglob("DONE")):
+        run, kept = Run(done.parent), Run(folder / done.parent.relative_to(runs))
+        config = read_result(run.folder).config.model_copy(update={"log_dir": "runs"})
+        kept.folder.mkdir(parents=True, exist_ok=True)
+        kept.config.write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
+        for source, copy in (run.versions, kept.versions), (run.progress, kept.progress):
+            shutil.copyfile(source, copy)
+        if config.seed == 0:
+            shutil.copytree(run.figures, kept.figures, dirs_exist_ok=True)
+
+
+def read_groups(folder: Path) -> list[Group]:
+    """The runs below a folder, by what they have in common but for the seed.
+
+    Raises:
+        UserError: There are none.
+    """
+    results = [read_result(path.parent) for path in sorted(folder.rglob("config.yaml"))]
+    if not results:
+        raise UserError(f"There are no runs in {folder}.")
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(repr(result.config.model_dump(exclude=_APART)), []).append(result)
+    tasks = ["classification", "rendering", "regression"]
+    return sorted(
+        groups.values(),
+        key=lambda group: (tasks.index(group[0].config.task), group[0].config.split == "quadrant"),
+    )
+
+
+def fill_tables(document: Path, groups: Sequence[Group], configs: Path) -> None:
+    """Write each table between its marks, ``<!-- name -->`` and ``<!-- end -->``.
+
+    Args:
+        document: A Markdown file with such marks.
+        groups: As `read_groups` returns them.
+        configs: The folder ``configs/toy``, for the commands.
+    """
+    text = document.read_text(encoding="utf-8")
+    tables = {
+        "results": results_markdown(groups),
+        "touch": touch_markdown(groups),
+        "ratio": ratio_markdown(groups),
+        "commands": commands_markdown(groups, configs),
+    }
+    for name, table in tables.items():
+        marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        text = marks.sub(partial(_between, table), text)
+    with atomic_write(document) as path:
+        path.write_text(text, encoding="utf-8")
+
+
+def _between(table: str, match: re.Match[str]) -> str:
+    return f"{match[1]}{table}{match[2]}"
+
+
+def results_markdown(groups: Iterable[Group]) -> str:
+    """Every row: the paper's value, and ours at the last evaluation: mean (least to largest)."""
+    rows = []
+    for group in groups:
+        config, last = group[0].config, [result.last for result in group]
+        paper, measure = claim(config.task, config.split, config.model), group[0].measure
+        number = (
+            "{:.1%}" if measure == "accuracy" else "{:.2f}" if "pixels" in measure else "{:.3f}"
+        )
+        rows.append(
+            [
+                *(config.task, config.split, name(config)),
+                *(paper.train, spread([row[f"train_{measure}"] for row in last], number.format)),
+                *(paper.test, spread([row[f"test_{measure}"] for row in last], number.format)),
+                spread([row["updates"] for row in last], "{:,.0f}".format),
+                spread([row["seconds"] for row in last], "{:,.0f}".format),
+                *(f"{group[0].n_parameters:,}", str(len(group))),
+            ]
+        )
+    head = "task, split, model, paper: train, ours: train, paper: test, ours: test, updates"
+    return markdown([*head.split(", "), "seconds", "parameters", "seeds"], rows)
+
+
+def touch_markdown(groups: Iterable[Group]) -> str:
+    """When classification first reached 80% and 100% of the test samples, and how it ended."""
+    rows = []
+    for group in groups:
+        config = group[0].config
+        if config.task != "classification":
+            continue
+        rows.append(
+            [
+                *(config.split, config.model, config.inputs),
+                *(first_touch(group, share) for share in (0.8, 1.0)),
+                spread([result.best_test for result in group], "{:.1%}".format),
+                spread([result.last["test_accuracy"] for result in group], "{:.1%}".format),
+            ]
+        )
+    head = ["split", "model", "inputs", "first 80%", "first 100%", "best", "last epoch"]
+    return markdown(head, rows)
+
+
+def ratio_markdown(groups: Sequence[Group]) -> str:
+    """How much longer the deconvolution takes to 80% than CoordConv takes to 100%, per split."""
+    rows = []
+    for slow, fast in itertools.permutations(groups, 2):
+        a, b = slow[0].config, fast[0].config
+        comparable = a.task == b.task == "classification" and (a.model, b.model) == _RACE
+        if not comparable or (a.split, a.inputs) != (b.split, b.inputs):
+            continue
+        to_80, to_100 = (
+            [result.first("test", share) for result in group]
+            for group, share in ((slow, 0.8), (fast, 1.0))
+        )
+        ratios = [ratio(to_80, to_100, unit) for unit in ("seconds", "updates")]
+        rows.append([a.split, a.inputs, *ratios, "150" if a.split == "uniform" else "-"])
+    return markdown(["split", "inputs", "seconds", "updates", "paper"], rows)
+
+
+def commands_markdown(groups: Iterable[Group], configs: Path) -> str:
+    """The command of each row, with the first seed."""
+    rows = [
+        [group[0].config.task, group[0].config.split, name(group[0].config), f"`{line}`"]
+        for group in groups
+        for line in [command(group[0].config, configs)]
+    ]
+    return markdown(["task", "split", "model", "command"], rows)
+
+
+def command(config: ToyConfig, configs: Path) -> str:
+    """What to type for a run: the flags that are not the preset's own."""
+    chosen = {key: getattr(config, key) for key in ("task", "split", "model", "preset")}
+    defaults = find_defaults(configs, chosen).values
+    more = {
+        key: value
+        for key, value in config.model_dump(exclude=_APART - {"seed"}).items()
+        if value != defaults[key]
+    }
+    if config.preset == "paper":
+        del chosen["preset"]
+    flags = [f"--{key.replace('_', '-')} {value}" for key, value in {**chosen, **more}.items()]
+    return " ".join(["python scripts/train_toy.py", *flags])
+
+
+def curves(groups: Sequence[Group], task: str) -> Figure:
+    """A task's measure over the test samples, by epoch: every seed a line, a panel per split."""
+    figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, split in zip(panels, ("uniform", "quadrant"), strict=True):
+        axes.set_title(f"{task}, {split} split")
+        axes.set_xlabel("updates")
+        axes.set_xscale("symlog", linthresh=100)
+        for group in groups:
+            config = group[0].config
+            if (config.task, config.split) != (task, split):
+                continue
+            for result in group:
+                axes.plot(
+                    [row["updates"] for row in result.rows],
+                    [row[f"test_{result.measure}"] for row in result.rows],
+                    color=_COLOURS[config.model],
+                    linestyle="--" if config.inputs == "raw" else "-",
+                    linewidth=1.2,
+                    label=name(config) if result is group[0] else None,
+                )
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize="small")
+    measure = next(group[0].measure for group in groups if group[0].config.task == task)
+    panels[0].set_ylabel(f"test {measure.replace('_', ' ')}")
+    if "pixels" in measure:
+        panels[0].set_yscale("log")
+    return figure
+
+
+def name(config: ToyConfig) -> str:
+    """A row's label: the model, and what tells it from the paper's setting."""
+    filters = f", fs {config.filter_size}, c {config.channels}" if "conv" in config.model else ""
+    if config.model in ("conv", "coordconv", "coordconv-relu-avg"):
+        filters = ""
+    inputs = "" if config.inputs == "image" else f", {config.inputs}"
+    return f"{config.model}{filters}{inputs}"
+
+
+def first_touch(group: Group, share: float) -> str:
+    """The epoch and the seconds where each seed first reached a share of the test samples."""
+    rows = [result.first("test", share) for result in group]
+    texts = [f"epoch {row['epoch']:.0f} ({row['seconds']:,.0f} s)" if row else "-" for row in rows]
+    return "; ".join(texts)
+
+
+def ratio(slow: Sequence[Row | None], fast: Sequence[Row | None], unit: str) -> str:
+    """The quotient of means over seeds; a dash where a seed never came there."""
+    if None in slow or None in fast:
+        return "-"
+    means = [sum(row[unit] for row in rows if row) / len(rows) for rows in (slow, fast)]
+    return f"{means[0] / means[1]:,.1f}"
+
+
+def spread(values: Sequence[float], number: Callable[[float], str]) -> str:
+    """Mean (least to largest).
+
+    >>> spread([1.0, 2.0, 6.0], "{:.1f}".format)
+    '3.0 (1.0 to 6.0)'
+    """
+    mean, least, largest = (
+        number(sum(values) / len(values)),
+        number(min(values)),
+        number(max(values)),
+    )
+    return mean if least == largest else f"{mean} ({least} to {largest})"
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

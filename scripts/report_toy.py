@@ -1,0 +1,33 @@
+"""Make docs/toy.md's tables and curves from toy runs."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rl_coordconv.config import one_sentence_errors
+from rl_coordconv.not_so_clevr.report import curves, fill_tables, keep, read_groups
+
+ROOT = Path(__file__).parents[1]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Keep what counts of new runs, write the report, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="?", type=Path, help="folder of new, finished runs to add")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="default: docs/")
+    options = parser.parse_args(argv)
+    kept = options.docs / "results" / "toy"
+    with one_sentence_errors():
+        if options.runs:
+            keep(options.runs, kept)
+        groups = read_groups(kept)
+        fill_tables(options.docs / "toy.md", groups, ROOT / "configs" / "toy")
+        for task in sorted({group[0].config.task for group in groups}):
+            curves(groups, task).savefig(kept / f"{task}.png")
+    print(f"Done: {options.docs / 'toy.md'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
@@ -90,7 +91,8 @@ class ToyConfig(Config):
                     f"--{name} {value} does not go with {self.task}; take {' or '.join(known)}."
                 )
         split(self.split, self.canvas, self.square)
-        make_model(self.task, self.model, self.shape)
+        with torch.device("meta"):  # whether it can be built, without building it
+            make_model(self.task, self.model, self.shape)
         return self
 
 

@@ -85,7 +85,7 @@ def _sums(parts: Sequence[Samples], true: Sequence[Tensor], predicted: Sequence[
         for axes, title, image in zip(
             panels[2 * i : 2 * i + 2], (f"{name}, true", f"{name}, predicted"), sums, strict=True
         ):
-            axes.imshow(image, cmap="gray", vmin=0, vmax=max(sums[0].max().item(), 1e-12))
+            _grey(axes, image, sums[0].max().item())
             _canvas(axes, parts[0].canvas)
             axes.set_title(title)
     return figure
@@ -111,7 +111,9 @@ def _around(samples: Samples, logits: Tensor, probabilities: Tensor) -> Figure:
             cut = image[index, 0, top : y + _AROUND + 1, left : x + _AROUND + 1]
             height, width = cut.shape
             corners = (left - 0.5, left + width - 0.5, top + height - 0.5, top - 0.5)
-            shown = axes.imshow(cut, cmap="viridis" if kind == "logits" else "gray", extent=corners)
+            shown = axes.imshow(
+                cut.numpy(), cmap="viridis" if kind == "logits" else "gray", extent=corners
+            )
             figure.colorbar(shown, ax=axes, shrink=0.6)
             axes.plot(x, y, "+", color=_COLOURS[1])
             axes.set_title(f"{title}, {kind}", fontsize="medium")
@@ -129,7 +131,7 @@ def _squares(samples: Samples, images: Tensor) -> Figure:
         for axes, kind, image in zip(
             panels[2 * i : 2 * i + 2], ("true", "rendered"), (samples.images, images), strict=True
         ):
-            axes.imshow(image[index, 0], cmap="gray", vmin=0, vmax=1)
+            _grey(axes, image[index, 0], 1.0)
             _canvas(axes, samples.canvas)
             axes.set_title(f"{title} ({ious[index]:.2f}), {kind}")
     return figure
@@ -143,7 +145,12 @@ def _panels(number: int, title: str) -> tuple[Figure, list[Axes]]:
 
 
 def _dots(axes: Axes, xy: Tensor, colour: str, label: str | None = None) -> None:
-    axes.scatter(xy[:, 0], xy[:, 1], s=2, color=colour, label=label)
+    x, y = xy.T.numpy()
+    axes.scatter(x, y, s=2, color=colour, label=label)
+
+
+def _grey(axes: Axes, image: Tensor, white: float) -> None:
+    axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=white)
 
 
 def _canvas(axes: Axes, canvas: int) -> None:

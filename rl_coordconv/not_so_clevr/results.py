@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 import yaml
 from rich.table import Table
 
@@ -47,7 +48,8 @@ class Result:
     @property
     def n_parameters(self) -> int:
         """How many numbers the network learns."""
-        model = make_model(self.config.task, self.config.model, self.config.shape)
+        with torch.device("meta"):
+            model = make_model(self.config.task, self.config.model, self.config.shape)
         return sum(p.numel() for p in model.parameters())
 
     def first(self, part: str, at_least: float) -> Mapping[str, float] | None:

@@ -10,10 +10,8 @@ from rl_coordconv import CoordConv2d, add_coords
 from rl_coordconv.not_so_clevr.layers import (
     doubling_deconv,
     halving_conv,
-    initialise,
     same_conv,
 )
-from rl_coordconv.not_so_clevr.pixel_mlp import PixelMLP
 
 
 def with_kernel(layers, *kernel):
@@ -81,45 +79,3 @@ class TestPadding:
         before, after = (size - 1) // 2, size // 2
         padded = F.pad(add_coords(x), (before, after, before, after))
         assert_close(nn.Sequential(*layers)(x), F.conv2d(padded, layers[0].weight, layers[0].bias))
-
-
-class TestPixelMLP:
-    def plain_definition(self, network, xy):
-        """Tile, append coordinates, then torch's own convolutions."""
-        x = add_coords(xy[:, :, None, None].expand(-1, -1, network.canvas, network.canvas))
-        for layer in network:
-            x = F.conv2d(x, layer.weight, layer.bias) if hasattr(layer, "weight") else F.relu(x)
-        return x
-
-    @pytest.mark.parametrize("n_samples", [1, 2, 5])  # less than a chunk, one, and a broken number
-    def test_equals_the_plain_definition_in_values_and_gradients(self, n_samples):
-        network = PixelMLP(6, (8, 4, 3)).double()
-        initialise(network)
-        xy = torch.rand(n_samples, 2, dtype=torch.double, requires_grad=True)
-        wanted = torch.rand(n_samples, 3, 6, 6, dtype=torch.double)
-        out, plain = network(xy), self.plain_definition(network, xy)
-        assert_close(out, plain)
-        inputs = [xy, *network.parameters()]
-        gradients = torch.autograd.grad((out * wanted).sum(), inputs)
-        assert_close(gradients, torch.autograd.grad((plain * wanted).sum(), inputs))
-
-    def test_holds_the_weights_of_ordinary_1x1_convolutions(self):
-        state = PixelMLP(6, (8, 4, 1)).state_dict()
-        shapes = {name: tuple(value.shape) for name, value in state.items()}
-        assert shapes == {
-            "0.weight": (8, 4, 1, 1),
-            "0.bias": (8,),
-            "2.weight": (4, 8, 1, 1),
-            "2.bias": (4,),
-            "4.weight": (1, 4, 1, 1),
-            "4.bias": (1,),
-        }
-
-    def test_has_the_columns_and_rows_of_an_image(self):
-        """Reading j, then i: an image whose pixel (row 0, column 2) has i = -1, j = 1."""
-        network = PixelMLP(3, (2,))
-        with torch.no_grad():
-            network[0].weight.copy_(torch.tensor([[0.0, 0, 1, 0], [0, 0, 0, 1]]).view(2, 4, 1, 1))
-            network[0].bias.zero_()
-        i, j = network(torch.zeros(1, 2))[0]
-        assert (i[0, 2], j[0, 2]) == (-1, 1)

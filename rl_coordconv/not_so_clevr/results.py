@@ -41,9 +41,15 @@ class Result:
         return self.rows[-1]
 
     @property
+    def less_is_better(self) -> bool:
+        """Whether the measure is a distance."""
+        return self.measure.endswith("pixels")
+
+    @property
     def best_test(self) -> float:
-        """The largest measure over the test samples at any evaluation."""
-        return max(row[f"test_{self.measure}"] for row in self.rows)
+        """The best measure over the test samples at any evaluation."""
+        best = min if self.less_is_better else max
+        return best(row[f"test_{self.measure}"] for row in self.rows)
 
     @property
     def n_parameters(self) -> int:
@@ -52,15 +58,16 @@ class Result:
             model = make_model(self.config.task, self.config.model, self.config.shape)
         return sum(p.numel() for p in model.parameters())
 
-    def first(self, part: str, at_least: float) -> Mapping[str, float] | None:
-        """The first evaluation where the measure on a part reached a value; None if it never did.
+    def first(self, part: str, goal: float) -> Mapping[str, float] | None:
+        """The first evaluation where the measure was as good as a value; None if it never was.
 
         Args:
             part: ``train`` or ``test``.
-            at_least: The value.
+            goal: The value.
         """
-        column = f"{part}_{self.measure}"
-        return next((row for row in self.rows if row[column] >= at_least), None)
+        values = [(row, row[f"{part}_{self.measure}"]) for row in self.rows]
+        reached = (row for row, v in values if (v <= goal if self.less_is_better else v >= goal))
+        return next(reached, None)
 
 
 def read_result(folder: Path) -> Result:

@@ -31,7 +31,7 @@ def run_sweep(config: ToyConfig, file: Path, *, overwrite: bool = False) -> int:
             return code
     results = [read_result(one.folder) for one in configs]
     column = f"test_{results[0].measure}"
-    results.sort(key=lambda r: r.last[column], reverse=config.task != "regression")
+    results.sort(key=lambda r: r.last[column], reverse=not results[0].less_is_better)
     print(f"Best by {column}:")
     for result in results[:5]:
         print(f"{result.last[column]:.4f}  {result.config.folder}")

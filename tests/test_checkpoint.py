@@ -18,9 +18,11 @@ from rl_coordconv.checkpoint import (
     StopSignals,
     environment_seed,
     load_checkpoint,
+    load_state,
     make_logger,
     rng_untouched,
     save_checkpoint,
+    save_state,
     tensorboard_writer,
 )
 from rl_coordconv.run import Run
@@ -173,3 +175,25 @@ def test_a_stop_signal_is_noted_once_and_handlers_come_back(number):
         assert signals.received is number
         assert signal.getsignal(number) is before  # a second one acts as usual
     assert signal.getsignal(number) is before
+
+
+class TestStates:
+    def test_the_newest_comes_back_and_two_are_kept(self, run):
+        for step in (1, 5, 10):
+            save_state(run, step, {"step": step, "weight": torch.full((2,), float(step))})
+        state = load_state(run, torch.device("cpu"))
+        assert state["step"] == 10
+        assert state["weight"].tolist() == [10, 10]
+        assert len(list(run.checkpoints.iterdir())) == 2
+
+    @pytest.mark.parametrize("damage", [b"", b"not a checkpoint"])
+    def test_a_damaged_one_is_named_and_passed_over(self, run, damage, capsys):
+        save_state(run, 1, {"step": 1})
+        save_state(run, 2, {"step": 2})
+        newest = max(run.checkpoints.iterdir())
+        newest.write_bytes(damage)
+        assert load_state(run, torch.device("cpu"))["step"] == 1
+        assert f"{newest} is damaged" in capsys.readouterr().err
+
+    def test_there_may_be_none(self, run):
+        assert load_state(run, torch.device("cpu")) is None

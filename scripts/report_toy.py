@@ -9,6 +9,7 @@ from rl_coordconv.config import one_sentence_errors
 from rl_coordconv.not_so_clevr.report import curves, fill_tables, keep, read_groups
 
 ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / "configs" / "toy"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,9 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.runs:
             keep(options.runs, kept)
         groups = read_groups(kept)
-        fill_tables(options.docs / "toy.md", groups, ROOT / "configs" / "toy")
+        fill_tables(options.docs / "toy.md", groups, CONFIGS)
         for task in sorted({group[0].config.task for group in groups}):
-            curves(groups, task).savefig(kept / f"{task}.png")
+            curves(groups, task, CONFIGS).savefig(kept / f"{task}.png")
     print(f"Done: {options.docs / 'toy.md'}")
     return 0
 

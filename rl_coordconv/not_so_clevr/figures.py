@@ -116,6 +116,7 @@ def _around(samples: Samples, logits: Tensor, probabilities: Tensor) -> Figure:
             )
             figure.colorbar(shown, ax=axes, shrink=0.6)
             axes.plot(x, y, "+", color=_COLOURS[1])
+            axes.locator_params(integer=True, nbins=4)
             axes.set_title(f"{title}, {kind}", fontsize="medium")
     return figure
 

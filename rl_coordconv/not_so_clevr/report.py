@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import yaml
 from matplotlib.figure import Figure
@@ -42,7 +43,8 @@ def keep(runs: Path, folder: Path) -> None:
     The figures are copied of the first seed only.
     """
     for done in sorted(runs.rglob("DONE")):
-        run, kept = Run(done.parent), Run(folder / done.parent.relative_to(runs))
+        parts = [part for part in done.parent.relative_to(runs).parts if part != "toy"]
+        run, kept = Run(done.parent), Run(folder.joinpath(*parts))
         config = read_result(run.folder).config.model_copy(update={"log_dir": "runs"})
         kept.folder.mkdir(parents=True, exist_ok=True)
         kept.config.write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
@@ -81,7 +83,7 @@ def fill_tables(document: Path, groups: Sequence[Group], configs: Path) -> None:
     """
     text = document.read_text(encoding="utf-8")
     tables = {
-        "results": results_markdown(groups),
+        "results": results_markdown(groups, configs),
         "touch": touch_markdown(groups),
         "ratio": ratio_markdown(groups),
         "commands": commands_markdown(groups, configs),
@@ -97,7 +99,7 @@ def _between(table: str, match: re.Match[str]) -> str:
     return f"{match[1]}{table}{match[2]}"
 
 
-def results_markdown(groups: Iterable[Group]) -> str:
+def results_markdown(groups: Iterable[Group], configs: Path) -> str:
     """Every row: the paper's value, and ours at the last evaluation: mean (least to largest)."""
     rows = []
     for group in groups:
@@ -108,7 +110,7 @@ def results_markdown(groups: Iterable[Group]) -> str:
         )
         rows.append(
             [
-                *(config.task, config.split, name(config)),
+                *(config.task, config.split, name(config, configs)),
                 *(paper.train, spread([row[f"train_{measure}"] for row in last], number.format)),
                 *(paper.test, spread([row[f"test_{measure}"] for row in last], number.format)),
                 spread([row["updates"] for row in last], "{:,.0f}".format),
@@ -159,7 +161,7 @@ def ratio_markdown(groups: Sequence[Group]) -> str:
 def commands_markdown(groups: Iterable[Group], configs: Path) -> str:
     """The command of each row, with the first seed."""
     rows = [
-        [group[0].config.task, group[0].config.split, name(group[0].config), f"`{line}`"]
+        [group[0].config.task, group[0].config.split, name(group[0].config, configs), f"`{line}`"]
         for group in groups
         for line in [command(group[0].config, configs)]
     ]
@@ -169,19 +171,25 @@ def commands_markdown(groups: Iterable[Group], configs: Path) -> str:
 def command(config: ToyConfig, configs: Path) -> str:
     """What to type for a run: the flags that are not the preset's own."""
     chosen = {key: getattr(config, key) for key in ("task", "split", "model", "preset")}
-    defaults = find_defaults(configs, chosen).values
-    more = {
-        key: value
-        for key, value in config.model_dump(exclude=_APART - {"seed"}).items()
-        if value != defaults[key]
-    }
     if config.preset == "paper":
         del chosen["preset"]
-    flags = [f"--{key.replace('_', '-')} {value}" for key, value in {**chosen, **more}.items()]
+    seed = {"seed": config.seed} if config.seed else {}
+    flags = [
+        f"--{key.replace('_', '-')} {value}"
+        for key, value in {**chosen, **deviations(config, configs), **seed}.items()
+    ]
     return " ".join(["python scripts/train_toy.py", *flags])
 
 
-def curves(groups: Sequence[Group], task: str) -> Figure:
+def deviations(config: ToyConfig, configs: Path) -> dict[str, Any]:
+    """The settings that are not the preset's own; where a run lies and the seed are left out."""
+    chosen = {key: getattr(config, key) for key in ("task", "split", "model", "preset")}
+    defaults = find_defaults(configs, chosen).values
+    settings = config.model_dump(exclude=_APART)
+    return {key: value for key, value in settings.items() if value != defaults[key]}
+
+
+def curves(groups: Sequence[Group], task: str, configs: Path) -> Figure:
     """A task's measure over the test samples, by epoch: every seed a line, a panel per split."""
     figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
@@ -200,7 +208,7 @@ def curves(groups: Sequence[Group], task: str) -> Figure:
                     color=_COLOURS[config.model],
                     linestyle="--" if config.inputs == "raw" else "-",
                     linewidth=1.2,
-                    label=name(config) if result is group[0] else None,
+                    label=name(config, configs) if result is group[0] else None,
                 )
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize="small")
@@ -211,13 +219,12 @@ def curves(groups: Sequence[Group], task: str) -> Figure:
     return figure
 
 
-def name(config: ToyConfig) -> str:
-    """A row's label: the model, and what tells it from the paper's setting."""
-    filters = f", fs {config.filter_size}, c {config.channels}" if "conv" in config.model else ""
-    if config.model in ("conv", "coordconv", "coordconv-relu-avg"):
-        filters = ""
-    inputs = "" if config.inputs == "image" else f", {config.inputs}"
-    return f"{config.model}{filters}{inputs}"
+def name(config: ToyConfig, configs: Path) -> str:
+    """A row's label: the model, its inputs, and what is not the preset's own."""
+    inputs = [] if config.inputs == "image" else [config.inputs]
+    more = deviations(config, configs).items()
+    others = [f"{key.replace('_', ' ')} {value}" for key, value in more if key != "inputs"]
+    return ", ".join([config.model, *inputs, *others])
 
 
 def first_touch(group: Group, share: float) -> str:

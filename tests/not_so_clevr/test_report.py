@@ -53,7 +53,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_the_results_are_the_last_evaluations_of_all_seeds(runs):
-    coordconv, deconv = results_markdown(read_groups(runs)).splitlines()[2:]
+    coordconv, deconv = results_markdown(read_groups(runs), CONFIGS).splitlines()[2:]
     assert coordconv == (
         "| classification | quadrant | coordconv, raw | 100% | 100.0% | 100%"
         " | 75.0% (50.0% to 100.0%) | 200 | 25 (20 to 30) | 7,553 | 2 |"
@@ -97,13 +97,22 @@ def test_a_command_names_what_the_preset_does_not_say(tmp_path):
     config = write_run(tmp_path, model="deconv", n_epochs=450, channels=2, seed=2)
     assert command(config, CONFIGS) == (
         "python scripts/train_toy.py --task classification --split quadrant --model deconv"
-        " --seed 2 --channels 2 --n-epochs 450"
+        " --channels 2 --n-epochs 450 --seed 2"
     )
+
+
+def test_rows_of_other_settings_are_told_apart(tmp_path):
+    write_run(tmp_path, (1, 1, 1, 1, 1))
+    write_run(tmp_path / "slow", (1, 1, 1, 1, 1), learning_rate=0.001)
+    labels = [
+        row.split(" | ")[2] for row in results_markdown(read_groups(tmp_path), CONFIGS).splitlines()
+    ]
+    assert labels[2:] == ["coordconv, raw, learning rate 0.001", "coordconv, raw"]
 
 
 def test_what_counts_is_kept_without_where_it_lay(runs, tmp_path):
     write_run(runs, (0, 0, 0, 0, 0), seed=7, finished=False)
-    keep(runs / "toy", tmp_path / "kept")
+    keep(runs, tmp_path / "kept")
     kept = sorted(
         p.relative_to(tmp_path / "kept") for p in (tmp_path / "kept").rglob("config.yaml")
     )
@@ -138,7 +147,7 @@ def test_the_script_fills_a_page_and_draws_the_curves(runs, tmp_path):
     docs = tmp_path / "docs"
     docs.mkdir()
     (docs / "toy.md").write_text("# Page\n<!-- results -->\nold\n<!-- end -->\nThe end.\n")
-    assert script.main([str(runs / "toy"), "--docs", str(docs)]) == 0
+    assert script.main([str(runs), "--docs", str(docs)]) == 0
     text = (docs / "toy.md").read_text()
     assert text.startswith("# Page\n<!-- results -->\n| task |")
     assert text.endswith("<!-- end -->\nThe end.\n")

@@ -30,9 +30,9 @@ class Log:
 
     def __init__(self, config: ToyConfig, run: Run, learner: Learner, console: Console) -> None:
         self._config, self._run, self._learner, self._console = config, run, learner, console
-        epoch = learner.epoch
-        self._csv = CsvLog(run.progress, _columns(config), keep_until=epoch)
-        self._writer = SummaryWriter(str(run.folder), purge_step=epoch + 1 if epoch else None)
+        next_epoch = learner.epoch + 1 if learner.updates else 0
+        self._csv = CsvLog(run.progress, _columns(config), keep_until=next_epoch - 1)
+        self._writer = SummaryWriter(str(run.folder), purge_step=next_epoch)
         self._bar = Bar(console, config.n_epochs * learner.epoch_length, "updates")
         self._score = ""
 

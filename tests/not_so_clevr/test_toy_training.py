@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -162,6 +163,18 @@ class TestResume:
         assert main(tmp_path, "--save-freq 1") == 0
         assert [row["epoch"] for row in rows(stopped)][:3] == ["0", "1", "2"]
         assert stopped.is_finished
+
+    def test_a_run_killed_before_its_first_checkpoint_begins_again(self, tmp_path):
+        run = train(tmp_path)
+        before = rows(run)
+        run.done.unlink()
+        shutil.rmtree(run.checkpoints)
+        assert main(tmp_path, "") == 0
+        assert [row["test_accuracy"] for row in rows(run)] == [
+            row["test_accuracy"] for row in before
+        ]
+        events = EventAccumulator(str(run.folder)).Reload()
+        assert [event.step for event in events.Scalars("test/accuracy")] == [0, 1, 2]
 
     def test_a_damaged_checkpoint_is_passed_over(self, tmp_path, capsys):
         run = train(tmp_path, "--save-freq 1")

@@ -38,6 +38,8 @@ class Learner:
         torch.manual_seed(config.seed)
         device = samples.xy.device
         self.model = make_model(config.task, config.model, config.shape).to(device)
+        # On a CPU, stacks of convolutions are a sixth to a third faster so.
+        self.model.to(memory_format=torch.channels_last)
         self._optimizer = make_optimizer(self.model, config.l2)
         self.epoch_length = -(-len(samples) // config.batch_size)
         """Updates per epoch; the last batch may be a smaller one."""

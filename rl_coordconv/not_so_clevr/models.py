@@ -22,6 +22,7 @@ from rl_coordconv.not_so_clevr.layers import (
     initialise,
     same_conv,
 )
+from rl_coordconv.not_so_clevr.one_hot import OneHotConvs
 from rl_coordconv.not_so_clevr.pixel_mlp import PixelMLP
 
 
@@ -163,11 +164,12 @@ def _regression_coordconv(
     shape: Shape, activation: Callable[[], nn.Module] = nn.Identity, pool: nn.Module | None = None
 ) -> nn.Sequential:
     """As released: linear up to a maximum over all pixels, of which the paper says nothing."""
-    return nn.Sequential(
+    convs = OneHotConvs(
         *[CoordConv2d(1, 8, 1), activation(), *same_conv(8, 8, 1), activation()],
         *[*same_conv(8, 8, 1), activation(), *same_conv(8, 8, 3), activation()],
-        *[*same_conv(8, 2, 3), pool or nn.AdaptiveMaxPool2d(1), nn.Flatten()],
+        *same_conv(8, 2, 3),
     )
+    return nn.Sequential(convs, pool or nn.AdaptiveMaxPool2d(1), nn.Flatten())
 
 
 _Models = dict[str, Callable[[Shape], nn.Module]]

@@ -15,6 +15,8 @@ from rl_coordconv.run import Run
 def summary(config: Config, run: Run, **more: str) -> Table:
     """What is about to run: the settings, and more by name."""
     grid = Table.grid(padding=(0, 2))
+    grid.add_column()
+    grid.add_column(overflow="fold")  # a path is there whole, to be copied
     for name, value in {**config.model_dump(), **more}.items():
         grid.add_row(name.replace("_", " ") if name in more else name, str(value))
     grid.add_row("folder", str(run.folder))

@@ -6,9 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from rl_coordconv.bench import layer
+from rl_coordconv.bench import layer, timing, toy
+from rl_coordconv.config import load_config
+from rl_coordconv.not_so_clevr.config import ToyConfig, find_defaults
+from rl_coordconv.not_so_clevr.data import split
+from rl_coordconv.not_so_clevr.models import make_model
+from rl_coordconv.not_so_clevr.tasks import TASKS
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "bench.py"
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "scripts" / "bench.py"
+CONFIGS = ROOT / "configs" / "toy"
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +68,7 @@ class TestTheScript:
             ([], "arguments are required: bench"),
             (["layr"], "invalid choice: 'layr'"),
             (["layer", "--repeats", "0"], "repeats must be at least 1, not 0."),
+            (["toy", "--repeats", "0"], "repeats must be at least 1, not 0."),
             (["layer", "--repeats", "x"], "invalid int value: 'x'"),
             (["layer", "--json", "/no/such/folder/x.json"], "no folder /no/such/folder"),
             (["layer", "--threads"], "unrecognized arguments: --threads"),
@@ -86,15 +94,15 @@ class TestTiming:
     def test_each_contender_has_one_turn_in_every_round(self):
         turns = []
         contenders = {name: (lambda name=name: turns.append(name)) for name in "abc"}
-        seconds = layer.time_in_turns(contenders, repeats=20)
+        seconds = timing.time_in_turns(contenders, repeats=20)
         assert {name: len(values) for name, values in seconds.items()} == dict.fromkeys("abc", 20)
         rounds = [tuple(turns[i : i + 3]) for i in range(0, len(turns), 3)]
         assert all(sorted(turn) == ["a", "b", "c"] for turn in rounds)
         assert len(set(rounds)) > 3  # nobody always follows the same neighbour
 
     def test_a_spread_is_the_median_and_the_quartiles(self):
-        assert layer.Spread.of([4.0, 1, 2, 5, 3]) == layer.Spread(3, 2, 4)
-        assert layer.Spread.of([7.0]) == layer.Spread(7, 7, 7)
+        assert timing.Spread.of([4.0, 1, 2, 5, 3]) == timing.Spread(3, 2, 4)
+        assert timing.Spread.of([7.0]) == timing.Spread(7, 7, 7)
 
     @pytest.mark.parametrize("case", layer.CASES, ids=lambda case: f"{case.input}-{case.timed}")
     def test_hidden_layers_alone_send_a_gradient_to_their_input(self, case):
@@ -110,3 +118,24 @@ def test_the_contenders_are_as_large_as_they_say():
     plain, coord = layer.LAYERS["concatenation"](4, 8, 3), layer.LAYERS["CoordConv2d"](4, 8, 3)
     coord.load_state_dict(plain.state_dict())
     torch.testing.assert_close(plain(x), coord(x))
+
+
+class TestToy:
+    @pytest.mark.parametrize(("task", "model"), toy.CASES)
+    def test_the_network_as_written_is_the_same_network(self, task, model):
+        chosen = {"task": task, "model": model, "canvas": 32, "square": 21}
+        config = load_config(ToyConfig, find_defaults(CONFIGS, chosen), chosen)
+        samples, _ = split(config.split, config.canvas, config.square)
+        x = TASKS[task].inputs[config.inputs](samples)[:8]
+        ours = make_model(task, model, config.shape)
+        plain = toy.as_written(ours)
+        assert [*plain.parameters()] == [*ours.parameters()]
+        torch.testing.assert_close(plain(x), ours(x), rtol=1e-4, atol=1e-4)
+
+    def test_prints_and_writes_a_row_for_each_case(self, monkeypatch):
+        monkeypatch.setattr(toy, "CASES", toy.CASES[-2:])
+        report = toy.run(2, CONFIGS, canvas=32, square=21)
+        assert [(row["task"], row["model"]) for row in report["rows"]] == [*toy.CASES]
+        for row in report["rows"]:
+            assert 0 < row["ratio"]["low"] <= row["ratio"]["median"] <= row["ratio"]["high"]
+        assert toy.table(json.loads(json.dumps(report))).count("regression") == 2

@@ -1,10 +1,13 @@
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from rl_coordconv import terminal
-from rl_coordconv.terminal import Bar
+from rl_coordconv.config import Config
+from rl_coordconv.run import Run
+from rl_coordconv.terminal import Bar, summary
 
 
 @pytest.fixture
@@ -35,3 +38,17 @@ def test_a_file_gets_a_line_a_minute(clock, capsys):
         "600 / 2,000 steps, score 7",
         "1,200 / 2,000 steps, score 7",
     ]
+
+
+def test_the_summary_shows_a_long_path_whole(tmp_path):
+    class Longest(Config):
+        log_dir: str
+
+        @property
+        def folder(self) -> Path:
+            return Path(self.log_dir)
+
+    output = io.StringIO()
+    folder = "/".join(["folder"] * 30)
+    Console(file=output, width=80).print(summary(Longest(log_dir=folder), Run(tmp_path)))
+    assert folder in "".join(line.strip() for line in output.getvalue().split("watch")[0].split())

@@ -1,16 +1,9 @@
-"""What CoordConv2d costs beside nn.Conv2d, and beside concatenating the coordinates.
-
-The contenders take turns within each round, and a ratio is taken within a round: a machine that
-slows down for a while slows down all of them.
-"""
+"""What CoordConv2d costs beside nn.Conv2d, and beside concatenating the coordinates."""
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from statistics import quantiles
 from typing import Any
 
 import torch
@@ -18,6 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
+from rl_coordconv.bench.timing import Contenders, Spread, aligned, ratios, time_in_turns
 from rl_coordconv.config import UserError
 from rl_coordconv.coordconv import CoordConv2d, add_coords
 
@@ -27,52 +21,6 @@ DTYPES = {
     "float16": torch.float16,
     "float64": torch.float64,
 }
-WARM_UP = 3  # rounds that do not count
-
-Contenders = Mapping[str, Callable[[], object]]
-
-
-@dataclass(frozen=True)
-class Spread:
-    """The median of many numbers, and their quartiles."""
-
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """Summarise; a single value is its own quartiles."""
-        several = values if len(values) > 1 else [*values] * 2
-        low, middle, high = quantiles(several, method="inclusive")
-        return cls(middle, low, high)
-
-
-def time_in_turns(
-    contenders: Contenders, repeats: int, synchronize: Callable[[], None] = lambda: None
-) -> dict[str, list[float]]:
-    """Time each contender once a round, in an order that changes from round to round.
-
-    Args:
-        contenders: What to call, by name.
-        repeats: Rounds that count.
-        synchronize: Waits for the device, where calls return before the work is done.
-
-    Returns:
-        Seconds, one number a round, by name.
-    """
-    names = list(contenders)
-    order = random.Random(0)
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for a_round in range(-WARM_UP, repeats):
-        for name in order.sample(names, len(names)):
-            synchronize()
-            start = time.perf_counter()
-            contenders[name]()
-            synchronize()
-            if a_round >= 0:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
 
 
 class ConcatConv2d(nn.Conv2d):
@@ -201,15 +149,11 @@ def run(repeats: int, device: str = "cpu", dtype: str = "float32") -> dict[str, 
 def _measure(case: Case, repeats: int, device: str, dtype: str) -> dict[str, Any]:
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     seconds = time_in_turns(case.contenders(device, DTYPES[dtype]), repeats, wait)
-    ratios = {
-        name: [own / base for own, base in zip(values, seconds["Conv2d"], strict=True)]
-        for name, values in seconds.items()
-    }
     return {
         **asdict(case),
         "convolution": case.convolution,
         "seconds": {name: asdict(Spread.of(values)) for name, values in seconds.items()},
-        "ratio_to_conv2d": {name: asdict(Spread.of(values)) for name, values in ratios.items()},
+        "ratio_to_conv2d": ratios(seconds, "Conv2d"),
     }
 
 
@@ -222,10 +166,7 @@ def table(report: dict[str, Any]) -> str:
         spreads = [milliseconds, *(row["ratio_to_conv2d"][name] for name in others)]
         numbers = ["{median:.2f} ({low:.2f}-{high:.2f})".format(**spread) for spread in spreads]
         lines.append(["x".join(map(str, row["input"])), row["convolution"], row["timed"], *numbers])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
-    rows = [" | ".join(map(str.ljust, line, widths)) for line in lines]
-    return "\n".join(f"| {row} |" for row in rows) + "\n\n" + _NOTE.format(**report)
+    return aligned(lines) + "\n\n" + _NOTE.format(**report)
 
 
 _NOTE = """\

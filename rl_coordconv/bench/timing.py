@@ -1,0 +1,80 @@
+"""Timing side by side.
+
+The contenders take turns within each round, and a ratio is taken within a round: a machine that
+slows down for a while slows down all of them.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import quantiles
+
+WARM_UP = 3  # rounds that do not count
+
+Contenders = Mapping[str, Callable[[], object]]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of many numbers, and their quartiles."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Summarise; a single value is its own quartiles."""
+        several = values if len(values) > 1 else [*values] * 2
+        low, middle, high = quantiles(several, method="inclusive")
+        return cls(middle, low, high)
+
+
+def time_in_turns(
+    contenders: Contenders, repeats: int, synchronize: Callable[[], None] = lambda: None
+) -> dict[str, list[float]]:
+    """Time each contender once a round, in an order that changes from round to round.
+
+    Args:
+        contenders: What to call, by name.
+        repeats: Rounds that count.
+        synchronize: Waits for the device, where calls return before the work is done.
+
+    Returns:
+        Seconds, one number a round, by name.
+    """
+    names = list(contenders)
+    order = random.Random(0)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for a_round in range(-WARM_UP, repeats):
+        for name in order.sample(names, len(names)):
+            synchronize()
+            start = time.perf_counter()
+            contenders[name]()
+            synchronize()
+            if a_round >= 0:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratios(seconds: Mapping[str, Sequence[float]], base: str) -> dict[str, dict[str, float]]:
+    """What `time_in_turns` returned, as a multiple of one contender in the same round.
+
+    Returns:
+        By name, the median and the quartiles.
+    """
+    return {
+        name: asdict(Spread.of([a / b for a, b in zip(values, seconds[base], strict=True)]))
+        for name, values in seconds.items()
+    }
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, aligned for a terminal; the first line is its head."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    head, *rows = (" | ".join(map(str.ljust, line, widths)) for line in lines)
+    rule = " | ".join("-" * width for width in widths)
+    return "\n".join(f"| {row} |" for row in (head, rule, *rows))

@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 
 from rl_coordconv.config import UserError
 from rl_coordconv.not_so_clevr.config import ToyConfig, find_defaults
+from rl_coordconv.not_so_clevr.data import SPLITS
+from rl_coordconv.not_so_clevr.models import MODELS
 from rl_coordconv.not_so_clevr.paper import claim
 from rl_coordconv.not_so_clevr.results import Result, read_result
 from rl_coordconv.run import Run, atomic_write
@@ -66,10 +68,18 @@ def read_groups(folder: Path) -> list[Group]:
     groups: dict[str, list[Result]] = {}
     for result in results:
         groups.setdefault(repr(result.config.model_dump(exclude=_APART)), []).append(result)
-    tasks = ["classification", "rendering", "regression"]
-    return sorted(
-        groups.values(),
-        key=lambda group: (tasks.index(group[0].config.task), group[0].config.split == "quadrant"),
+    return sorted(groups.values(), key=_place)
+
+
+def _place(group: Group) -> tuple[int, ...]:
+    """Where a group stands in a table; the settings that are the paper's come first."""
+    config = group[0].config
+    return (
+        list(MODELS).index(config.task),
+        list(SPLITS).index(config.split),
+        list(MODELS[config.task]).index(config.model),
+        config.inputs == "normalised",
+        config.preset == "quick",
     )
 
 
@@ -84,8 +94,8 @@ def fill_tables(document: Path, groups: Sequence[Group], configs: Path) -> None:
     text = document.read_text(encoding="utf-8")
     tables = {
         "results": results_markdown(groups, configs),
-        "touch": touch_markdown(groups),
-        "ratio": ratio_markdown(groups),
+        "touch": touch_markdown(groups, configs),
+        "ratio": ratio_markdown(groups, configs),
         "commands": commands_markdown(groups, configs),
     }
     for name, table in tables.items():
@@ -122,7 +132,7 @@ def results_markdown(groups: Iterable[Group], configs: Path) -> str:
     return markdown([*head.split(", "), "seconds", "parameters", "seeds"], rows)
 
 
-def touch_markdown(groups: Iterable[Group]) -> str:
+def touch_markdown(groups: Iterable[Group], configs: Path) -> str:
     """When classification first reached 80% and 100% of the test samples, and how it ended."""
     rows = []
     for group in groups:
@@ -131,20 +141,22 @@ def touch_markdown(groups: Iterable[Group]) -> str:
             continue
         rows.append(
             [
-                *(config.split, config.model, config.inputs),
+                *(config.split, name(config, configs)),
                 *(first_touch(group, share) for share in (0.8, 1.0)),
                 spread([result.best_test for result in group], "{:.1%}".format),
                 spread([result.last["test_accuracy"] for result in group], "{:.1%}".format),
             ]
         )
-    head = ["split", "model", "inputs", "first 80%", "first 100%", "best", "last epoch"]
-    return markdown(head, rows)
+    return markdown(["split", "model", "first 80%", "first 100%", "best", "last epoch"], rows)
 
 
-def ratio_markdown(groups: Sequence[Group]) -> str:
-    """How much longer the deconvolution takes to 80% than CoordConv takes to 100%, per split."""
+def ratio_markdown(groups: Sequence[Group], configs: Path) -> str:
+    """How much longer a deconvolution takes to 80% than CoordConv takes to 100%, per split.
+
+    Pairs of the same inputs, of which every seed came there.
+    """
     rows = []
-    for slow, fast in itertools.permutations(groups, 2):
+    for slow, fast in itertools.product(groups, groups):
         a, b = slow[0].config, fast[0].config
         comparable = a.task == b.task == "classification" and (a.model, b.model) == _RACE
         if not comparable or (a.split, a.inputs) != (b.split, b.inputs):
@@ -154,8 +166,9 @@ def ratio_markdown(groups: Sequence[Group]) -> str:
             for group, share in ((slow, 0.8), (fast, 1.0))
         )
         ratios = [ratio(to_80, to_100, unit) for unit in ("seconds", "updates")]
-        rows.append([a.split, a.inputs, *ratios, "150" if a.split == "uniform" else "-"])
-    return markdown(["split", "inputs", "seconds", "updates", "paper"], rows)
+        paper = "150" if a.split == "uniform" else "-"
+        rows.append([a.split, name(a, configs), name(b, configs), *ratios, paper])
+    return markdown(["split", "80% by", "100% by", "seconds", "updates", "paper"], rows)
 
 
 def commands_markdown(groups: Iterable[Group], configs: Path) -> str:
@@ -220,11 +233,13 @@ def curves(groups: Sequence[Group], task: str, configs: Path) -> Figure:
 
 
 def name(config: ToyConfig, configs: Path) -> str:
-    """A row's label: the model, its inputs, and what is not the preset's own."""
-    inputs = [] if config.inputs == "image" else [config.inputs]
+    """A row's label: the model, its inputs, the quick preset, and what is not the preset's own."""
+    words = [config.model, *([] if config.inputs == "image" else [config.inputs])]
+    if config.preset == "quick":
+        words.append("quick")
     more = deviations(config, configs).items()
-    others = [f"{key.replace('_', ' ')} {value}" for key, value in more if key != "inputs"]
-    return ", ".join([config.model, *inputs, *others])
+    words += [f"{key.replace('_', ' ')} {value}" for key, value in more if key != "inputs"]
+    return ", ".join(words)
 
 
 def first_touch(group: Group, share: float) -> str:

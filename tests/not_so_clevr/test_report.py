@@ -53,7 +53,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_the_results_are_the_last_evaluations_of_all_seeds(runs):
-    coordconv, deconv = results_markdown(read_groups(runs), CONFIGS).splitlines()[2:]
+    deconv, coordconv = results_markdown(read_groups(runs), CONFIGS).splitlines()[2:]
     assert coordconv == (
         "| classification | quadrant | coordconv, raw | 100% | 100.0% | 100%"
         " | 75.0% (50.0% to 100.0%) | 200 | 25 (20 to 30) | 7,553 | 2 |"
@@ -62,22 +62,22 @@ def test_the_results_are_the_last_evaluations_of_all_seeds(runs):
 
 
 def test_the_first_touch_is_told_from_the_last_epoch(runs):
-    coordconv, deconv = touch_markdown(read_groups(runs)).splitlines()[2:]
+    deconv, coordconv = touch_markdown(read_groups(runs), CONFIGS).splitlines()[2:]
     assert coordconv == (
-        "| quadrant | coordconv | raw | epoch 1 (10 s); epoch 1 (15 s)"
+        "| quadrant | coordconv, raw | epoch 1 (10 s); epoch 1 (15 s)"
         " | epoch 1 (10 s); epoch 2 (30 s) | 100.0% | 75.0% (50.0% to 100.0%) |"
     )
     assert "epoch 9 (200 s) | - | 80.0% | 80.0% |" in deconv
 
 
 def test_the_ratio_is_that_of_means_over_seeds(runs):
-    assert ratio_markdown(read_groups(runs)).splitlines()[2:] == [
-        "| quadrant | raw | 10.0 | 6.0 | - |"  # 200 s to (10 + 30) / 2; 900 to (100 + 200) / 2
-    ]
+    """200 seconds to (10 + 30) / 2, and 900 updates to (100 + 200) / 2."""
+    (row,) = ratio_markdown(read_groups(runs), CONFIGS).splitlines()[2:]
+    assert row == "| quadrant | deconv, raw | coordconv, raw | 10.0 | 6.0 | - |"
 
 
 def test_a_seed_that_never_came_there_leaves_no_ratio(runs):
-    (coordconv, deconv) = read_groups(runs)
+    deconv, coordconv = read_groups(runs)
     assert first_touch(deconv, 1.0) == "-"
     assert (
         ratio([deconv[0].first("test", 1.0)], [coordconv[0].first("test", 1.0)], "seconds") == "-"
@@ -104,10 +104,12 @@ def test_a_command_names_what_the_preset_does_not_say(tmp_path):
 def test_rows_of_other_settings_are_told_apart(tmp_path):
     write_run(tmp_path, (1, 1, 1, 1, 1))
     write_run(tmp_path / "slow", (1, 1, 1, 1, 1), learning_rate=0.001)
+    write_run(tmp_path / "quick", (1, 1, 1, 1, 1), preset="quick")
     labels = [
         row.split(" | ")[2] for row in results_markdown(read_groups(tmp_path), CONFIGS).splitlines()
     ]
-    assert labels[2:] == ["coordconv, raw, learning rate 0.001", "coordconv, raw"]
+    assert sorted(labels[2:-1]) == ["coordconv, raw", "coordconv, raw, learning rate 0.001"]
+    assert labels[-1] == "coordconv, normalised, quick"
 
 
 def test_what_counts_is_kept_without_where_it_lay(runs, tmp_path):

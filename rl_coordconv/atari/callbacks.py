@@ -99,10 +99,26 @@ class CoordinateLog(BaseCallback):
         return True
 
 
-class HParamLog(BaseCallback):
-    """What tells the arms apart, and where to look for results, on TensorBoard's HParams page.
+# The page of custom scalars: by section and chart, which curves of all runs to draw.
+_CURVES = {
+    "Score": {
+        "mean of the last 100 training games": ["Multiline", ["rollout/ep_rew_mean"]],
+        "mean of the evaluation games": ["Multiline", ["eval/mean_reward"]],
+    },
+    "Learning": {
+        "entropy of the policy, negative": ["Multiline", ["train/entropy_loss"]],
+        "explained variance of the value": ["Multiline", ["train/explained_variance"]],
+        "share of the coordinates in the weights": ["Multiline", ["coord/weight_share/.*"]],
+    },
+    "Speed": {"steps per second": ["Multiline", ["time/steps_per_second"]]},
+}
 
-    The page shows five settings of its own accord; ``config.yaml`` has them all.
+
+class ComparisonPages(BaseCallback):
+    """TensorBoard's pages that compare runs: HParams, and custom scalars for the main curves.
+
+    HParams shows five settings of its own accord, so it gets what tells the arms apart, and the
+    last scores beside it; ``config.yaml`` has every setting.
     """
 
     def __init__(self, config: AtariConfig) -> None:
@@ -121,6 +137,7 @@ class HParamLog(BaseCallback):
         metrics = ("rollout/ep_rew_mean", "eval/mean_reward", "time/steps_per_second")
         hparams = HParam(settings, dict.fromkeys(metrics, 0.0))
         self.logger.record("hparams", hparams, exclude=("stdout", "log", "json", "csv"))
+        tensorboard_writer(self.logger).add_custom_scalars(_CURVES)
 
     def _on_step(self) -> bool:
         return True

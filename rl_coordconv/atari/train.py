@@ -15,10 +15,10 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rl_coordconv.atari.callbacks import (
     Checkpoints,
+    ComparisonPages,
     CoordinateLog,
     EpisodeLog,
     Evaluation,
-    HParamLog,
     ProgressBar,
     SpeedLog,
 )
@@ -64,7 +64,7 @@ def train(config: AtariConfig, run: Run) -> None:
         resuming = {"resuming": f"from step {model.num_timesteps:,}"} if model.num_timesteps else {}
         console.print(summary(config, run, device_used=device, parameters=parameters, **resuming))
 
-        logs = [EpisodeLog(run), SpeedLog(), CoordinateLog(), HParamLog(config)]
+        logs = [EpisodeLog(run), SpeedLog(), CoordinateLog(), ComparisonPages(config)]
         evaluation = Evaluation(config, run, make_env(config, training=False), state)
         checkpoints = Checkpoints(config.save_freq, run, signals, evaluation, state)
         bar = ProgressBar(config.total_timesteps, console)

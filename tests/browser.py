@@ -12,7 +12,7 @@ import select
 import shutil
 import subprocess
 import time
-from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,10 @@ class Browser:
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
             f"--user-data-dir={profile}",
         ]
+        self._log = profile / "log.txt"
+        command = 'exec "$@" 3<&0 4>&1 </dev/null >"$0" 2>&1'
         self._process = subprocess.Popen(
-            ["sh", "-c", 'exec "$@" 3<&0 4>&1 </dev/null >/dev/null', "sh", program, *flags],
+            ["sh", "-c", command, str(self._log), program, *flags],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
@@ -99,7 +101,7 @@ class Browser:
         while b"\0" not in self._buffer:
             assert select.select([self._process.stdout], [], [], seconds)[0], "Chromium is silent"
             chunk = self._process.stdout.read(1 << 16)
-            assert chunk, "Chromium is gone"
+            assert chunk, f"Chromium is gone:\n{self._log.read_text()}"
             self._buffer += chunk
         line, self._buffer = self._buffer.split(b"\0", 1)
         message: dict[str, Any] = json.loads(line)
@@ -118,8 +120,7 @@ class Page:
 
     def __init__(self, browser: Browser, session: str, target: str, width: int) -> None:
         self._browser, self._session, self._target, self._width = browser, session, target, width
-        self._loader = ""
-        self._idle: deque[str] = deque()
+        self._idle: set[str] = set()
         self.errors: list[str] = []
         self.requests: list[str] = []
 
@@ -133,7 +134,9 @@ class Page:
         url = page.resolve().as_uri() if isinstance(page, Path) else page
         answer = self.send("Page.navigate", url=url)
         assert "errorText" not in answer, f"{url}: {answer['errorText']}"
+        end = time.monotonic() + 60
         while answer["loaderId"] not in self._idle:
+            assert time.monotonic() < end, f"{url} still asks for {self.requests[-1:]}"
             self._browser.receive()
 
     def hear(self, method: str, params: dict[str, Any]) -> None:
@@ -154,7 +157,7 @@ class Page:
         elif method == "Network.webSocketCreated":
             self.requests.append(params["url"])
         elif method == "Page.lifecycleEvent" and params["name"] == "networkIdle":
-            self._idle.append(params["loaderId"])
+            self._idle.add(params["loaderId"])
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of JavaScript, once it is there if it is a promise."""
@@ -163,18 +166,13 @@ class Page:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def wait_for(self, expression: str, seconds: float = 60) -> Any:
-        """Return the value of JavaScript as soon as it is true."""
+    def read(self, ready: Callable[[str], Any] = lambda text: True, seconds: float = 60) -> str:
+        """Return the text, one line for each piece, as soon as it is ready."""
         end = time.monotonic() + seconds
-        while not (value := self.evaluate(expression)):
-            assert time.monotonic() < end, f"The page has no {expression}:\n{self.text}"
+        while not ready(text := str(self.evaluate(TEXT))):
+            assert time.monotonic() < end, f"The page stays at:\n{text}"
             time.sleep(0.1)
-        return value
-
-    @property
-    def text(self) -> str:
-        """One line for each piece of text, also inside of web components."""
-        return str(self.evaluate(TEXT))
+        return text
 
     @property
     def overflow(self) -> int:

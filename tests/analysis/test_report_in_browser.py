@@ -3,29 +3,13 @@
 import importlib.util
 from pathlib import Path
 
-import numpy as np
 import pytest
-import yaml
 from browser import PHONE
+from fake_runs import write_run
 
 pytestmark = pytest.mark.browser
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
-
-
-def write_run(folder: Path, env: str, extractor: str, seed: int) -> None:
-    """A made-up run of 150 games, whose scores rise."""
-    run = folder / "a2c" / env / extractor / f"seed-{seed}"
-    run.mkdir(parents=True)
-    config = {"env": env, "extractor": extractor, "seed": seed, "protocol": "classic"}
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
-    games = np.arange(1, 151)
-    scores = 10 * games + np.random.default_rng(seed).integers(0, 300, games.size)
-    columns = [1000 * games, 60.0 * games, scores, 4000 + games]
-    header = "step,wall_time,episode_return,length_frames"
-    np.savetxt(
-        run / "episodes.csv", np.stack(columns, 1), "%d", delimiter=",", header=header, comments=""
-    )
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +19,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for env in ("MsPacman", "MontezumaRevenge"):
         for extractor in ("nature", "impala-coordconv-all"):
             for seed in range(3):
-                write_run(runs, env, extractor, seed)
+                write_run(runs, extractor, seed, game=env)
     next(runs.rglob("seed-2")).joinpath("episodes.csv").unlink()
     spec = importlib.util.spec_from_file_location("compare", SCRIPT)
     assert spec

@@ -16,7 +16,7 @@ from rl_coordconv.atari.callbacks import EVALUATION_COLUMNS
 from rl_coordconv.atari.envs import Protocol, game_name
 from rl_coordconv.atari.explain import explain
 from rl_coordconv.atari.play import Games, play
-from rl_coordconv.atari.video import FRAMES_PER_SECOND, film, write_gif, write_mp4
+from rl_coordconv.atari.video import FRAMES_PER_SECOND, film, final_score, write_gif, write_mp4
 from rl_coordconv.config import UserError
 from rl_coordconv.run import Run, disk_errors, lock, rows_until, write_rows
 
@@ -82,17 +82,19 @@ def _game_and_protocol(agent: Agent, options: Namespace) -> tuple[str, Protocol]
 
 
 def _film(agent: Agent, game: str, folder: Path, options: Namespace, how: dict[str, Any]) -> None:
-    seeds = range(options.seed, options.seed + options.best_of)
-    films = (film(agent.model, game, **{**how, "seed": seed}) for seed in seeds)
-    best = max(films, key=lambda one: one.score)
+    scores = {
+        seed: final_score(film(agent.model, game, **{**how, "seed": seed}))
+        for seed in range(options.seed, options.seed + options.best_of)
+    }
+    best = max(scores, key=scores.__getitem__)
     title = f"{game} {agent.config.extractor}" if agent.config else game
     for wanted, write, path in (
         (options.video, write_mp4, folder / "video.mp4"),
         (options.gif, write_gif, folder / "video.gif"),
     ):
         if wanted:
-            write(best, path, title)
-            print(f"Score {best.score:,.0f}: {path}")
+            write(film(agent.model, game, **{**how, "seed": best}), path, title)
+            print(f"Score {scores[best]:,.0f}: {path}")
 
 
 def store(run: Run, step: int, games: Games, protocol: str, policy: str, seed: int) -> None:

@@ -1,9 +1,13 @@
-"""Films of an agent's games: every frame of the emulator, in colour, with the score."""
+"""Films of an agent's games: every frame of the emulator, in colour, with the score.
+
+A film is never held as a whole, as a long game has gigabytes of frames.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import itertools
+from collections import deque
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,24 +31,8 @@ _GIF_EVERY = 4  # frames; 15 a second
 _STRIP = 14  # pixels above the game, for the score
 
 Frame = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Film:
-    """One game.
-
-    Args:
-        frames: ``[N, H, W, 3]``, uint8: every emulator frame.
-        scores: ``[N]``: the raw score at each of them.
-    """
-
-    frames: list[Frame]
-    scores: list[float]
-
-    @property
-    def score(self) -> float:
-        """At the end."""
-        return self.scores[-1]
+Shot = tuple[Frame, float]
+"""A frame, ``[H, W, 3]``, uint8, and the raw score at it."""
 
 
 def film(
@@ -54,8 +42,8 @@ def film(
     protocol: Protocol = "classic",
     deterministic: bool = False,
     seed: int = 0,
-) -> Film:
-    """Film one whole game.
+) -> Iterator[Shot]:
+    """Film one whole game, emulator frame by emulator frame.
 
     Args:
         model: The agent.
@@ -76,24 +64,26 @@ def film(
         env.seed(environment_seed(seed, _STREAM))
         torch.manual_seed(seed)
         observations = env.reset()
-        frames: list[Frame] = [*env.env_method("render")[0]]
-        score, scores, over = 0.0, [0.0] * len(frames), False
+        score, over = 0.0, False
         while not over:
+            for frame in env.env_method("render")[0]:
+                yield frame, score
             actions, _ = model.predict(observations, deterministic=deterministic)  # type: ignore[arg-type]
             observations, rewards, dones, _ = env.step(actions)
             score += float(rewards[0])
             over = bool(dones[0])
-            if not over:  # the frames would be those of the next game
-                new = env.env_method("render")[0]
-                frames += new
-                scores += [score] * len(new)
+        yield frame, score  # what the last step showed is gone: the next game has begun
     finally:
         env.close()
-    scores[-1] = score
-    return Film(frames, scores)
 
 
-def write_mp4(film: Film, path: Path, title: str) -> None:
+def final_score(shots: Iterable[Shot]) -> float:
+    """The score at the end of a film."""
+    ((_, score),) = deque(shots, maxlen=1)
+    return score
+
+
+def write_mp4(shots: Iterable[Shot], path: Path, title: str) -> None:
     """Write a film at the game's own speed, twice as large, as browsers play it (H.264).
 
     Raises:
@@ -101,21 +91,21 @@ def write_mp4(film: Film, path: Path, title: str) -> None:
     """
     if find_spec("imageio_ffmpeg") is None:
         raise UserError("Videos need another package: pip install -e '.[video]'.")
-    write_frames = import_module("imageio_ffmpeg").write_frames
-    first = np.asarray(_with_score(film.frames[0], 0, title, 2))
-    height, width = first.shape[:2]
+    images = (_with_score(frame, score, title, 2) for frame, score in shots)
+    first = next(images)
+    settings: dict[str, Any] = {"fps": FRAMES_PER_SECOND, "codec": "libx264", "quality": 7}
     with atomic_write(path) as temporary:
-        settings: dict[str, Any] = {"fps": FRAMES_PER_SECOND, "codec": "libx264", "quality": 7}
-        writer = write_frames(str(temporary), (width, height), macro_block_size=2, **settings)
+        write_frames = import_module("imageio_ffmpeg").write_frames
+        writer = write_frames(str(temporary), first.size, macro_block_size=2, **settings)
         writer.send(None)
-        for frame, score in zip(film.frames, film.scores, strict=True):
-            writer.send(np.asarray(_with_score(frame, score, title, 2)).tobytes())
+        for image in itertools.chain([first], images):
+            writer.send(image.tobytes())
         writer.close()
 
 
-def write_gif(film: Film, path: Path, title: str) -> None:
+def write_gif(shots: Iterable[Shot], path: Path, title: str) -> None:
     """Write a film at the game's own speed, 15 frames a second, at the game's own size."""
-    images = [image.quantize(32) for image in _gif_images(film, title)]
+    images = [image.quantize(32) for image in _gif_images(iter(shots), title)]
     # A GIF counts hundredths of a second: 15 frames a second are 70, 70, 60 milliseconds in turn.
     milliseconds = [(70, 70, 60)[i % 3] for i in range(len(images))]
     with atomic_write(path) as temporary:
@@ -124,11 +114,11 @@ def write_gif(film: Film, path: Path, title: str) -> None:
         )
 
 
-def _gif_images(film: Film, title: str) -> Iterator[Image.Image]:
-    for i in range(0, len(film.frames) - 1, _GIF_EVERY):
+def _gif_images(shots: Iterator[Shot], title: str) -> Iterator[Image.Image]:
+    while group := list(itertools.islice(shots, _GIF_EVERY)):
         # Games draw some things in every other frame only: two together show all.
-        both = np.maximum(film.frames[i], film.frames[i + 1])
-        yield _with_score(both, film.scores[i], title, 1)
+        both = np.maximum(group[0][0], group[1 % len(group)][0])
+        yield _with_score(both, group[0][1], title, 1)
 
 
 def _with_score(frame: Frame, score: float, title: str, scale: int) -> Image.Image:

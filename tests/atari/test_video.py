@@ -1,3 +1,4 @@
+import itertools
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ from stable_baselines3 import A2C
 
 from rl_coordconv.atari import video
 from rl_coordconv.atari.envs import make_atari_env
-from rl_coordconv.atari.video import Film, film, write_gif, write_mp4
+from rl_coordconv.atari.video import Shot, film, final_score, write_gif, write_mp4
 from rl_coordconv.config import UserError
 
 HEIGHT, WIDTH = 210, 160
@@ -25,36 +26,36 @@ def agent() -> A2C:
 
 
 @pytest.fixture(scope="module")
-def game(agent) -> Film:
-    return film(agent, "MsPacman", seed=1)
+def game(agent) -> list[Shot]:
+    return list(film(agent, "MsPacman", seed=1))
 
 
-def dummy(n: int) -> Film:
+def dummy(n: int) -> list[Shot]:
     """Brighter from frame to frame; the score is the frame's number times ten."""
-    frames = [np.full((HEIGHT, WIDTH, 3), i % 256, np.uint8) for i in range(n)]
-    return Film(frames, [10.0 * i for i in range(n)])
+    return [(np.full((HEIGHT, WIDTH, 3), i % 256, np.uint8), 10.0 * i) for i in range(n)]
 
 
 class TestFilm:
     def test_has_every_frame_in_colour(self, game):
-        assert len(game.frames) == len(game.scores) > 400
-        assert {frame.shape for frame in game.frames} == {(HEIGHT, WIDTH, 3)}
-        frame = game.frames[100].astype(int)
-        assert np.any(frame[..., 0] != frame[..., 2])
+        frames = [frame for frame, _ in game]
+        assert len(frames) > 400
+        assert {frame.shape for frame in frames} == {(HEIGHT, WIDTH, 3)}
+        assert np.any(frames[100][..., 0] != frames[100][..., 2])
         # An emulated game moves from frame to frame, not from step to step.
-        changes = [np.any(a != b) for a, b in zip(game.frames, game.frames[1:], strict=False)]
+        changes = [np.any(a != b) for a, b in itertools.pairwise(frames)]
         assert np.mean(changes) > 0.9
 
     def test_the_score_only_grows_and_is_the_games_own(self, game):
-        assert game.scores == sorted(game.scores)
-        assert game.scores[0] == 0
-        assert game.score == game.scores[-1] >= 60
-        assert game.score % 10 == 0
+        scores = [score for _, score in game]
+        assert scores == sorted(scores)
+        assert scores[0] == 0
+        assert scores[-1] == final_score(game) >= 60
+        assert scores[-1] % 10 == 0
 
     def test_the_same_seed_films_the_same_game(self, agent, game):
-        again = film(agent, "MsPacman", seed=1)
-        assert again.scores == game.scores
-        np.testing.assert_array_equal(again.frames[-1], game.frames[-1])
+        again = list(film(agent, "MsPacman", seed=1))
+        assert [score for _, score in again] == [score for _, score in game]
+        np.testing.assert_array_equal(again[-1][0], game[-1][0])
 
 
 class TestMp4:
@@ -87,7 +88,7 @@ class TestGif:
 
     def test_shows_what_is_drawn_in_every_other_frame_only(self, tmp_path):
         shown = dummy(8)
-        for frame in shown.frames[1::2]:
+        for frame, _ in shown[1::2]:
             frame[100, 100] = 255
         write_gif(shown, tmp_path / "film.gif", "title")
         with Image.open(tmp_path / "film.gif") as image:

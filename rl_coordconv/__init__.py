@@ -1,21 +1,27 @@
 """CoordConv (Liu et al. 2018) for reinforcement learning with Stable-Baselines3."""
 
-from rl_coordconv.coordconv import (
-    CoordConv1d,
-    CoordConv2d,
-    CoordConv3d,
-    CoordConvTranspose2d,
-    add_coords,
-    convert,
-    coordinate_channels,
-)
-from rl_coordconv.extractors import (
-    EXTRACTORS,
-    CoordCombinedExtractor,
-    CoordImpalaCNN,
-    CoordNatureCNN,
-    policy_kwargs,
-)
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rl_coordconv.coordconv import (
+        CoordConv1d,
+        CoordConv2d,
+        CoordConv3d,
+        CoordConvTranspose2d,
+        add_coords,
+        convert,
+        coordinate_channels,
+    )
+    from rl_coordconv.extractors import (
+        EXTRACTORS,
+        CoordCombinedExtractor,
+        CoordImpalaCNN,
+        CoordNatureCNN,
+        policy_kwargs,
+    )
 
 __version__ = "0.1.0"
 
@@ -33,3 +39,25 @@ __all__ = [
     "coordinate_channels",
     "policy_kwargs",
 ]
+
+_IN_EXTRACTORS = {
+    "EXTRACTORS",
+    "CoordCombinedExtractor",
+    "CoordImpalaCNN",
+    "CoordNatureCNN",
+    "policy_kwargs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is asked for: reading run folders then loads no torch."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "extractors" if name in _IN_EXTRACTORS else "coordconv"
+    value = getattr(import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

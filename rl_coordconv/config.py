@@ -129,12 +129,12 @@ def parse_args(
     find = defaults if callable(defaults) else partial(_named_or, defaults)
     switches = {"overwrite": "delete this run's folder and start over", **(switches or {})}
     # The file comes first: its values are the defaults that the help shows.
-    first = _Parser(add_help=False)
+    first = Parser(add_help=False)
     for name in (*config_class.model_fields, "config"):
         first.add_argument(_flag(name), default=argparse.SUPPRESS)
     found = find(vars(first.parse_known_args(argv)[0]))
 
-    parser = _Parser(description=description)
+    parser = Parser(description=description)
     parser.add_argument(
         "--config",
         metavar="FILE",
@@ -165,13 +165,14 @@ def _named_or(default_file: Path, flags: Mapping[str, str]) -> Defaults:
     return Defaults(file, read_yaml(file))
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, without the usage."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_abbrev=False, **kwargs)
 
     def error(self, message: str) -> NoReturn:
+        """Raise what argparse has to say as a `UserError`."""
         raise UserError(f"{message[0].upper()}{message[1:]}.")
 
 

@@ -1,0 +1,1 @@
+"""Run folders, ours and others', become a report. Nothing here trains, and nothing loads torch."""

@@ -1,0 +1,110 @@
+"""Makes the report: what runs achieved, which arm is better, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rl_coordconv.analysis import plots, tables, wording
+from rl_coordconv.analysis.comparison import Comparison, compare
+from rl_coordconv.analysis.find import Found, find_runs
+from rl_coordconv.analysis.games import OverGames, over_games
+from rl_coordconv.analysis.page import Drawing, Section, html_page, markdown
+from rl_coordconv.run import atomic_write, disk_errors
+
+_READING = (
+    "A score is the mean of 100 whole games: unclipped points, all lives. A curve ends where the"
+    " table begins: each point is the mean of the last 100 training games until then.",
+    "Where an arm has three seeds or more: its curve's band is a 95% bootstrap interval of the mean"
+    " over seeds, a mean's interval is Student's, a difference's is Welch's. With three to five"
+    " seeds the band is too narrow, so a difference is judged by its own interval, not by bands.",
+    "The mean over training is the area under the curve, divided by its length. The probability of"
+    " improvement is how often a seed of one arm beats a seed of the other: 0.5 is no difference.",
+)
+
+
+def write_report(
+    roots: Sequence[Path], out: Path, x: plots.XAxis = "steps", target: float | None = None
+) -> Path:
+    """Read every run below some folders and write the report.
+
+    Args:
+        roots: Folders.
+        out: Where ``report.html``, ``report.md``, figures and tables go; made if missing.
+        x: What the curves are drawn over.
+        target: The score whose time is told; None for the lowest final mean of a game's arms.
+
+    Returns:
+        ``report.html``.
+
+    Raises:
+        UserError: There is nothing to report, or nowhere to write.
+    """
+    found = find_runs(roots)
+    comparisons = compare(found.runs)
+    summaries = over_games(comparisons)
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        with plots.house_style():
+            sections = [
+                *(_games_section(summary) for summary in summaries),
+                *(_section(comparison, x, target) for comparison in comparisons),
+            ]
+            vectors = {d.name: _save(d, out) for section in sections for d in section.drawings}
+        files = tables.write_csv(out, comparisons, summaries, x, target)
+        sections.append(Section("How to read this", text=_READING))
+        sections += _left_out(found)
+        colours = {arm.name: arm.style.colour for c in comparisons for arm in c.arms}
+        _write(out / "report.md", markdown(sections, files))
+        _write(out / "report.html", html_page(sections, vectors, files, colours))
+    return out / "report.html"
+
+
+def _save(drawing: Drawing, out: Path) -> str:
+    """Write a figure's PNG and SVG, and return the latter."""
+    drawing.figure.savefig(out / f"{drawing.name}.png", dpi=150)
+    vector = plots.svg(drawing.figure)
+    _write(out / f"{drawing.name}.svg", vector)
+    return vector
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_write(path) as file:
+        file.write_text(text, encoding="utf-8")
+
+
+def _section(comparison: Comparison, x: plots.XAxis, target: float | None) -> Section:
+    c, name = comparison, f"{comparison.algorithm}-{comparison.game}-{comparison.protocol}"
+    seeds = wording.seeds_sentence(c)
+    score = c.score_to_reach if target is None else target
+    candidates = [tables.arms_table(c, score), tables.pairs_table(c), tables.peers_table(c)]
+    return Section(
+        wording.title(c.algorithm, c.protocol, game=c.game),
+        verdicts=wording.verdicts(c),
+        text=[seeds] if seeds else [],
+        drawings=[
+            Drawing(f"curves-{name}", f"Learning curves in {c.game}", plots.curves(c, x)),
+            Drawing(f"final-{name}", f"Final scores in {c.game}", plots.final_scores(c)),
+        ],
+        tables=[table for table in candidates if table.rows],
+        notes=c.notes,
+    )
+
+
+def _games_section(summary: OverGames) -> Section:
+    name = f"{summary.algorithm}-{summary.protocol}"
+    return Section(
+        f"{wording.title(summary.algorithm, summary.protocol)}: {len(summary.games)} games",
+        verdicts=wording.over_games_sentences(summary),
+        drawings=[
+            Drawing(f"games-{name}", "Mean human-normalised scores", plots.game_bars(summary)),
+            Drawing(f"profile-{name}", "Performance profiles", plots.profiles(summary)),
+        ],
+        tables=[tables.aggregates_table(summary)],
+        notes=summary.notes,
+    )
+
+
+def _left_out(found: Found) -> list[Section]:
+    lines = [f"{folder}: {reason}." for folder, reason in found.left_out]
+    return [Section("Left out", notes=lines)] if lines else []

@@ -53,6 +53,11 @@ class ForeignFiles:
     arguments: tuple[Path, ...]
 
     @property
+    def kinds(self) -> list[str]:
+        """Which logs there are."""
+        return [name for name in ("monitors", "evaluations", "events") if getattr(self, name)]
+
+    @property
     def all(self) -> tuple[Path, ...]:
         """Every file of it."""
         return (*self.monitors, *self.evaluations, *self.events, *self.arguments)
@@ -215,14 +220,13 @@ def _scalars(path: Path) -> Iterator[tuple[str, float, float, float]]:
 def _read_arguments(paths: Sequence[Path]) -> dict[str, str]:
     """Algorithm, environment and seed from rl-zoo3's ``args.yml``.
 
-    It holds Python objects, which a safe loader refuses: only ``- - key`` and ``  - value`` are
-    looked for.
+    It holds Python objects, which a safe loader refuses, so the keys are looked for in the text.
     """
     found = {}
     for path in paths:
         text = path.read_text(encoding="utf-8", errors="replace")
         for key in "algo", "env", "seed":
-            match = re.search(rf"^- - {key}\n  - (\S+)$", text, re.MULTILINE)
+            match = re.search(rf"- - {key}\n +- (\S+)", text)
             if match:
                 found[key] = match[1]
     return found

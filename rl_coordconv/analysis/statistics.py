@@ -133,7 +133,7 @@ def seeds_needed(
     """
     freedom = a.size + b.size - 2
     effect = share * abs(float(a.mean())) if a.size else 0.0
-    if min(a.size, b.size) < 2 or effect == 0:
+    if min(a.size, b.size) < MIN_SEEDS or effect == 0:
         return None
     variance = ((a.size - 1) * a.var(ddof=1) + (b.size - 1) * b.var(ddof=1)) / freedom
     if variance == 0:

@@ -5,4 +5,5 @@ from pathlib import Path
 import tomllib
 
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-print("\n".join(project["dependencies"]).replace(">=", "=="))
+bounds = [*project["dependencies"], *project["optional-dependencies"]["analysis"]]
+print("\n".join(bounds).replace(">=", "=="))

@@ -43,6 +43,17 @@ def test_the_package_leaves_the_emulator_and_clusters_alone():
     assert not {"ale_py", "ray", "torchvision"} & imported("import rl_coordconv")
 
 
+def test_reading_runs_loads_no_torch():
+    loaded = imported("import rl_coordconv.analysis.report")
+    assert "rl_coordconv.analysis.results" in loaded
+    assert not {"torch", "stable_baselines3", "tensorflow"} & loaded
+
+
+def test_an_unknown_public_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'CoordConv4d'"):
+        _ = rl_coordconv.CoordConv4d
+
+
 def test_the_readme_names_every_extractor():
     table = (ROOT / "README.md").read_text().partition("## Extractors")[2]
     assert set(re.findall(r"`([a-z-]+)`", table)) >= rl_coordconv.EXTRACTORS.keys()

@@ -60,7 +60,7 @@ def find_runs(roots: Sequence[Path]) -> Found:
 
 def _readers(root: Path) -> Iterator[tuple[Path, partial[RunResult]]]:
     """Every folder of a run below a root, with what reads it."""
-    logs: dict[Path, ForeignFiles] = {}
+    logs: list[Path] = []
     for name, folders, names in os.walk(root):
         folder = Path(name)
         folders[:] = sorted(set(folders) - _NO_RUNS_INSIDE)
@@ -71,33 +71,33 @@ def _readers(root: Path) -> Iterator[tuple[Path, partial[RunResult]]]:
             yield folder, partial(read_cached, folder, own, "", partial(read_run, folder))
             folders.clear()
         elif foreign or any(name.startswith("events.out.tfevents.") for name in names):
-            logs[folder] = find_files(folder)
+            logs.append(folder)
     arm = _arm(root)
-    for files in _joined(logs):
+    for files in _joined(logs, root):
         read = partial(read_foreign, files, arm)
         yield files.folder, partial(read_cached, files.folder, files.all, arm, read)
 
 
-def _joined(logs: dict[Path, ForeignFiles]) -> list[ForeignFiles]:
-    """Join logs to those of the folder above where each kind occurs in one folder only.
+def _joined(folders: Sequence[Path], root: Path) -> Iterator[ForeignFiles]:
+    """The logs of each run, where those of one run may lie in several folders.
 
-    So a run with its TensorBoard events in a folder of their own is one run, and five runs below
-    a folder with a stray file stay five.
+    A folder is one run if no kind of log occurs in two folders below it: monitors here and
+    TensorBoard's events there. Otherwise every folder in it is looked at for itself.
     """
-    joined: list[ForeignFiles] = []
-    for folder, files in logs.items():
-        if any(folder.is_relative_to(above.folder) for above in joined):
-            continue
-        below = [part for inner, part in logs.items() if inner.is_relative_to(folder)]
-        kinds = [
-            kind
-            for part in below
-            for kind in ("monitors", "evaluations", "events")
-            if getattr(part, kind)
-        ]
-        alone = len(kinds) == len(set(kinds))
-        joined.append(find_files(folder, nested=True) if alone else files)
-    return joined
+    if not folders:
+        return
+    kinds = [kind for folder in folders for kind in find_files(folder).kinds]
+    if len(folders) == 1 or len(kinds) == len(set(kinds)):
+        # Where they have their names in common: above, there may be more than this run.
+        common = Path(os.path.commonpath(folders))
+        yield find_files(common, nested=True) if len(folders) > 1 else find_files(common)
+        return
+    below: dict[Path, list[Path]] = {}
+    for folder in folders:
+        inner = folder.relative_to(root).parts[:1]
+        below.setdefault(root.joinpath(*inner), []).append(folder)
+    for part, members in below.items():
+        yield from ([find_files(part)] if part == root else _joined(members, part))
 
 
 def _arm(root: Path) -> str:
@@ -107,22 +107,30 @@ def _arm(root: Path) -> str:
 
 
 def _without_copies(runs: list[RunResult], left_out: dict[Path, str]) -> list[RunResult]:
-    """Leave out runs that are equal game by game: a copy is no second seed."""
+    """Leave out what is there twice: it is no second seed."""
     kept: list[RunResult] = []
     taken: dict[tuple[str, ...], RunResult] = {}
+    with_games = {_arm_key(run): run for run in runs if run.is_foreign and run.window > 1}
     for run in runs:
-        key = (run.algorithm, run.game, run.protocol, run.arm, run.seed)
-        other = taken.get(key)
-        if other is None:
-            taken[key] = run
-        elif _equal_start(run, other):
+        same_arm = with_games.get(_arm_key(run))
+        if same_arm and run.window == 1:
+            left_out[run.folder] = (
+                f"its games are not known, and it may be the log of a run like {same_arm.folder}"
+            )
+            continue
+        other = taken.setdefault((*_arm_key(run), run.seed), run)
+        if other is not run and _equal_start(run, other):
             left_out[run.folder] = f"it is a copy of {other.folder}"
             continue
-        elif not run.is_foreign:
+        if other is not run and not run.is_foreign:
             note = f"it has the same seed as {other.folder}, but other games; both count"
             run = replace(run, notes=(*run.notes, note))
         kept.append(run)
     return kept
+
+
+def _arm_key(run: RunResult) -> tuple[str, ...]:
+    return run.algorithm, run.game, run.arm
 
 
 def _equal_start(a: RunResult, b: RunResult) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +51,11 @@ class ForeignFiles:
     evaluations: tuple[Path, ...]
     events: tuple[Path, ...]
     arguments: tuple[Path, ...]
+
+    @property
+    def kinds(self) -> list[str]:
+        """Which logs there are."""
+        return [name for name in ("monitors", "evaluations", "events") if getattr(self, name)]
 
     @property
     def all(self) -> tuple[Path, ...]:
@@ -172,7 +176,7 @@ def _read_evaluations(paths: Sequence[Path]) -> Array:
                 np.column_stack([np.full(len(games), step), games]).astype(float)
                 for step, games in zip(steps, np.atleast_2d(results), strict=True)
             ]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except (OSError, ValueError, KeyError, EOFError):
             raise BrokenRun(f"{path.name} is damaged") from None
     rows = np.concatenate(parts)
     rows = rows[np.isfinite(rows).all(axis=1)]
@@ -216,14 +220,13 @@ def _scalars(path: Path) -> Iterator[tuple[str, float, float, float]]:
 def _read_arguments(paths: Sequence[Path]) -> dict[str, str]:
     """Algorithm, environment and seed from rl-zoo3's ``args.yml``.
 
-    It holds Python objects, which a safe loader refuses: only ``- - key`` and ``  - value`` are
-    looked for.
+    It holds Python objects, which a safe loader refuses, so the keys are looked for in the text.
     """
     found = {}
     for path in paths:
         text = path.read_text(encoding="utf-8", errors="replace")
         for key in "algo", "env", "seed":
-            match = re.search(rf"^- - {key}\n  - (\S+)$", text, re.MULTILINE)
+            match = re.search(rf"- - {key}\n +- (\S+)", text)
             if match:
                 found[key] = match[1]
     return found

@@ -12,7 +12,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, ScalarFormatter
 
 from rl_coordconv.analysis.arms import Style
 from rl_coordconv.analysis.comparison import Comparison
@@ -25,6 +25,7 @@ XAxis = Literal["steps", "frames", "hours"]
 
 INK = "#20242c"
 _POINTS = 200
+_TOP = 8.0  # human-normalised score above which a figure no longer shows the rest
 # Narrow, with large letters, so that a telephone shows it readable.
 _SIZE = (6.0, 4.0)
 _STYLE: dict[Any, Any] = {
@@ -146,8 +147,9 @@ def _row_names(axes: Axes, names: Sequence[str]) -> None:
 def profiles(summary: OverGames) -> Figure:
     """How many of the runs score above each threshold, with a band."""
     figure, axes = _axes(f"{summary.algorithm.upper()}: performance profile")
-    top = max(1.0, *(float(arm.matrix.max()) for arm in summary.arms))
-    thresholds = np.linspace(min(0.0, *(float(a.matrix.min()) for a in summary.arms)), top, 101)
+    scores = np.concatenate([arm.matrix.ravel() for arm in summary.arms])
+    # A single game can be far above a human's score; the profile is about all of them.
+    thresholds = np.linspace(min(0.0, scores.min()), np.clip(scores.max(), 1, _TOP), 101)
     for arm in summary.arms:
         values, low, high = arm.profile(thresholds)
         axes.plot(
@@ -182,6 +184,9 @@ def game_bars(summary: OverGames) -> Figure:
             axes.plot(scores, np.full(len(scores), place), ".", color=INK, markersize=4)
     _row_names(axes, summary.games)
     axes.axvline(1, color=INK, linewidth=0.8, alpha=0.5)
+    if axes.get_xlim()[1] > _TOP:
+        axes.set_xscale("symlog", linthresh=1)
+        axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.set_xlabel("human-normalised score (0: random, 1: human)")
     figure.legend(loc="outside upper left", ncols=2)
     return figure

@@ -13,8 +13,8 @@ from rl_coordconv.analysis.page import Drawing, Section, html_page, markdown
 from rl_coordconv.run import atomic_write, disk_errors
 
 _READING = (
-    "A score is the mean of 100 whole games: unclipped points, all lives. A curve ends where the"
-    " table begins: each point is the mean of the last 100 training games until then.",
+    "A score is the mean of whole games: unclipped points, all lives. Each point of a curve is the"
+    " mean of the last 100 training games until then, so a curve ends at the score in the table.",
     "Where an arm has three seeds or more: its curve's band is a 95% bootstrap interval of the mean"
     " over seeds, a mean's interval is Student's, a difference's is Welch's. With three to five"
     " seeds the band is too narrow, so a difference is judged by its own interval, not by bands.",
@@ -63,6 +63,7 @@ def write_report(
 def _save(drawing: Drawing, out: Path) -> str:
     """Write a figure's PNG and SVG, and return the latter."""
     drawing.figure.savefig(out / f"{drawing.name}.png", dpi=150)
+    drawing.figure.set_layout_engine("none")  # laid out already; once more takes as long as drawing
     vector = plots.svg(drawing.figure)
     _write(out / f"{drawing.name}.svg", vector)
     return vector

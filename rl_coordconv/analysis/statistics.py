@@ -46,11 +46,7 @@ class Interval:
 
 
 def mean_interval(scores: Array, level: float = LEVEL) -> Interval:
-    """The mean of one value per seed ``[seeds]``, with Student's interval from three seeds on.
-
-    >>> mean_interval(np.array([1.0, 2.0, 3.0]))  # 2 -+ 4.303 * 1 / sqrt(3)
-    Interval(value=2.0, low=-0.4841377118..., high=4.4841377118...)
-    """
+    """The mean of one value per seed ``[seeds]``, with Student's interval from three seeds on."""
     mean = float(scores.mean()) if scores.size else float("nan")
     if scores.size < MIN_SEEDS:
         return Interval(mean)
@@ -126,7 +122,7 @@ def seeds_needed(
 ) -> int | None:
     """Seeds per arm with which Welch's test sees a difference that is a share of ``a``'s mean.
 
-    From the spread seen in both arms; None where there is too little to tell.
+    From the spread seen in both arms; None where there is too little to tell, or past a thousand.
 
     Args:
         a: Scores of the first arm, one per seed.
@@ -137,12 +133,12 @@ def seeds_needed(
     """
     freedom = a.size + b.size - 2
     effect = share * abs(float(a.mean())) if a.size else 0.0
-    if min(a.size, b.size) < 2 or effect == 0:
+    if min(a.size, b.size) < MIN_SEEDS or effect == 0:
         return None
     variance = ((a.size - 1) * a.var(ddof=1) + (b.size - 1) * b.var(ddof=1)) / freedom
     if variance == 0:
         return MIN_SEEDS
-    n = np.arange(MIN_SEEDS, 10_000)
+    n = np.arange(MIN_SEEDS, 1000)
     critical = stats.t.ppf((1 + level) / 2, 2 * n - 2)
     seen = stats.nct.sf(critical, 2 * n - 2, effect / np.sqrt(2 * variance / n))
     enough = np.flatnonzero(seen >= power)

@@ -1,0 +1,239 @@
+import csv
+import importlib.util
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_runs import write_run
+
+from rl_coordconv.analysis.arms import styles
+from rl_coordconv.analysis.comparison import compare
+from rl_coordconv.analysis.find import find_runs
+from rl_coordconv.analysis.peers import HUMAN_AND_RANDOM, PEERS, human_normalised
+from rl_coordconv.analysis.report import write_report
+from rl_coordconv.analysis.wording import verdict
+from rl_coordconv.atari.envs import GAMES
+from rl_coordconv.extractors import EXTRACTORS
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
+
+
+def command(*arguments):
+    spec = importlib.util.spec_from_file_location("compare", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main([str(argument) for argument in arguments])
+
+
+def write_study(root, means, seeds=4, spread=60.0, **more):
+    """Runs of several arms; returns what `compare` makes of them."""
+    rng = np.random.default_rng(7)
+    for arm, mean in means.items():
+        for seed in range(seeds):
+            write_run(root, arm, seed, final=mean + spread * rng.standard_normal(), **more)
+    return compare(find_runs([root]).runs)
+
+
+def read(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_known_difference_is_found(tmp_path):
+    (comparison,) = write_study(tmp_path, {"nature": 1000, "coordconv": 1500})
+    (pair,) = comparison.pairs
+    gap = pair.difference("training")
+    assert gap.low < 500 < gap.high
+    assert gap.low > 0
+    assert re.match(r"coordconv scores \d+ points \(\d+%\) more than nature at", verdict(pair))
+    assert pair.probability().value == 1
+
+
+def test_a_difference_that_is_not_there_is_not_claimed(tmp_path):
+    (comparison,) = write_study(tmp_path, {"nature": 1000, "coordconv": 1000})
+    (pair,) = comparison.pairs
+    assert not pair.difference("training").excludes_zero
+    assert verdict(pair).startswith("No difference between coordconv and nature can be claimed")
+
+
+def test_a_lower_score_is_told_from_the_better_arm(tmp_path):
+    (comparison,) = write_study(tmp_path, {"nature": 1500, "coordconv": 1000})
+    assert verdict(comparison.pairs[0]).startswith("nature scores")
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_with_fewer_than_three_seeds_no_conclusion_holds_and_no_band_is_drawn(tmp_path, seeds):
+    write_study(tmp_path / "runs", {"nature": 1000, "coordconv": 9000}, seeds=seeds)
+    write_report([tmp_path / "runs"], tmp_path / "out")
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "No conclusion holds about coordconv against nature: it takes 3 seeds" in text
+    assert "FillBetween" not in next((tmp_path / "out").glob("curves*.svg")).read_text()
+    assert {row["low"] for row in read(tmp_path / "out" / "differences.csv")} == {"nan"}
+
+
+def test_arms_are_compared_where_both_have_got_to(tmp_path):
+    write_study(tmp_path, {"nature": 1000}, games=400)
+    (comparison,) = write_study(tmp_path, {"coordconv": 1000}, games=300)
+    assert [arm.step for arm in comparison.arms] == [60_000, 45_000]
+    assert comparison.pairs[0].step == 45_000
+
+
+def test_a_run_that_is_behind_is_left_out_and_told(tmp_path):
+    write_study(tmp_path, {"nature": 1000})
+    behind = write_run(tmp_path, "nature", 9, games=50, done=False)
+    (comparison,) = compare(find_runs([tmp_path]).runs)
+    (arm,) = comparison.arms
+    assert arm.step == 60_000
+    assert len(arm.at(arm.step)) == 4
+    assert comparison.notes[0].startswith(f"{behind} is at step 7,500 and left out")
+
+
+def test_settings_that_differ_are_told(tmp_path):
+    write_run(tmp_path, "nature", 0)
+    write_run(tmp_path, "nature", 1, learning_rate=0.1)
+    write_run(tmp_path, "coordconv", 0, n_envs=8)
+    (comparison,) = compare(find_runs([tmp_path]).runs)
+    notes = comparison.notes
+    assert "The runs of nature differ in more than the seed: learning_rate." in notes
+    assert "The arms differ in more than the network: n_envs." in notes
+
+
+def test_protocols_stand_apart(tmp_path):
+    write_run(tmp_path, seed=0)
+    write_run(tmp_path, seed=1, protocol="sticky")
+    assert [c.protocol for c in compare(find_runs([tmp_path]).runs)] == ["classic", "sticky"]
+
+
+def test_more_comparisons_make_wider_intervals(tmp_path):
+    (two,) = write_study(tmp_path, {"nature": 1000, "coordconv": 1100})
+    (three,) = write_study(tmp_path, {"nature-noise": 1000})
+    narrow, wide = two.pairs[0].difference("training"), three.pairs[0].difference("training")
+    assert len(three.pairs) == 3
+    assert wide.value == narrow.value
+    assert wide.low < narrow.low
+
+
+class Page(HTMLParser):
+    """Tags, ids and addresses of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.ids, self.addresses = set(), [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        for name, value in attributes:
+            if name == "id":
+                self.ids.append(value)
+            if name in ("src", "href", "xlink:href"):
+                self.addresses.append(value)
+
+
+def test_the_command_writes_a_page_that_needs_nothing_else(tmp_path, capsys):
+    write_study(tmp_path / "runs", {"nature": 1000, "coordconv": 1500}, seeds=3)
+    (tmp_path / "runs" / "a2c" / "MsPacman" / "nature" / "seed-2" / "config.yaml").write_text("[")
+    out = tmp_path / "out"
+    assert command(tmp_path / "runs" / "a2c" / "MsPacman", "--out", out) == 0
+    assert capsys.readouterr().out == f"Done: {out / 'report.html'}\n"
+    text = (out / "report.html").read_text()
+    page = Page(text)
+    assert len([name for name in page.ids if "FillBetween" in name]) == 1  # coordconv's band
+    assert not {"script", "link", "img", "iframe"} & page.tags
+    assert len(page.ids) == len(set(page.ids))
+    files = {address for address in page.addresses if not address.startswith("#")}
+    assert files == {"runs.csv", "curves.csv", "arms.csv", "differences.csv"}
+    assert all((out / name).exists() for name in files)
+    assert "@import" not in text
+    assert 'name="viewport"' in text
+    assert "prefers-color-scheme: dark" in text
+    assert "its config.yaml is damaged" in text
+    assert "1,627" in text  # a published score
+    for ending in "png", "svg":
+        assert {path.stem for path in out.glob(f"*.{ending}")} == {
+            "curves-a2c-MsPacman-classic",
+            "final-a2c-MsPacman-classic",
+        }
+
+
+def test_the_same_runs_give_the_same_report(tmp_path):
+    write_study(tmp_path / "runs", {"nature": 1000, "coordconv": 1200}, seeds=3)
+    pages = [
+        write_report([tmp_path / "runs"], tmp_path / name).read_text() for name in ("one", "two")
+    ]
+    assert pages[0] == pages[1]
+
+
+def test_a_mistake_is_one_sentence(tmp_path, capsys):
+    for arguments in ([tmp_path], [tmp_path / "missing"], [], [tmp_path, "--x", "years"]):
+        with pytest.raises(SystemExit, match="2"):
+            command(*arguments, "--out", tmp_path / "out")
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("x", ["frames", "hours"])
+def test_curves_over_frames_and_hours(tmp_path, x):
+    write_run(tmp_path / "runs", games=120)
+    write_report([tmp_path / "runs"], tmp_path / "out", x, target=400)
+    rows = read(tmp_path / "out" / "curves.csv")
+    end = {"frames": 4 * 120 * 150, "hours": 119 * 150 / 2000 / 3600}[x]
+    assert float(rows[-1][x]) == pytest.approx(end, rel=0.01)
+    assert read(tmp_path / "out" / "runs.csv")[0]["score"] == "400"
+
+
+def test_several_games_are_summed_up(tmp_path):
+    runs, out = tmp_path / "runs", tmp_path / "out"
+    for game in "MsPacman", "Qbert", "Seaquest":
+        write_study(runs, {"nature": 1000, "coordconv": 3000}, seeds=3, game=game)
+    write_run(runs, "nature-noise", game="Qbert")
+    write_report([runs], out)
+    text = (out / "report.md").read_text()
+    assert re.search(r"coordconv scores 0\.\d+ more than nature over 3 games", text)
+    assert "nature-noise did not play all of these games" in text
+    rows = {(row["arm"], row["measure"]): row for row in read(out / "over_games.csv")}
+    assert {measure for _, measure in rows} == {"IQM", "median", "mean", "optimality gap"}
+    assert float(rows["coordconv", "IQM"]["low"]) > float(rows["nature", "IQM"]["high"])
+    assert (out / "profile-a2c-classic.svg").exists()
+
+
+def test_every_extractor_has_a_style_of_its_own():
+    assert list(styles(EXTRACTORS)) == list(EXTRACTORS)
+    drawn = styles([*EXTRACTORS, "a", "b", "c", "d"])
+    assert len({(style.colour, style.marker) for style in drawn.values()}) == len(drawn)
+    assert len({style.colour for style in drawn.values()}) == len(drawn)
+    assert styles(["a", "nature"])["nature"] == drawn["nature"]
+
+
+# What protanopes and deuteranopes see of linear RGB (Machado et al. 2009, severity 1).
+SIGHT = {
+    "normal": np.eye(3),
+    "protanopia": np.array(
+        [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]
+    ),
+    "deuteranopia": np.array(
+        [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]
+    ),
+}
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_the_main_arms_are_told_apart_by_colour_blind_people(sight):
+    arms = ["nature", "coordconv", "coordconv-all", "coordconv-r", "nature-zeros", "nature-noise"]
+    codes = [style.colour[1:] for style in styles(arms).values()]
+    rgb = np.array([[int(code[i : i + 2], 16) / 255 for i in (0, 2, 4)] for code in codes])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = (linear @ SIGHT[sight].T).clip(0, 1) ** (1 / 2.4)
+    distances = np.linalg.norm(seen[:, None] - seen, axis=-1)[np.triu_indices(len(arms), 1)]
+    assert distances.min() > 0.12
+
+
+def test_published_scores_are_of_games_that_exist():
+    assert set(HUMAN_AND_RANDOM) <= set(GAMES)
+    assert {peer.game for peer in PEERS} <= set(GAMES)
+    assert len({(peer.source, peer.algorithm, peer.game) for peer in PEERS}) == len(PEERS)
+    assert human_normalised("MsPacman", 307.3) == 0

@@ -166,13 +166,13 @@ def _named_or(default_file: Path, flags: Mapping[str, str]) -> Defaults:
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence, without the usage."""
+    """Says what is wrong in one sentence, as a `UserError`, without the usage."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_abbrev=False, **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        """Raise what argparse has to say as a `UserError`."""
+        """Raise a `UserError`."""
         raise UserError(f"{message[0].upper()}{message[1:]}.")
 
 

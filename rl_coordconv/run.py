@@ -13,8 +13,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -129,18 +129,15 @@ def open_run(folder: Path, config: Config, *, overwrite: bool = False) -> Iterat
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()) and not (run.config.exists() or _lock_file(folder).exists()):
             raise UserError(f"{folder} holds other files and no run; name another --log-dir.")
-        lock = FileLock(_lock_file(folder))
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"Another process is working on {folder}.") from None
+        # The lock alone stays in this block: what the caller does with the run is not for it.
+        locked = ExitStack()
+        locked.enter_context(lock(folder))
     except OSError as error:
         raise UserError(f"Cannot write to {folder}: {error.strerror}.") from None
-    try:
+    with locked:
         with disk_errors(folder):
             _prepare(run, config, overwrite)
         yield run
-    finally:
-        lock.release()
 
 
 def run_experiment(train: Callable[[C, Run], None], config: C, *, overwrite: bool = False) -> int:
@@ -165,6 +162,24 @@ def run_experiment(train: Callable[[C, Run], None], config: C, *, overwrite: boo
             return 128 + stop.number
         print(f"Done: {run.folder}")
     return 0
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to a run while the block lasts.
+
+    Raises:
+        UserError: Another one is writing.
+    """
+    file_lock = FileLock(_lock_file(folder))
+    try:
+        file_lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"Another process is working on {folder}.") from None
+    try:
+        yield
+    finally:
+        file_lock.release()
 
 
 def _lock_file(folder: Path) -> Path:
@@ -261,7 +276,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
 class CsvLog:
     """A CSV file that grows by rows and survives a kill: each row is on disk when written."""
 
-    def __init__(self, path: Path, columns: Sequence[str], keep_until: int) -> None:
+    def __init__(self, path: Path, columns: Sequence[str], keep_until: float) -> None:
         """Drop the rows past a step, and make the file if there is none.
 
         Args:
@@ -269,11 +284,7 @@ class CsvLog:
             columns: Their names; the first is the step.
             keep_until: The step of the checkpoint that the run goes on from.
         """
-        rows = rows_until(path, columns[0], keep_until)
-        with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns, extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(path, columns, rows_until(path, columns[0], keep_until))
         self._path, self._columns = path, columns
 
     def write(self, *row: object) -> None:
@@ -283,7 +294,7 @@ class CsvLog:
             csv.writer(file).writerow(row)
 
 
-def rows_until(path: Path, column: str, last: int) -> list[dict[str, str]]:
+def rows_until(path: Path, column: str, last: float) -> list[dict[str, str]]:
     """The rows of a CSV file whose ``column`` is at most ``last``; a torn last row is left out."""
     if not path.exists():
         return []
@@ -291,3 +302,11 @@ def rows_until(path: Path, column: str, last: int) -> list[dict[str, str]]:
     whole = text[: text.rfind("\n") + 1]
     reader = csv.DictReader(whole.splitlines())
     return [row for row in reader if row.get(column) and float(row[column]) <= last]
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
+    """Write a CSV file whole or not at all; columns that a row lacks stay empty."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)

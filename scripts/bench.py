@@ -1,25 +1,19 @@
 """Measure speed side by side in one run, and print it as a table."""
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rl_coordconv.bench import layer, toy
-from rl_coordconv.config import UserError, one_sentence_errors
+from rl_coordconv.config import Parser, UserError, one_sentence_errors
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "toy"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
-        raise UserError(f"{self.prog}: {message}.")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, measure, print, and return the exit code."""
-    parser = _Parser(description=__doc__)
+    parser = Parser(description=__doc__)
     benches = parser.add_subparsers(dest="bench", required=True)
     flags = benches.add_parser("layer", help="CoordConv2d, nn.Conv2d and plain concatenation")
     flags.add_argument("--device", default="cpu", choices=["cpu", "cuda"])

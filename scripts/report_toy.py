@@ -1,11 +1,10 @@
 """Make docs/toy.md's tables and curves from toy runs."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl_coordconv.config import one_sentence_errors
+from rl_coordconv.config import Parser, one_sentence_errors
 from rl_coordconv.not_so_clevr.report import curves, fill_tables, keep, read_groups
 
 ROOT = Path(__file__).parents[1]
@@ -14,12 +13,12 @@ CONFIGS = ROOT / "configs" / "toy"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Keep what counts of new runs, write the report, and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("runs", nargs="?", type=Path, help="folder of new, finished runs to add")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="default: docs/")
-    options = parser.parse_args(argv)
-    kept = options.docs / "results" / "toy"
     with one_sentence_errors():
+        options = parser.parse_args(argv)
+        kept = options.docs / "results" / "toy"
         if options.runs:
             keep(options.runs, kept)
         groups = read_groups(kept)

@@ -71,7 +71,7 @@ class TestTheScript:
             (["toy", "--repeats", "0"], "repeats must be at least 1, not 0."),
             (["layer", "--repeats", "x"], "invalid int value: 'x'"),
             (["layer", "--json", "/no/such/folder/x.json"], "no folder /no/such/folder"),
-            (["layer", "--threads"], "unrecognized arguments: --threads"),
+            (["layer", "--threads"], "Unrecognized arguments: --threads"),
         ],
     )
     def test_says_what_is_wrong_in_one_sentence(self, main, capsys, flags, sentence):

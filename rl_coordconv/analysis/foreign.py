@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,7 +177,7 @@ def _read_evaluations(paths: Sequence[Path]) -> Array:
                 np.column_stack([np.full(len(games), step), games]).astype(float)
                 for step, games in zip(steps, np.atleast_2d(results), strict=True)
             ]
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             raise BrokenRun(f"{path.name} is damaged") from None
     rows = np.concatenate(parts)
     rows = rows[np.isfinite(rows).all(axis=1)]

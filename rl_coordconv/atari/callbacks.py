@@ -30,6 +30,12 @@ from rl_coordconv.coordconv import CoordConv2d
 from rl_coordconv.run import CsvLog, Run, Stopped, atomic_write
 from rl_coordconv.terminal import Bar
 
+EVALUATION_COLUMNS = (
+    *("step", "game", "episode_return", "length_frames"),
+    *("protocol", "policy", "seed"),
+)
+"""Of ``evaluations.csv``; an evaluation during training has no seed of its own."""
+
 _EVALUATION = 1  # keeps evaluation games apart from the training games of the same run
 
 
@@ -159,8 +165,7 @@ class Evaluation(BaseCallback):
         return {"last_step": self._last_step, "best_return": self._best_return}
 
     def _on_training_start(self) -> None:
-        columns = ("step", "game", "episode_return", "length_frames")
-        self._csv = CsvLog(self._run.evaluations, columns, keep_until=self.num_timesteps)
+        self._csv = CsvLog(self._run.evaluations, EVALUATION_COLUMNS, keep_until=self.num_timesteps)
 
     def _on_rollout_start(self) -> None:
         if passed(self._config.eval_freq, self._last_step, self.num_timesteps):
@@ -177,7 +182,8 @@ class Evaluation(BaseCallback):
         self._last_step = self.num_timesteps
         returns, lengths = self._play()
         for game, (episode_return, frames) in enumerate(zip(returns, lengths, strict=True)):
-            self._csv.write(self.num_timesteps, game, episode_return, frames)
+            how = (self._config.protocol, "stochastic", "training")
+            self._csv.write(self.num_timesteps, game, episode_return, frames, *how)
         mean = float(np.mean(returns))
         self.logger.record("eval/mean_reward", mean)
         self.logger.record("eval/std_reward", float(np.std(returns)))

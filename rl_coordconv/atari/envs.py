@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
+from functools import partial
 from typing import Any, Literal
 
 import gymnasium as gym
 from ale_py.registration import rom_id_to_name
 from ale_py.roms import get_all_rom_ids
+from gymnasium.wrappers import RenderCollection
 from stable_baselines3.common import env_util
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecTransposeImage
 
@@ -65,6 +67,7 @@ def make_atari_env(
     training: bool = True,
     seed: int | None = None,
     num_threads: int = 0,
+    collect_frames: bool = False,
 ) -> VecEnv:
     """Games of one kind, side by side, ready for a ``CnnPolicy``.
 
@@ -84,6 +87,8 @@ def make_atari_env(
             an episode is a whole game and its rewards add up to the score.
         seed: Game i begins with seed + i; None for arbitrary seeds.
         num_threads: Threads of the native backend; 0 for one per core.
+        collect_frames: With ``sb3``: ``env_method("render")`` gives every emulator frame of each
+            game since the last call, in colour, uint8 ``[210, 160, 3]`` for most games.
 
     Raises:
         UserError: There is no such game.
@@ -98,12 +103,16 @@ def make_atari_env(
         env = AtariVecEnv(GAMES[name], n_envs, num_threads=num_threads, **settings)
     else:
         # What `<game>NoFrameskip-v4` stands for, which ale-py registers for the older games only.
-        env = env_util.make_atari_env(
-            f"ALE/{name}-v5",
-            n_envs,
-            env_kwargs={"frameskip": 1, "repeat_action_probability": 0.0},
-            wrapper_kwargs=settings,
-        )
+        make = partial(_make_game, f"ALE/{name}-v5", collect_frames)
+        env = env_util.make_atari_env(make, n_envs, wrapper_kwargs=settings)
         env = VecTransposeImage(VecFrameStack(env, n_stack=4))
     env.seed(seed)
     return env
+
+
+def _make_game(env_id: str, collect_frames: bool, **settings: Any) -> gym.Env[Any, Any]:
+    """One game, a frame at a time, without sticky actions."""
+    settings |= {"frameskip": 1, "repeat_action_probability": 0.0}
+    if not collect_frames:
+        return gym.make(env_id, **settings)
+    return RenderCollection(gym.make(env_id, **{**settings, "render_mode": "rgb_array"}))

@@ -35,6 +35,14 @@ _COLOURS = {
     "upsample-coordconv": "#e69f00",
 }
 
+_NUMBERS = {"accuracy": "{:.1%}", "iou": "{:.3f}", "euclidean_pixels": "{:.2f}"}
+# What each task is to reach on the test samples, by what a table calls it.
+_GOALS = {
+    "classification": {"first 80%": 0.8, "first 100%": 1.0},
+    "rendering": {"first IOU of 0.9": 0.9},
+    "regression": {"first below 1 pixel": 1.0},
+}
+
 Group = Sequence[Result]
 Row = Mapping[str, float]
 
@@ -94,7 +102,7 @@ def fill_tables(document: Path, groups: Sequence[Group], configs: Path) -> None:
     text = document.read_text(encoding="utf-8")
     tables = {
         "results": results_markdown(groups, configs),
-        "touch": touch_markdown(groups, configs),
+        **{f"touch-{task}": touch_markdown(groups, task, configs) for task in _GOALS},
         "ratio": ratio_markdown(groups, configs),
         "commands": commands_markdown(groups, configs),
     }
@@ -115,14 +123,12 @@ def results_markdown(groups: Iterable[Group], configs: Path) -> str:
     for group in groups:
         config, last = group[0].config, [result.last for result in group]
         paper, measure = claim(config.task, config.split, config.model), group[0].measure
-        number = (
-            "{:.1%}" if measure == "accuracy" else "{:.2f}" if "pixels" in measure else "{:.3f}"
-        )
+        number = _NUMBERS[measure].format
         rows.append(
             [
                 *(config.task, config.split, name(config, configs)),
-                *(paper.train, spread([row[f"train_{measure}"] for row in last], number.format)),
-                *(paper.test, spread([row[f"test_{measure}"] for row in last], number.format)),
+                *(paper.train, spread([row[f"train_{measure}"] for row in last], number)),
+                *(paper.test, spread([row[f"test_{measure}"] for row in last], number)),
                 spread([row["updates"] for row in last], "{:,.0f}".format),
                 spread([row["seconds"] for row in last], "{:,.0f}".format),
                 *(f"{group[0].n_parameters:,}", str(len(group))),
@@ -132,22 +138,23 @@ def results_markdown(groups: Iterable[Group], configs: Path) -> str:
     return markdown([*head.split(", "), "seconds", "parameters", "seeds"], rows)
 
 
-def touch_markdown(groups: Iterable[Group], configs: Path) -> str:
-    """When classification first reached 80% and 100% of the test samples, and how it ended."""
+def touch_markdown(groups: Iterable[Group], task: str, configs: Path) -> str:
+    """When each seed of a task first reached its goals on the test samples, and how it ended."""
     rows = []
     for group in groups:
         config = group[0].config
-        if config.task != "classification":
+        if config.task != task:
             continue
+        number = _NUMBERS[group[0].measure].format
         rows.append(
             [
                 *(config.split, name(config, configs)),
-                *(first_touch(group, share) for share in (0.8, 1.0)),
-                spread([result.best_test for result in group], "{:.1%}".format),
-                spread([result.last["test_accuracy"] for result in group], "{:.1%}".format),
+                *(first_touch(group, goal) for goal in _GOALS[task].values()),
+                spread([result.best_test for result in group], number),
+                spread([result.last[f"test_{result.measure}"] for result in group], number),
             ]
         )
-    return markdown(["split", "model", "first 80%", "first 100%", "best", "last epoch"], rows)
+    return markdown(["split", "model", *_GOALS[task], "best", "last epoch"], rows)
 
 
 def ratio_markdown(groups: Sequence[Group], configs: Path) -> str:
@@ -242,9 +249,9 @@ def name(config: ToyConfig, configs: Path) -> str:
     return ", ".join(words)
 
 
-def first_touch(group: Group, share: float) -> str:
-    """The epoch and the seconds where each seed first reached a share of the test samples."""
-    rows = [result.first("test", share) for result in group]
+def first_touch(group: Group, goal: float) -> str:
+    """The epoch and the seconds where each seed first reached a value on the test samples."""
+    rows = [result.first("test", goal) for result in group]
     texts = [f"epoch {row['epoch']:.0f} ({row['seconds']:,.0f} s)" if row else "-" for row in rows]
     return "; ".join(texts)
 

@@ -152,7 +152,6 @@ def emulator_settings(env: VecEnv) -> dict[str, Any]:
 def test_the_classic_environment_is_noframeskip_v4() -> None:
     env = make_atari_env("MsPacman", 1, backend="sb3")
     settings = emulator_settings(env)
-    del settings["render_mode"]
     assert settings == gym.spec("MsPacmanNoFrameskip-v4").kwargs
     assert settings["max_num_frames_per_episode"] == AtariVecEnv.MAX_FRAMES
 

@@ -1,4 +1,4 @@
-"""A real TensorBoard over the folder of all runs, read as a browser reads it."""
+"""A real TensorBoard over the folder of all runs, read as a browser reads it, and by a browser."""
 
 import json
 import re
@@ -8,11 +8,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from test_train import train
+from browser import Page
+from test_train import arguments, load_script
+
+RUNS = ["a2c/MsPacman/coordconv/seed-0", "a2c/MsPacman/nature/seed-0"]
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("runs")
     for extractor in ("coordconv", "nature"):
         flags = f"--extractor {extractor} --total-timesteps 40 --eval-freq 0 --log-interval 1"
-        train("a2c", folder / extractor, flags)
+        assert load_script("a2c").main(arguments("a2c", folder, flags)) == 0
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
@@ -50,12 +52,7 @@ def ask(address: str, path: str, ready: Callable[[Any], bool] = bool, body: Any 
 
 
 def test_runs_are_named_by_their_folders(address):
-    runs = ask(address, "runs", lambda content: len(content) == 2)
-    assert runs == sorted(runs)
-    assert [Path(run).parts[-3:] for run in runs] == [
-        ("MsPacman", "coordconv", "seed-0"),
-        ("MsPacman", "nature", "seed-0"),
-    ]
+    assert ask(address, "runs", lambda content: len(content) == 2) == RUNS
 
 
 def test_one_page_has_the_curves_that_matter(address):
@@ -87,3 +84,46 @@ def test_the_hparams_page_tells_the_arms_apart(address):
     answer = ask(address, path, lambda content: len(content.get("sessionGroups", [])) == 2, body)
     groups = answer["sessionGroups"]
     assert {group["hparams"]["extractor"] for group in groups} == {"coordconv", "nature"}
+
+
+@pytest.mark.browser
+class TestInABrowser:
+    @pytest.fixture
+    def open_tab(self, address, open_page):
+        ask(
+            address,
+            "plugin/scalars/tags",
+            lambda runs: sum("train/value_loss" in tags for tags in runs.values()) == 2,
+        )
+        return lambda name: open_page(f"{address}#{name}", width=1400)
+
+    def check(self, page: Page) -> None:
+        """TensorBoard itself may ask for a font or the like, which is not to be had here."""
+        assert [error for error in page.errors if "ERR_NAME_NOT_RESOLVED" not in error] == []
+
+    def test_runs_are_listed_by_short_names(self, open_tab):
+        page = open_tab("timeseries")
+        text = page.read(lambda text: all(run in text for run in RUNS))
+        names = [line for line in text.split("\n") if "seed" in line]
+        assert list(dict.fromkeys(names)) == RUNS
+        self.check(page)
+
+    def test_custom_scalars_are_drawn(self, open_tab):
+        page = open_tab("custom_scalars")
+        text = page.read(lambda text: len(re.findall(r"Matches \([12]\)", text)) == 4)
+        lines = iter(text.split("\n"))
+        for line in [
+            "Score",
+            "Matches (0)",  # no game is over after 40 steps
+            "Matches (0)",  # and none was evaluated
+            "Learning",
+            "Matches (2)",
+            "Matches (2)",
+            "share of the coordinates in the weights",
+            "Matches (1)",
+            f"coord/weight_share/cnn.0 ({RUNS[0]})",
+            "Speed",
+            "Matches (2)",
+        ]:
+            assert line in lines  # from the last one on
+        self.check(page)

@@ -62,7 +62,9 @@ def test_the_results_are_the_last_evaluations_of_all_seeds(runs):
 
 
 def test_the_first_touch_is_told_from_the_last_epoch(runs):
-    deconv, coordconv = touch_markdown(read_groups(runs), CONFIGS).splitlines()[2:]
+    deconv, coordconv = touch_markdown(read_groups(runs), "classification", CONFIGS).splitlines()[
+        2:
+    ]
     assert coordconv == (
         "| quadrant | coordconv, raw | epoch 1 (10 s); epoch 1 (15 s)"
         " | epoch 1 (10 s); epoch 2 (30 s) | 100.0% | 75.0% (50.0% to 100.0%) |"
@@ -91,6 +93,8 @@ def test_of_regression_the_best_is_the_least(tmp_path):
     ((result,),) = read_groups(tmp_path)
     assert result.best_test == 3
     assert result.first("test", 4)["epoch"] == 1
+    table = touch_markdown([[result]], "regression", CONFIGS)
+    assert table.splitlines()[2] == "| quadrant | coordconv | - | 3.00 | 6.00 |"
 
 
 def test_a_command_names_what_the_preset_does_not_say(tmp_path):

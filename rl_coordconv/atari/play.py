@@ -1,0 +1,116 @@
+"""Whole games by an agent: raw scores and lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from rich.console import Console
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+
+from rl_coordconv.atari.agents import check_fit
+from rl_coordconv.atari.envs import Backend, Protocol, make_atari_env
+from rl_coordconv.checkpoint import environment_seed
+from rl_coordconv.terminal import Bar
+
+_STREAM = 2  # keeps these games apart from those of a training and of its evaluations
+
+
+@dataclass(frozen=True)
+class Games:
+    """Whole games of one agent.
+
+    Args:
+        returns: Raw score of each game.
+        frames: Its length in emulator frames.
+    """
+
+    returns: Sequence[float]
+    frames: Sequence[int]
+
+    def interval(self) -> tuple[float, float]:
+        """The 95% interval of the mean score, by bootstrap over the games."""
+        draws = np.random.default_rng(0).choice(self.returns, (10_000, len(self.returns)))
+        low, high = np.quantile(draws.mean(axis=1), [0.025, 0.975])
+        return float(low), float(high)
+
+
+def play(
+    model: BaseAlgorithm,
+    game: str,
+    n_games: int,
+    *,
+    protocol: Protocol = "classic",
+    deterministic: bool = False,
+    n_envs: int = 16,
+    seed: int = 0,
+    backend: Backend = "native",
+    console: Console | None = None,
+) -> Games:
+    """Let an agent play whole games, several at once.
+
+    How many games each environment plays is fixed beforehand: the first ``n_games`` to end would
+    be the short ones more often than not.
+
+    Args:
+        model: The agent.
+        game: Any spelling that `envs.game_name` knows.
+        n_games: How many games.
+        protocol: See `make_atari_env`.
+        deterministic: Take the likeliest action instead of drawing one.
+        n_envs: How many games are played at once.
+        seed: Of games and actions.
+        backend: See `make_atari_env`.
+        console: Where to show a progress bar; None for nowhere.
+
+    Raises:
+        UserError: The agent does not fit the game.
+    """
+    env = make_atari_env(
+        game, min(n_envs, n_games), protocol=protocol, backend=backend, training=False
+    )
+    try:
+        check_fit(model, env, game)
+        env.seed(environment_seed(seed, _STREAM))
+        torch.manual_seed(seed)
+        bar = Bar(console or Console(quiet=True), n_games, "games")
+        returns, frames = evaluate_policy(
+            model,
+            _Progress(env, bar, n_games),
+            n_games,
+            deterministic=deterministic,
+            return_episode_rewards=True,
+        )
+    finally:
+        env.close()
+    assert isinstance(returns, list)
+    assert isinstance(frames, list)
+    return Games(returns, frames)
+
+
+class _Progress(VecEnvWrapper):
+    """Shows how many games are over."""
+
+    def __init__(self, env: VecEnv, bar: Bar, n_games: int) -> None:
+        super().__init__(env)
+        self._bar, self._n_games, self._over = bar, n_games, 0
+        self._returns: list[float] = []
+
+    def reset(self) -> VecEnvObs:
+        self._bar.start(0)
+        return self.venv.reset()
+
+    def step_wait(self) -> VecEnvStepReturn:
+        observations, rewards, dones, infos = self.venv.step_wait()
+        self._returns += [info["episode"]["r"] for info in infos if "episode" in info]
+        if self._returns:
+            score = f"mean score {np.mean(self._returns):,.0f}"
+            self._bar.update(min(len(self._returns), self._n_games), score)
+        if len(self._returns) >= self._n_games:
+            self._bar.stop()
+        return observations, rewards, dones, infos

@@ -29,7 +29,7 @@ def read_events(
         Step, time and value ``[points, 3]`` by tag, ascending by step; and which hints are there.
     """
     rows: dict[str, list[tuple[float, float, float]]] = {tag: [] for tag in tags}
-    seen = set()
+    seen: set[str] = set()
     for path in paths:
         for record in _records(path):
             seen.update(hint for hint in hints if hint.encode() in record)

@@ -34,6 +34,7 @@ _STYLES = {
     "impala-coordconv": Style("#aa4499", _DOTTED, "s"),
     "impala-coordconv-all": Style("#999933", _DOTTED, "^"),
 }
+OWN_ARMS = frozenset(_STYLES)
 _OTHERS = (
     Style("#8f6bd9", "-.", "X"),
     Style("#a6761d", "-.", "<"),

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from rl_coordconv.analysis.arms import OWN_ARMS
 from rl_coordconv.analysis.cache import read_cached
-from rl_coordconv.analysis.foreign import ForeignFiles, find_files, read_foreign
+from rl_coordconv.analysis.foreign import ForeignFiles, find_files, is_known_word, read_foreign
 from rl_coordconv.analysis.results import BrokenRun, NotARun, RunResult, read_run
 from rl_coordconv.config import UserError
 from rl_coordconv.run import Run
@@ -101,9 +102,12 @@ def _joined(folders: Sequence[Path], root: Path) -> Iterator[ForeignFiles]:
 
 
 def _arm(root: Path) -> str:
-    """What to call the runs of another program: their folder's name where it tells something."""
+    """What to call the runs of another program: their folder's name where it tells something.
+
+    A name of ours would make them seeds of our arm.
+    """
     name = root.resolve().name
-    return "sb3" if _GENERIC.match(name) else name
+    return "sb3" if _GENERIC.match(name) or is_known_word(name) or name in OWN_ARMS else name
 
 
 def _without_copies(runs: list[RunResult], left_out: dict[Path, str]) -> list[RunResult]:

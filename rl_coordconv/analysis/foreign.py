@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
-from tensorboard.util import tensor_util
 
+from rl_coordconv.analysis.events import read_events
 from rl_coordconv.analysis.peers import HUMAN_AND_RANDOM
 from rl_coordconv.analysis.results import (
     FRAMES_PER_STEP,
@@ -35,6 +34,7 @@ _ALGORITHMS = {
 }
 _ENV_ID = re.compile(r"^(?:ALE[/-])?([A-Za-z]+?)(NoFrameskip|Deterministic)?-v\d+(?:_\d+)?$")
 _SCORE, _EVALUATION = "rollout/ep_rew_mean", "eval/mean_reward"
+_OF_PPO, _OF_A2C = "train/clip_fraction", "train/policy_loss"
 _RUNNING_MEAN = (
     "known by rollout/ep_rew_mean only: a running mean of 100 games, of clipped rewards or single"
     " lives if its environments were wrapped so"
@@ -86,7 +86,7 @@ def read_foreign(files: ForeignFiles, arm: str) -> RunResult:
     Raises:
         BrokenRun: None of them can be used.
     """
-    scalars, tags = _read_events(files.events)
+    scalars, tags = read_events(files.events, (_SCORE, _EVALUATION), (_OF_PPO, _OF_A2C))
     games, env_id, notes = _read_monitors(files.monitors)
     evaluation = _read_evaluations(files.evaluations)
     if not len(evaluation):
@@ -192,33 +192,6 @@ def _means(evaluation: Array) -> Array:
     return np.column_stack([steps, np.zeros_like(steps), means])
 
 
-def _read_events(paths: Sequence[Path]) -> tuple[dict[str, Array], set[str]]:
-    """Step, time and value of the scores ``[points, 3]`` by tag, and all tags.
-
-    What stands before the tear of a truncated file counts.
-    """
-    rows: dict[str, list[tuple[float, float, float]]] = {_SCORE: [], _EVALUATION: []}
-    tags = set()
-    for path in paths:
-        for tag, *row in _scalars(path):
-            tags.add(tag)
-            if tag in rows and np.isfinite(row).all():
-                rows[tag].append((row[0], row[1], row[2]))
-    ordered = {tag: np.array(sorted(points)).reshape(-1, 3) for tag, points in rows.items()}
-    return ordered, tags
-
-
-def _scalars(path: Path) -> Iterator[tuple[str, float, float, float]]:
-    for event in LegacyEventFileLoader(str(path)).Load():
-        for value in event.summary.value:
-            if value.HasField("simple_value"):
-                yield value.tag, float(event.step), event.wall_time, value.simple_value
-            elif value.HasField("tensor") and not value.tensor.tensor_shape.dim:
-                number = tensor_util.make_ndarray(value.tensor)
-                if np.issubdtype(number.dtype, np.number):
-                    yield value.tag, float(event.step), event.wall_time, float(number)
-
-
 def _read_arguments(paths: Sequence[Path]) -> dict[str, str]:
     """Algorithm, environment and seed from rl-zoo3's ``args.yml``.
 
@@ -234,6 +207,11 @@ def _read_arguments(paths: Sequence[Path]) -> dict[str, str]:
     return found
 
 
+def is_known_word(name: str) -> bool:
+    """Whether a name is an algorithm or a game."""
+    return name.lower() in _ALGORITHMS or _game(name)[0] != "unknown"
+
+
 def _algorithm(named: str, folder: Path, tags: set[str]) -> str:
     for part in (named, *reversed(folder.parts)):
         name = re.sub(r"_\d+$", "", part.lower())
@@ -243,9 +221,9 @@ def _algorithm(named: str, folder: Path, tags: set[str]) -> str:
         words = [word for word in re.split(r"[^a-z0-9]+", part.lower()) if word in _ALGORITHMS]
         if words:
             return words[0]
-    if "train/clip_fraction" in tags:
+    if _OF_PPO in tags:
         return "ppo"
-    return "a2c" if {"train/entropy_loss", "train/policy_loss"} <= tags else "unknown"
+    return "a2c" if _OF_A2C in tags else "unknown"
 
 
 def _game(*names: str) -> tuple[str, str]:

@@ -108,7 +108,7 @@ def _cells(row: Iterable[str], colours: Mapping[str, str]) -> str:
 
 
 def _look(text: str) -> str:
-    return ' class="number"' if re.match(r"-?[\d,.]+( \(|$)", text) else ""
+    return ' class="number"' if re.match(r"-?[\d,.]+[kMG]?( \(|$)", text) else ""
 
 
 def _dot(text: str, colours: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.util import tensor_util
 
 from rl_coordconv.analysis.comparison import compare
 from rl_coordconv.analysis.find import find_runs
@@ -183,6 +184,24 @@ def test_the_tensorboard_logs_of_runs_with_monitors_are_no_more_seeds(tmp_path):
     found = find_runs([tmp_path])
     assert len(found.runs) == 2
     assert ["its games are not known" in reason for _, reason in found.left_out] == [True, True]
+
+
+@pytest.mark.parametrize("name", ["logs", "a2c", "Pong", "PongNoFrameskip-v4_1", "nature"])
+def test_a_folder_whose_name_tells_nothing_new_is_sb3(tmp_path, name):
+    write_monitor(tmp_path / name, [10, 10], [1, 2])
+    assert only(tmp_path / name).arm == "sb3"
+
+
+def test_numbers_that_stand_in_events_as_tensors_are_read(tmp_path):
+    folder = tmp_path / "a2c" / "Pong"
+    folder.mkdir(parents=True)
+    writer = EventFileWriter(str(folder))
+    event = Event(step=7, wall_time=1.7e9)
+    value = event.summary.value.add(tag="rollout/ep_rew_mean")
+    value.tensor.CopyFrom(tensor_util.make_tensor_proto(np.float32(3.5)))
+    writer.add_event(event)
+    writer.close()
+    assert only(tmp_path).returns.tolist() == [3.5]
 
 
 def test_a_run_of_unknown_game_stands_alone(tmp_path):

@@ -1,9 +1,11 @@
+"""Intervals and what hangs on them, by matrices that can be checked by hand."""
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rliable import metrics
 
-from rl_coordconv.analysis.arms import Style
-from rl_coordconv.analysis.games import ArmOverGames
 from rl_coordconv.analysis.statistics import (
     aggregates,
     band,
@@ -11,117 +13,149 @@ from rl_coordconv.analysis.statistics import (
     mean_interval,
     performance_profile,
     probability_of_improvement,
+    rows_of,
     seeds_needed,
 )
 
-SCORES = np.array([[1.0, 2.0], [2.0, 2.0], [1.0, 1.0], [2.0, 1.0]])  # [seeds, games]
+scores = st.lists(st.integers(-1000, 1000).map(float), min_size=3, max_size=6).map(np.array)
 
 
-def test_aggregates_of_a_matrix_one_can_check_by_head():
-    found = {name: estimate.value for name, estimate in aggregates(SCORES).items()}
-    assert found == {"IQM": 1.5, "median": 1.5, "mean": 1.5, "optimality gap": 0.0}
-    assert aggregates(SCORES / 4)["optimality gap"].value == pytest.approx(1 - 1.5 / 4)
+class TestMean:
+    def test_by_hand(self):
+        # 2 -+ 4.3027 x 1 / sqrt(3): Student's t with two degrees of freedom.
+        estimate = mean_interval(np.array([1.0, 2.0, 3.0]))
+        assert (estimate.value, estimate.low, estimate.high) == pytest.approx(
+            (2, 2 - 2.4841, 2 + 2.4841), abs=1e-4
+        )
 
-
-def test_iqm_drops_the_outliers_and_is_left_out_where_it_would_drop_none():
-    wild = SCORES.copy()
-    wild[0, 0] = -1000
-    assert aggregates(wild)["IQM"].value == 1.5
-    assert "IQM" not in aggregates(SCORES[:1, :2])
-
-
-def test_two_calls_give_the_same_interval_and_leave_the_global_generator_alone():
-    np.random.seed(1)  # noqa: NPY002
-    first = aggregates(SCORES)
-    drawn = np.random.rand()  # noqa: NPY002
-    assert aggregates(SCORES) == first
-    np.random.seed(1)  # noqa: NPY002
-    assert np.random.rand() == drawn  # noqa: NPY002
-    assert first["mean"].low < 1.5 < first["mean"].high
-
-
-def test_a_mean_has_students_interval():
-    estimate = mean_interval(np.array([1.0, 2.0, 3.0]))
-    half = 4.302653 * 1 / np.sqrt(3)  # t of two degrees of freedom
-    assert (estimate.low, estimate.high) == pytest.approx((2 - half, 2 + half))
-
-
-def test_a_difference_has_welchs_interval():
-    a, b = np.array([1.0, 2.0, 3.0]), np.array([11.0, 12.0, 13.0])
-    estimate = difference(a, b)
-    half = 2.776445 * np.sqrt(2 / 3)  # equal spreads: t of four degrees of freedom
-    assert estimate.value == 10
-    assert (estimate.low, estimate.high) == pytest.approx((10 - half, 10 + half))
-    assert estimate.excludes_zero
-    assert not difference(a, a + 0.1).excludes_zero
-
-
-def test_a_difference_over_games_adds_their_variances():
-    one = difference(SCORES[:, :1], SCORES[:, :1] + 1)
-    twice = difference(np.hstack([SCORES[:, :1]] * 2), np.hstack([SCORES[:, :1] + 1] * 2))
-    assert (twice.value, one.value) == (1, 1)
-    assert twice.high - 1 < (one.high - 1) / np.sqrt(2)  # and more degrees of freedom
-
-
-@pytest.mark.parametrize("n", [1, 2])
-def test_fewer_than_three_seeds_have_no_interval(n):
-    few, many = np.arange(float(n)), np.arange(5.0)
-    for estimate in (
-        mean_interval(few),
-        difference(few, many),
-        probability_of_improvement(many, few),
-    ):
-        assert np.isnan(estimate.low)
+    @pytest.mark.parametrize("values", [[], [5.0], [5.0, 7.0]])
+    def test_fewer_than_three_seeds_have_no_interval(self, values):
+        estimate = mean_interval(np.array(values))
+        assert np.isnan([estimate.low, estimate.high]).all()
         assert not estimate.excludes_zero
 
 
-def test_seeds_without_spread_have_an_interval_of_no_width():
-    same = np.full(3, -21.0)
-    assert difference(same, same).excludes_zero is False
-    assert difference(same, same + 1).low == 1
+class TestDifference:
+    def test_by_hand(self):
+        # Welch: variances 1 and 4, n = 3 each: error sqrt(5 / 3); freedom (5/3)^2 / (1/18 + 16/18)
+        # = 2.941; t = 3.2200.
+        estimate = difference(np.array([1.0, 2.0, 3.0]), np.array([10.0, 12.0, 14.0]))
+        half = 3.2200 * np.sqrt(5 / 3)
+        assert (estimate.value, estimate.low, estimate.high) == pytest.approx(
+            (10, 10 - half, 10 + half), abs=2e-3
+        )
+        assert estimate.excludes_zero
+
+    def test_over_games_is_that_of_the_mean_game(self):
+        # Two games that are copies: the same difference, known better by sqrt(2).
+        a, b = np.array([1.0, 2.0, 3.0]), np.array([10.0, 12.0, 14.0])
+        twice = difference(np.column_stack([a, a]), np.column_stack([b, b]))
+        assert twice.value == 10
+        once = difference(a, b)
+        assert twice.high - twice.low < (once.high - once.low) / np.sqrt(2)
+
+    @given(scores, scores)
+    def test_of_exchanged_arms_is_the_negative(self, a, b):
+        one, other = difference(a, b), difference(b, a)
+        assert one.value == pytest.approx(-other.value)
+        assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
+
+    def test_holds_the_truth_as_often_as_it_says(self):
+        rng = np.random.default_rng(0)
+        draws = rng.normal(0, [[[1.0]], [[3.0]]], (2, 2000, 3))
+        held = [difference(a, b) for a, b in zip(*draws, strict=True)]
+        share = np.mean([estimate.low <= 0 <= estimate.high for estimate in held])
+        assert share == pytest.approx(0.95, abs=0.02)
+
+    def test_without_spread_has_no_width(self):
+        same = np.full(3, -21.0)
+        assert not difference(same, same).excludes_zero
+        assert difference(same, same + 1).low == 1
 
 
-def test_probability_of_improvement_counts_pairs_and_is_rliables():
-    a, b = np.array([1.0, 2.0, 3.0]), np.array([2.0, 3.0, 4.0])
-    # 2 beats 1 and ties with 2; 3 beats 1 and 2 and ties with 3; 4 beats all.
-    assert probability_of_improvement(a, b).value == pytest.approx((1.5 + 2.5 + 3) / 9)
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        a, b = rng.integers(5, size=4).astype(float), rng.integers(5, size=6).astype(float)
-        expected = metrics.probability_of_improvement(b[:, None], a[:, None])
-        estimate = probability_of_improvement(a, b)
-        assert estimate.value == pytest.approx(expected)
-        assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+class TestProbabilityOfImprovement:
+    def test_by_hand(self):
+        # Of nine pairs, 2 beats 1, 4 beats all three, and 1 ties with 1.
+        estimate = probability_of_improvement(np.array([1.0, 2.5, 3.0]), np.array([1.0, 2.0, 4.0]))
+        assert estimate.value == pytest.approx((0.5 + 1 + 3) / 9)
+        assert 0 <= estimate.low < estimate.value < estimate.high <= 1
+
+    @given(scores, scores)
+    def test_is_rliables(self, a, b):
+        own = probability_of_improvement(a, b).value
+        theirs = metrics.probability_of_improvement(b[:, None], a[:, None])
+        assert own == pytest.approx(theirs)
 
 
-def test_a_band_of_equal_curves_has_no_width_and_holds_the_mean_of_others():
-    low, high = band(np.ones((3, 4)))
-    assert low == pytest.approx(high)
-    curves = np.array([[0.0, 1.0], [1.0, 3.0], [2.0, 8.0]])
+def test_the_band_of_equal_curves_is_the_curve():
+    curves = np.tile(np.arange(5.0), (4, 1))
     low, high = band(curves)
-    assert (low <= curves.mean(axis=0)).all()
-    assert (high >= curves.mean(axis=0)).all()
-    assert low == pytest.approx([0, 1])  # one bootstrap in 27 draws one curve three times: 3.7%
-    assert high == pytest.approx([2, 8])
+    np.testing.assert_allclose(low, curves[0])
+    np.testing.assert_allclose(high, curves[0])
 
 
-def test_a_performance_profile_is_the_share_above_each_threshold():
-    share, low, high = performance_profile(SCORES, np.array([0.5, 1.5, 2.5]))
-    assert share == pytest.approx([1, 0.5, 0])
-    assert (low <= share).all()
-    assert (high >= share).all()
+def test_the_band_is_the_bootstrap_of_the_mean():
+    curves = np.array([[0.0], [1.0], [2.0], [3.0], [4.0]])
+    draws = np.random.default_rng(1).choice(curves[:, 0], (50_000, 5)).mean(axis=1)
+    low, high = band(curves)
+    assert (low[0], high[0]) == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.11)
 
 
-def test_sixteen_or_so_seeds_see_15_percent_where_the_spread_is_15_percent():
-    # Lehr's rule: 16 * (spread / difference)^2, and one more as the spread is estimated.
-    scores = np.array([1700.0, 2000.0, 2300.0])  # standard deviation 300, a difference of 300
-    assert seeds_needed(scores, scores) == 17
-    assert seeds_needed(scores, scores, share=0.3) < 7
-    assert seeds_needed(scores, scores, level=0.99) > 17
-    assert seeds_needed(scores[:1], scores) is None
+class TestSeedsNeeded:
+    def test_is_what_simulation_says(self):
+        a, b = np.array([900.0, 1000.0, 1100.0]), np.array([950.0, 1000.0, 1050.0])
+        needed = seeds_needed(a, b)
+        # A pooled standard deviation of 79 and a difference of 150.
+        assert needed == 6
+        rng = np.random.default_rng(0)
+        power = {}
+        for n in (needed - 1, needed):
+            pairs = rng.normal([[[0.0]], [[150.0]]], np.sqrt(6250), (2, 3000, n))
+            found = [difference(*pair).excludes_zero for pair in zip(*pairs, strict=True)]
+            power[n] = np.mean(found)
+        assert power[needed] > 0.78
+        assert power[needed - 1] < 0.8
+
+    def test_is_lehrs_rule_and_one_more(self):
+        # 16 (spread / difference)^2, and one more as the spread is estimated: both are 300.
+        scores = np.array([1700.0, 2000.0, 2300.0])
+        assert seeds_needed(scores, scores) == 17
+        assert seeds_needed(scores, scores, level=0.99) > 17
+
+    def test_is_unknown_of_one_seed(self):
+        assert seeds_needed(np.array([1.0]), np.array([1.0, 2.0])) is None
 
 
-def test_games_with_more_seeds_than_others_count_with_the_first_ones():
-    style = Style("#000000", "-", "o")
-    arm = ArmOverGames("a", style, {"Pong": np.array([1.0, 2.0, 9.0]), "Qbert": np.ones(2)})
-    assert arm.matrix.tolist() == [[1, 1], [2, 1]]
+class TestOverGames:
+    def test_aggregates_by_hand(self):
+        # Rows are seeds. Of eight values the two smallest and the two largest are trimmed.
+        matrix = np.array([[0.0, 1.0], [0.5, 2.0], [0.25, 3.0], [0.75, 10.0]])
+        found = {name: estimate.value for name, estimate in aggregates(matrix).items()}
+        assert found["IQM"] == pytest.approx((0.5 + 0.75 + 1 + 2) / 4)
+        assert found["mean"] == pytest.approx(17.5 / 8)
+        assert found["median"] == pytest.approx((0.375 + 4) / 2)  # of the games' means
+        assert found["optimality gap"] == pytest.approx((1 + 0.5 + 0.75 + 0.25) / 8)
+
+    def test_nothing_is_trimmed_off_three_values(self):
+        assert "IQM" not in aggregates(np.array([[1.0], [2.0], [3.0]]))
+
+    def test_two_calls_give_the_same_interval_and_leave_the_global_generator_alone(self):
+        matrix = np.random.default_rng(0).normal(size=(4, 3))
+        np.random.seed(5)  # noqa: NPY002
+        first = aggregates(matrix)
+        after = np.random.random()  # noqa: NPY002
+        np.random.seed(99)  # noqa: NPY002
+        assert aggregates(matrix) == first
+        np.random.seed(5)  # noqa: NPY002
+        assert np.random.random() == after  # noqa: NPY002
+
+    def test_the_profile_counts_runs_above(self):
+        matrix = np.array([[0.0, 1.0], [0.5, 2.0], [0.5, 2.0]])
+        values, low, high = performance_profile(matrix, np.array([-1, 0.2, 0.7, 5.0]))
+        np.testing.assert_allclose(values, [1, 5 / 6, 1 / 2, 0])
+        assert np.all(low <= values)
+        assert np.all(values <= high)
+
+    def test_rows_are_the_seeds_that_every_game_has(self):
+        matrix = rows_of({"Pong": np.array([1.0, 2.0, 3.0]), "Qbert": np.array([4.0, 5.0])})
+        np.testing.assert_array_equal(matrix, [[1, 4], [2, 5]])

@@ -19,9 +19,9 @@ from rl_coordconv.config import UserError
 try:
     from rliable import library, metrics
     from scipy import stats
-except ImportError as error:
+except (ImportError, TypeError) as error:  # arch fails with a TypeError where pandas is too new
     raise UserError(
-        f"The comparison needs a package that is missing ({error.name}): "
+        f"The comparison needs packages that are missing or do not fit ({error}): "
         "pip install 'rl_coordconv[analysis]'."
     ) from None
 

@@ -1,6 +1,8 @@
 import csv
 import importlib.util
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -174,6 +176,15 @@ def test_a_mistake_is_one_sentence(tmp_path, capsys):
         assert error.count("\n") == 1
         assert "Traceback" not in error
     assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_package_is_one_sentence():
+    code = "import runpy, sys; sys.modules['rliable'] = None; sys.argv = ['compare.py', '.'];"
+    code += f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "pip install 'rl_coordconv[analysis]'" in result.stderr
 
 
 @pytest.mark.parametrize("x", ["frames", "hours"])

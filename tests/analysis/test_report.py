@@ -210,6 +210,10 @@ def test_several_games_are_summed_up(tmp_path):
     assert {measure for _, measure in rows} == {"IQM", "median", "mean", "optimality gap"}
     assert float(rows["coordconv", "IQM"]["low"]) > float(rows["nature", "IQM"]["high"])
     assert (out / "profile-a2c-classic.svg").exists()
+    page = Page((out / "report.html").read_text())
+    inner = [address[1:] for address in page.addresses if address.startswith("#a2c-in-")]
+    assert len(inner) == 3
+    assert set(inner) < set(page.ids)
 
 
 def test_every_extractor_has_a_style_of_its_own():

@@ -5,5 +5,6 @@ from pathlib import Path
 import tomllib
 
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-bounds = [*project["dependencies"], *project["optional-dependencies"]["analysis"]]
+extras = project["optional-dependencies"]
+bounds = [*project["dependencies"], *extras["analysis"], *extras["video"]]
 print("\n".join(bounds).replace(">=", "=="))

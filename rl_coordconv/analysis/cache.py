@@ -62,7 +62,8 @@ def _mark(file: Path) -> list[object]:
 
 def _load(kept: Path, marks: str, folder: Path) -> RunResult | None:
     try:
-        with np.load(kept, allow_pickle=False) as content:
+        # Opened here: NumPy leaves a torn file open.
+        with kept.open("rb") as file, np.load(file, allow_pickle=False) as content:
             if str(content["marks"]) != marks:
                 return None
             plain = json.loads(str(content["plain"]))

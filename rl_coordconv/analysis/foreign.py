@@ -171,7 +171,8 @@ def _read_evaluations(paths: Sequence[Path]) -> Array:
     parts = [np.empty((0, 2))]
     for path in paths:
         try:
-            with np.load(path, allow_pickle=False) as content:
+            # Opened here: NumPy leaves a torn file open.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
                 steps, results = content["timesteps"], content["results"]
             parts += [
                 np.column_stack([np.full(len(games), step), games]).astype(float)

@@ -54,8 +54,8 @@ class ToyConfig(Config):
     n_epochs: Count = Field(description="passes over the training samples")
     batch_size: Count = Field(description="samples per update")
     learning_rate: Positive = Field(description="step size of Adam, at the start")
-    learning_rate_schedule: Literal["constant", "step"] = Field(
-        description="step: a tenth after every 200 epochs, four times"
+    learning_rate_schedule: Literal["constant", "step", "linear"] = Field(
+        description="step: a tenth after every 200 epochs, four times; linear: down to 0"
     )
     l2: NonNegative = Field(description="weight of the sum of squares of the kernels in the loss")
     canvas: Count = Field(description="pixels along a side of the image")

@@ -67,8 +67,13 @@ class Learner:
     @property
     def learning_rate(self) -> float:
         """Adam's step size for the next update."""
-        drops = min(self.epoch // 200, 4) if self._config.learning_rate_schedule == "step" else 0
-        return self._config.learning_rate * 0.1**drops
+        done = self.updates / (self._config.n_epochs * self.epoch_length)
+        share = {
+            "constant": 1.0,
+            "step": 0.1 ** min(self.epoch // 200, 4),
+            "linear": 1 - done,
+        }
+        return self._config.learning_rate * share[self._config.learning_rate_schedule]
 
     def update(self) -> None:
         """Learn from the next batch."""

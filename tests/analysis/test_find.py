@@ -177,9 +177,10 @@ def test_a_parsed_run_is_kept_until_its_file_changes(tmp_path, monkeypatch):
 def test_a_damaged_or_unwritable_cache_does_no_harm(tmp_path, monkeypatch):
     write_run(tmp_path, games=50)
     only(tmp_path)
-    for kept in cache.cache_folder().iterdir():
-        kept.write_bytes(b"PK no more")
-    assert len(only(tmp_path).returns) == 50
+    for content in b"PK no more", b"PK\x03\x04, but torn":
+        for kept in cache.cache_folder().iterdir():
+            kept.write_bytes(content)
+        assert len(only(tmp_path).returns) == 50
     occupied = tmp_path / "file"
     occupied.touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(occupied))

@@ -152,7 +152,11 @@ def test_a_run_known_by_evaluations_only_is_judged_by_them(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("evaluations.npz", b"PK no more"), ("0.monitor.csv", b"#{broken\nr,l,t\n")],
+    [
+        ("evaluations.npz", b"PK no more"),
+        ("evaluations.npz", b"PK\x03\x04, but torn"),
+        ("0.monitor.csv", b"#{broken\nr,l,t\n"),
+    ],
 )
 def test_a_damaged_log_is_named(tmp_path, name, content):
     write_run(tmp_path)

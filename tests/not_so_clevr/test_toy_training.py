@@ -224,6 +224,13 @@ class TestLearner:
         learner.updates = epoch * learner.epoch_length
         assert learner.learning_rate == pytest.approx(expected)
 
+    def test_a_linear_schedule_ends_at_zero(self):
+        flags = {"learning_rate": 1.0, "learning_rate_schedule": "linear", "n_epochs": 4}
+        learner = Learner(toy_config(canvas=32, square=25, **flags), split("quadrant", 32, 25)[0])
+        for epoch, expected in (0, 1.0), (1, 0.75), (4, 0.0):
+            learner.updates = epoch * learner.epoch_length
+            assert learner.learning_rate == pytest.approx(expected)
+
 
 class TestLearning:
     def accuracies(self, model):

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from rl_coordconv.analysis.plots import inline_svg
 from rl_coordconv.analysis.tables import Table
 
+_SHORT = 4  # sections; a page of more has a list of them at the top
 _CSS = """
 :root { color-scheme: light dark; --ink: #20242c; --paper: #fff; --soft: #5d6470; --line: #d9dce1;
   --box: #f4f5f7; }
@@ -71,6 +72,10 @@ def html_page(
         colours: Of the arms.
     """
     body = "".join(_section(section, vectors, colours) for section in sections)
+    if len(sections) > _SHORT:
+        titles = (section.title for section in sections)
+        lines = "".join(f'<li><a href="#{_anchor(t)}">{escape(t)}</a></li>' for t in titles)
+        body = f"<nav><ul>{lines}</ul></nav>\n{body}"
     links = ", ".join(f'<a href="{escape(name)}">{escape(name)}</a>' for name in files)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -81,7 +86,8 @@ def html_page(
 
 
 def _section(section: Section, vectors: Mapping[str, str], colours: Mapping[str, str]) -> str:
-    parts = [f"<section><h2>{escape(section.title)}</h2>"]
+    title = section.title
+    parts = [f'<section><h2 id="{_anchor(title)}">{escape(title)}</h2>']
     parts += [f'<p class="verdict">{escape(line)}</p>' for line in section.verdicts]
     parts += [f"<p>{escape(line)}</p>" for line in section.text]
     for drawing in section.drawings:
@@ -92,6 +98,10 @@ def _section(section: Section, vectors: Mapping[str, str], colours: Mapping[str,
         items = "".join(f"<li>{escape(note)}</li>" for note in section.notes)
         parts.append(f'<ul class="notes">{items}</ul>')
     return "\n".join([*parts, "</section>\n"])
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"\W+", "-", title.lower())
 
 
 def _table(table: Table, colours: Mapping[str, str]) -> str:

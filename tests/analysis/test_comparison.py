@@ -1,6 +1,8 @@
 import csv
 import importlib.util
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -176,6 +178,15 @@ def test_a_mistake_is_one_sentence(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_missing_package_is_one_sentence():
+    code = "import runpy, sys; sys.modules['rliable'] = None; sys.argv = ['compare.py', '.'];"
+    code += f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "pip install 'rl_coordconv[analysis]'" in result.stderr
+
+
 @pytest.mark.parametrize("x", ["frames", "hours"])
 def test_curves_over_frames_and_hours(tmp_path, x):
     write_run(tmp_path / "runs", games=120)
@@ -199,6 +210,10 @@ def test_several_games_are_summed_up(tmp_path):
     assert {measure for _, measure in rows} == {"IQM", "median", "mean", "optimality gap"}
     assert float(rows["coordconv", "IQM"]["low"]) > float(rows["nature", "IQM"]["high"])
     assert (out / "profile-a2c-classic.svg").exists()
+    page = Page((out / "report.html").read_text())
+    inner = [address[1:] for address in page.addresses if address.startswith("#a2c-in-")]
+    assert len(inner) == 3
+    assert set(inner) < set(page.ids)
 
 
 def test_every_extractor_has_a_style_of_its_own():

@@ -31,6 +31,7 @@ def write_run(
     config = {
         **{"extractor": arm, "env": game, "seed": seed, "protocol": "classic", "n_envs": 16},
         **{"log_dir": str(root), "learning_rate": 0.0007, "device": "cpu"},
+        **({"clip_range": 0.1} if algorithm == "ppo" else {}),
         **settings,
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))

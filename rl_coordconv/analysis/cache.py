@@ -18,7 +18,7 @@ import numpy as np
 from rl_coordconv.analysis.results import RunResult
 from rl_coordconv.run import atomic_write
 
-_FORMAT = 1  # raise it whenever what is read, or how, changes
+_FORMAT = 2  # raise it whenever what is read, or how, changes
 _ARRAYS = ("steps", "hours", "returns", "evaluation_steps", "evaluation_returns")
 _PLAIN = tuple(
     field.name for field in fields(RunResult) if field.name not in (*_ARRAYS, "folder", "notes")

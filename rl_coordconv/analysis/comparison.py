@@ -45,7 +45,7 @@ class Arm:
         So one run that is behind, or has just begun, does not hold up the others.
         """
         reached = sorted(run.last_step for run in self.runs)
-        middle = reached[(len(reached) - 1) // 2]
+        middle = reached[len(reached) // 2]
         return min(step for step in reached if step >= _NEARLY * middle)
 
     def at(self, step: float) -> tuple[RunResult, ...]:

@@ -20,6 +20,8 @@ from rl_coordconv.run import Run
 
 # Folders that say nothing about whose runs lie in them.
 _GENERIC = re.compile(r"^(logs?|runs?|tb|tensorboard.*|monitors?|results?|sb3|\.*)$", re.IGNORECASE)
+# Beside a config.yaml, which other programs write too.
+_OURS = {"command.txt", "episodes.csv", "evaluations.csv"}
 _NO_RUNS_INSIDE = {"checkpoints", "figures", ".git"}
 
 
@@ -66,7 +68,7 @@ def _readers(root: Path) -> Iterator[tuple[Path, partial[RunResult]]]:
         folder = Path(name)
         folders[:] = sorted(set(folders) - _NO_RUNS_INSIDE)
         foreign = any(name.endswith("monitor.csv") or name == "evaluations.npz" for name in names)
-        if "config.yaml" in names and not foreign:
+        if "config.yaml" in names and _OURS.intersection(names) and not foreign:
             run = Run(folder)
             own = (run.config, run.episodes, run.evaluations)
             yield folder, partial(read_cached, folder, own, "", partial(read_run, folder))
@@ -115,14 +117,14 @@ def _without_copies(runs: list[RunResult], left_out: dict[Path, str]) -> list[Ru
     kept: list[RunResult] = []
     taken: dict[tuple[str, ...], RunResult] = {}
     with_games = {_arm_key(run): run for run in runs if run.is_foreign and run.window > 1}
-    for run in runs:
+    for run in sorted(runs, key=lambda run: -run.last_step):  # of copies the longest stays
         same_arm = with_games.get(_arm_key(run))
         if same_arm and run.window == 1:
             left_out[run.folder] = (
                 f"its games are not known, and it may be the log of a run like {same_arm.folder}"
             )
             continue
-        other = taken.setdefault((*_arm_key(run), run.seed), run)
+        other = taken.setdefault((*_arm_key(run), run.protocol, run.seed), run)
         if other is not run and _equal_start(run, other):
             left_out[run.folder] = f"it is a copy of {other.folder}"
             continue

@@ -94,7 +94,7 @@ def read_foreign(files: ForeignFiles, arm: str) -> RunResult:
     window = GAMES
     if len(games):
         last = max([*scalars[_SCORE][-1:, 0], *evaluation[-1:, 0]], default=float("nan"))
-        games, note = _in_steps(games, last, env_id or str(files.folder))
+        games, note = _in_steps(games, last, env_id or str(files.folder.resolve()))
         notes = (*notes, note)
     elif len(scalars[_SCORE]):
         games, window, notes = scalars[_SCORE], 1, (*notes, _RUNNING_MEAN)
@@ -105,13 +105,14 @@ def read_foreign(files: ForeignFiles, arm: str) -> RunResult:
     if len(evaluation):
         notes = (*notes, _GREEDY)
     arguments = _read_arguments(files.arguments)
-    game, protocol = _game(arguments.get("env", ""), env_id, *reversed(files.folder.parts))
+    folder = files.folder.resolve()  # "." has no name to guess from
+    game, protocol = _game(arguments.get("env", ""), env_id, *reversed(folder.parts))
     return RunResult(
         folder=files.folder,
-        algorithm=_algorithm(arguments.get("algo", ""), files.folder, tags),
+        algorithm=_algorithm(arguments.get("algo", ""), folder, tags),
         game=game,
         arm=arm,
-        seed=arguments.get("seed", files.folder.name),
+        seed=arguments.get("seed", folder.name),
         protocol=protocol,
         steps=games[:, 0],
         hours=hours_without_pauses(games[:, 1]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +13,7 @@ from rl_coordconv.analysis.comparison import Comparison
 from rl_coordconv.analysis.peers import HUMAN_AND_RANDOM, human_normalised
 from rl_coordconv.analysis.results import Array
 from rl_coordconv.analysis.statistics import (
+    LEVEL,
     Interval,
     aggregates,
     difference,
@@ -45,9 +46,9 @@ class ArmOverGames:
         """IQM, median, mean and optimality gap."""
         return aggregates(self.matrix)
 
-    def mean_difference(self, other: ArmOverGames) -> Interval:
+    def mean_difference(self, other: ArmOverGames, level: float = LEVEL) -> Interval:
         """How much higher this arm's mean over games is, with its interval."""
-        return difference(other.matrix, self.matrix)
+        return difference(other.matrix, self.matrix, level)
 
     def profile(self, thresholds: Array) -> tuple[Array, Array, Array]:
         """The share of runs above each threshold, and its interval."""
@@ -87,17 +88,17 @@ def _sum_up(algorithm: str, protocol: str, group: Sequence[Comparison]) -> OverG
                 normalised = [human_normalised(comparison.game, value) for value in values]
                 scores.setdefault(arm.name, {})[comparison.game] = np.array(normalised)
                 style[arm.name] = arm.style
-    most = max(map(len, scores.values()), default=0)
-    if most < 2:
+    names, games = _complete(scores)
+    if len(games) < 2:
         return None
-    names = [name for name in scores if len(scores[name]) == most]
-    games = tuple(sorted(scores[names[0]]))
-    names = [name for name in names if tuple(sorted(scores[name])) == games]
     notes = [
         f"{name} did not play all of these games and is left out here."
         for name in scores
         if name not in names
     ]
+    others = sorted({game for played in scores.values() for game in played} - set(games))
+    if others:
+        notes.append(f"Not every arm has played {', '.join(others)}, left out here.")
     arms = tuple(
         ArmOverGames(n, style[n], {game: scores[n][game] for game in games}) for n in names
     )
@@ -109,3 +110,14 @@ def _sum_up(algorithm: str, protocol: str, group: Sequence[Comparison]) -> OverG
                 f" the first {min(seeds.values())} of each count here."
             )
     return OverGames(algorithm, protocol, games, arms, tuple(notes))
+
+
+def _complete(scores: Mapping[str, Mapping[str, Array]]) -> tuple[list[str], tuple[str, ...]]:
+    """The games that all arms played; where these are no two, the arms that played the most."""
+    if not scores:
+        return [], ()
+    common = set.intersection(*(set(played) for played in scores.values()))
+    if len(common) > 1:
+        return list(scores), tuple(sorted(common))
+    most = max(scores.values(), key=len)
+    return [name for name in scores if scores[name].keys() == most.keys()], tuple(sorted(most))

@@ -140,7 +140,7 @@ def read_run(folder: Path) -> RunResult:
     evaluation_steps, evaluation_returns = _read_evaluations(run.evaluations, config)
     return RunResult(
         folder=folder,
-        algorithm=_algorithm(folder, config),
+        algorithm="ppo" if "clip_range" in config else "a2c",  # folders may be moved
         game=str(config["env"]),
         arm=str(config["extractor"]),
         seed=str(config["seed"]),
@@ -154,14 +154,6 @@ def read_run(folder: Path) -> RunResult:
         settings={key: value for key, value in config.items() if key not in _NOT_SETTINGS},
         notes=notes,
     )
-
-
-def _algorithm(folder: Path, config: Mapping[str, Any]) -> str:
-    """From the path; a folder that was moved is known by a setting that only PPO has."""
-    parts = folder.resolve().parts[-4:-1]
-    if parts[1:] == (config["env"], config["extractor"]):
-        return parts[0]
-    return "ppo" if "clip_range" in config else "a2c"
 
 
 def read_columns(path: Path, columns: Sequence[str], *, skip: bool = False) -> Array:
@@ -217,7 +209,8 @@ def _read_evaluations(path: Path, config: Mapping[str, Any]) -> tuple[Array, Arr
     """Steps and scores of the evaluation games that count, by step.
 
     They are those of the run's own protocol and of the stochastic policy. Games that
-    ``evaluate.py`` played afterwards replace those of the training at the same step.
+    ``evaluate.py`` played afterwards, with whatever seeds, replace those of the training at the
+    same step if they are as many.
     """
     groups: dict[float, dict[str, list[float]]] = {}
     if path.exists():
@@ -235,8 +228,9 @@ def _read_evaluations(path: Path, config: Mapping[str, Any]) -> tuple[Array, Arr
             groups.setdefault(step, {}).setdefault(seed, []).append(score)
     steps, scores = [], []
     for step, by_seed in sorted(groups.items()):
-        later = [games for seed, games in by_seed.items() if seed != "training"]
-        games = max(later or by_seed.values(), key=len)
+        training = by_seed.pop("training", [])
+        later = [score for games in by_seed.values() for score in games]
+        games = later if len(later) >= len(training) else training
         finite = [score for score in games if np.isfinite(score)]
         steps += [step] * len(finite)
         scores += finite

@@ -118,16 +118,17 @@ def seeds_sentence(comparison: Comparison) -> str:
 
 def over_games_sentences(summary: OverGames) -> list[str]:
     """What the numbers over several games allow to say."""
-    first = summary.arms[0]
+    first, *others = summary.arms
     sentences = []
-    for arm in summary.arms[1:]:
+    for arm in others:
         if min(len(first.matrix), len(arm.matrix)) < MIN_SEEDS:
             sentences.append(
                 f"No conclusion holds about {arm.name} against {first.name} over these games: it"
                 f" takes {MIN_SEEDS} seeds of each in every game."
             )
             continue
-        gap = arm.mean_difference(first)
+        gap = arm.mean_difference(first, 1 - (1 - LEVEL) / len(others))
+        widened = "" if len(others) == 1 else f", widened for {len(others)} comparisons"
         word = "more" if gap.value > 0 else "less"
         claim = (
             f"{arm.name} scores {abs(gap.value):.3f} {word} than {first.name}"
@@ -136,6 +137,6 @@ def over_games_sentences(summary: OverGames) -> list[str]:
         )
         sentences.append(
             f"{claim} over {len(summary.games)} games, in mean human-normalised score"
-            f" ({LEVEL:.0%} interval of the difference: {gap.low:.3f} to {gap.high:.3f})."
+            f" ({LEVEL:.0%} interval of the difference{widened}: {gap.low:.3f} to {gap.high:.3f})."
         )
     return sentences

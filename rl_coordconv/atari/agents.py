@@ -74,6 +74,7 @@ def load_agent(
     Raises:
         UserError: There is no such agent, it cannot be loaded, or it is not trusted.
     """
+    path = path.resolve()
     run = _run_of(path)
     config = None if run is None else read_config(run)
     file = _model_file(Run(path), checkpoint) if path.is_dir() else path
@@ -118,11 +119,17 @@ def check_fit(model: BaseAlgorithm, env: VecEnv, game: str) -> None:
 
 
 def _run_of(path: Path) -> Run | None:
-    """The run folder that a path is, or lies in."""
+    """The run folder that a path is, or whose agent it is."""
     if path.is_dir():
         return Run(path)
-    folders = (path.parent, path.parent.parent)  # final_model.zip; checkpoints/step-*.zip
-    return next((Run(folder) for folder in folders if Run(folder).config.exists()), None)
+    run = Run(path.parent.parent if path.parent.name == "checkpoints" else path.parent)
+    if path not in (run.final_model, run.best_model, *run.checkpoints.glob("step-*.zip")):
+        return None
+    try:
+        read_config(run)
+    except UserError:
+        return None
+    return run
 
 
 def _model_file(run: Run, checkpoint: str) -> Path:

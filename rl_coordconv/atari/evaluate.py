@@ -16,7 +16,14 @@ from rl_coordconv.atari.callbacks import EVALUATION_COLUMNS
 from rl_coordconv.atari.envs import Protocol, game_name
 from rl_coordconv.atari.explain import explain
 from rl_coordconv.atari.play import Games, play
-from rl_coordconv.atari.video import FRAMES_PER_SECOND, film, final_score, write_gif, write_mp4
+from rl_coordconv.atari.video import (
+    FRAMES_PER_SECOND,
+    film,
+    final_score,
+    require_encoder,
+    write_gif,
+    write_mp4,
+)
 from rl_coordconv.config import UserError
 from rl_coordconv.run import Run, disk_errors, lock, rows_until, write_rows
 
@@ -24,8 +31,8 @@ from rl_coordconv.run import Run, disk_errors, lock, rows_until, write_rows
 def evaluate(options: Namespace) -> int:
     """Do what the flags of ``scripts/evaluate.py`` ask for, and return the exit code.
 
-    Scores of a run's agent go into the run's ``evaluations.csv``, films and figures into its
-    folder; those of any other agent into the folder where the command is given.
+    Scores of a run's agent in its own game go into the run's ``evaluations.csv``, films and figures
+    into its folder; those of any other agent into the folder where the command is given.
 
     Raises:
         UserError: The flags ask for something impossible.
@@ -33,6 +40,10 @@ def evaluate(options: Namespace) -> int:
     for flag in ("episodes", "n_envs", "best_of"):
         if getattr(options, flag) < 1:
             raise UserError(f"--{flag.replace('_', '-')} must be at least 1.")
+    if options.seed < 0:
+        raise UserError("--seed must be at least 0.")
+    if options.video:
+        require_encoder()
     if options.best_of > 1 and not (options.video or options.gif):
         raise UserError("--best-of goes with --video or --gif.")
     agent = load_agent(
@@ -49,25 +60,36 @@ def evaluate(options: Namespace) -> int:
         "deterministic": options.deterministic,
         "seed": options.seed,
     }
-    policy = "deterministic" if options.deterministic else "stochastic"
-    step = agent.model.num_timesteps
     folder = agent.run.folder if agent.run else Path.cwd()
     with disk_errors(folder):
         if options.explain:
-            explain(agent.model, game, options.episodes, folder / "figures", console, **how)
-            return 0
+            several = {"n_envs": options.n_envs, "console": console, **how}
+            explain(agent.model, game, options.episodes, folder / "figures", **several)
         if options.video or options.gif:
             _film(agent, game, folder, options, how)
-            return 0
-        games = play(
-            agent.model, game, options.episodes, n_envs=options.n_envs, console=console, **how
-        )
-        title = f"{game}, {protocol}, {policy}, agent of step {step:,}"
-        console.print(scores_table(games, title))
-        if agent.run:
-            store(agent.run, step, games, protocol, policy, options.seed)
-            console.print(f"Added to {agent.run.evaluations}")
+        if not (options.explain or options.video or options.gif):
+            _score(agent, game, options, how, console)
     return 0
+
+
+def _score(
+    agent: Agent, game: str, options: Namespace, how: dict[str, Any], console: Console
+) -> None:
+    games = play(agent.model, game, options.episodes, n_envs=options.n_envs, console=console, **how)
+    policy = "deterministic" if options.deterministic else "stochastic"
+    step = agent.model.num_timesteps
+    title = f"{game}, {how['protocol']}, {policy}, agent of step {step:,}"
+    console.print(scores_table(games, title))
+    if not (agent.run and agent.config):
+        return
+    if game != game_name(agent.config.env):
+        console.print(f"Not kept: the run's game is {agent.config.env}.")
+        return
+    try:
+        store(agent.run, step, games, how["protocol"], policy, options.seed)
+        console.print(f"Added to {agent.run.evaluations}")
+    except UserError as error:  # a training writes there
+        console.print(f"Not kept: {error}")
 
 
 def _game_and_protocol(agent: Agent, options: Namespace) -> tuple[str, Protocol]:

@@ -75,7 +75,7 @@ def watch(
     env = make_atari_env(game, n_envs, protocol=protocol, training=False, seed=0)
     try:
         check_fit(model, env, game)
-        torch.manual_seed(0)
+        model.set_random_seed(0)
         observations = env.reset()
         seen = []
         for step in range(n_steps):
@@ -89,8 +89,11 @@ def watch(
 
 
 def coordinate_layers(model: BaseAlgorithm) -> dict[str, CoordConv2d]:
-    """Every CoordConv layer of an agent, by its name in the policy."""
-    return {n: layer for n, layer in model.policy.named_modules() if isinstance(layer, CoordConv2d)}
+    """Every CoordConv layer of an agent, by its name in the policy.
+
+    The controls' layers are of kinds of their own, as their channels hold no coordinates.
+    """
+    return {n: x for n, x in model.policy.named_modules() if type(x) is CoordConv2d}
 
 
 def layer_input(model: BaseAlgorithm, layer: CoordConv2d, observations: NDArray[Any]) -> Tensor:

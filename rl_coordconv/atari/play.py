@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from rl_coordconv.atari.agents import check_fit
 from rl_coordconv.atari.envs import Backend, Protocol, make_atari_env
@@ -74,43 +73,30 @@ def play(
     env = make_atari_env(
         game, min(n_envs, n_games), protocol=protocol, backend=backend, training=False
     )
+    bar = Bar(console or Console(quiet=True), n_games, "games")
     try:
         check_fit(model, env, game)
         env.seed(environment_seed(seed, _STREAM))
-        torch.manual_seed(seed)
-        bar = Bar(console or Console(quiet=True), n_games, "games")
+        model.set_random_seed(seed)  # of torch, and of NumPy, by which a DQN explores
+        bar.start(0)
         returns, frames = evaluate_policy(
             model,
-            _Progress(env, bar, n_games),
+            env,
             n_games,
             deterministic=deterministic,
+            callback=partial(_show, bar),
             return_episode_rewards=True,
         )
+        assert isinstance(returns, list)
+        assert isinstance(frames, list)
+        bar.update(n_games, "")
     finally:
+        bar.stop()
         env.close()
-    assert isinstance(returns, list)
-    assert isinstance(frames, list)
     return Games(returns, frames)
 
 
-class _Progress(VecEnvWrapper):
-    """Shows how many games are over."""
-
-    def __init__(self, env: VecEnv, bar: Bar, n_games: int) -> None:
-        super().__init__(env)
-        self._bar, self._n_games, self._over = bar, n_games, 0
-        self._returns: list[float] = []
-
-    def reset(self) -> VecEnvObs:
-        self._bar.start(0)
-        return self.venv.reset()
-
-    def step_wait(self) -> VecEnvStepReturn:
-        observations, rewards, dones, infos = self.venv.step_wait()
-        self._returns += [info["episode"]["r"] for info in infos if "episode" in info]
-        if self._returns:
-            score = f"mean score {np.mean(self._returns):,.0f}"
-            self._bar.update(min(len(self._returns), self._n_games), score)
-        if len(self._returns) >= self._n_games:
-            self._bar.stop()
-        return observations, rewards, dones, infos
+def _show(bar: Bar, state: Mapping[str, Any], _: Mapping[str, Any]) -> None:
+    """Show how many of the games that count are over, by `evaluate_policy`'s variables."""
+    if state["done"] and (returns := state["episode_rewards"]):
+        bar.update(len(returns), f"mean score {np.mean(returns):,.0f}")

@@ -1,6 +1,7 @@
 """Films of an agent's games: every frame of the emulator, in colour, with the score.
 
-A film is never held as a whole, as a long game has gigabytes of frames.
+A film is not held as a whole, as a long game has gigabytes of frames; a GIF, small and with few
+colours, is.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -62,7 +62,7 @@ def film(
     try:
         check_fit(model, env, game)
         env.seed(environment_seed(seed, _STREAM))
-        torch.manual_seed(seed)
+        model.set_random_seed(seed)  # of torch, and of NumPy, by which a DQN explores
         observations = env.reset()
         score, over = 0.0, False
         while not over:
@@ -77,6 +77,12 @@ def film(
         env.close()
 
 
+def require_encoder() -> None:
+    """Raise a `UserError` where the package that encodes is missing."""
+    if find_spec("imageio_ffmpeg") is None:
+        raise UserError("Videos need another package: pip install -e '.[video]'.")
+
+
 def final_score(shots: Iterable[Shot]) -> float:
     """The score at the end of a film."""
     ((_, score),) = deque(shots, maxlen=1)
@@ -89,8 +95,7 @@ def write_mp4(shots: Iterable[Shot], path: Path, title: str) -> None:
     Raises:
         UserError: The package that encodes is missing.
     """
-    if find_spec("imageio_ffmpeg") is None:
-        raise UserError("Videos need another package: pip install -e '.[video]'.")
+    require_encoder()
     images = (_with_score(frame, score, title, 2) for frame, score in shots)
     first = next(images)
     settings: dict[str, Any] = {"fps": FRAMES_PER_SECOND, "codec": "libx264", "quality": 7}

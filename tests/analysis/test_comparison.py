@@ -13,6 +13,7 @@ from fake_runs import write_run
 from rl_coordconv.analysis.arms import styles
 from rl_coordconv.analysis.comparison import compare
 from rl_coordconv.analysis.find import find_runs
+from rl_coordconv.analysis.games import over_games
 from rl_coordconv.analysis.peers import HUMAN_AND_RANDOM, PEERS, human_normalised
 from rl_coordconv.analysis.report import write_report
 from rl_coordconv.analysis.wording import verdict
@@ -90,6 +91,15 @@ def test_a_run_that_is_behind_is_left_out_and_told(tmp_path):
     assert arm.step == 60_000
     assert len(arm.at(arm.step)) == 4
     assert comparison.notes[0].startswith(f"{behind} is at step 7,500 and left out")
+
+
+def test_new_seeds_do_not_take_the_comparison_back_to_their_first_steps(tmp_path):
+    write_study(tmp_path, {"nature": 1000}, seeds=3)
+    for seed in (7, 8, 9):
+        write_run(tmp_path, "nature", seed, games=20, done=False)
+    (arm,) = compare(find_runs([tmp_path]).runs)[0].arms
+    assert arm.step == 60_000
+    assert len(arm.at(arm.step)) == 3
 
 
 def test_settings_that_differ_are_told(tmp_path):
@@ -252,3 +262,13 @@ def test_published_scores_are_of_games_that_exist():
     assert {peer.game for peer in PEERS} <= set(GAMES)
     assert len({(peer.source, peer.algorithm, peer.game) for peer in PEERS}) == len(PEERS)
     assert human_normalised("MsPacman", 307.3) == 0
+
+
+def test_a_game_that_one_arm_has_not_begun_is_left_out_and_told(tmp_path):
+    for game in "MsPacman", "Qbert":
+        write_study(tmp_path, {"nature": 1000, "coordconv": 3000}, seeds=3, game=game)
+    write_study(tmp_path, {"nature": 1000}, seeds=3, game="Pong")
+    (summary,) = over_games(compare(find_runs([tmp_path]).runs))
+    assert summary.games == ("MsPacman", "Qbert")
+    assert [arm.name for arm in summary.arms] == ["nature", "coordconv"]
+    assert summary.notes == ("Not every arm has played Pong, left out here.",)

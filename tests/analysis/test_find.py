@@ -78,14 +78,16 @@ def test_an_evaluation_under_another_protocol_or_policy_does_not_count(tmp_path)
     assert evaluation_of(tmp_path, "\n".join([f"{HEAD},protocol,policy,seed", *rows, ""])) == 4
 
 
-def test_of_the_evaluations_made_afterwards_the_one_of_most_games_counts(tmp_path):
+@pytest.mark.parametrize(("games", "score"), [(3, 8), (4, 4)])
+def test_evaluations_made_afterwards_count_together_if_they_are_as_many(tmp_path, games, score):
     rows = (
-        *(f"20,{game},4,9,classic,stochastic,training" for game in range(9)),
-        "20,0,50,9,classic,stochastic,1",
+        *(f"20,{game},4,9,classic,stochastic,training" for game in range(games)),
+        "20,0,8,9,classic,stochastic,1",
         "20,0,7,9,classic,stochastic,2",
         "20,1,9,9,classic,stochastic,2",
     )
-    assert evaluation_of(tmp_path, "\n".join([f"{HEAD},protocol,policy,seed", *rows, ""])) == 8
+    text = "\n".join([f"{HEAD},protocol,policy,seed", *rows, ""])
+    assert evaluation_of(tmp_path, text) == score
 
 
 def test_a_running_run_with_a_torn_last_row_is_read(tmp_path):
@@ -139,6 +141,7 @@ def test_a_toy_run_is_passed_over(tmp_path):
     toy = tmp_path / "toy"
     toy.mkdir()
     (toy / "config.yaml").write_text("task: classification\nsplit: uniform\n")
+    (toy / "command.txt").touch()
     (toy / "events.out.tfevents.1").write_bytes(b"")
     found = find_runs([tmp_path])
     assert len(found.runs) == 1
@@ -154,9 +157,28 @@ def test_a_run_found_twice_counts_once_and_a_copy_is_no_second_seed(tmp_path):
     assert found.left_out == ((copy, f"it is a copy of {folder}"),)
 
 
-def test_a_moved_run_keeps_its_algorithm(tmp_path):
-    folder = write_run(tmp_path, algorithm="ppo", clip_range=0.1)
-    moved = folder.rename(tmp_path / "elsewhere")
+def test_of_copies_the_longest_stays(tmp_path):
+    half = write_run(tmp_path / "a-backup", games=200)
+    whole = write_run(tmp_path / "runs", games=200)
+    lines = (half / "episodes.csv").read_text().splitlines(keepends=True)
+    (half / "episodes.csv").write_text("".join(lines[:120]))
+    (half / "evaluations.csv").unlink()
+    found = find_runs([tmp_path])
+    assert [run.folder for run in found.runs] == [whole]
+    assert found.left_out == ((half, f"it is a copy of {whole}"),)
+
+
+def test_equal_seeds_under_two_protocols_are_nothing_to_tell(tmp_path):
+    write_run(tmp_path / "one")
+    write_run(tmp_path / "two", protocol="sticky", noise=100)
+    assert [run.notes for run in find_runs([tmp_path]).runs] == [(), ()]
+
+
+@pytest.mark.parametrize("top", ["ppo", "results"])
+def test_a_moved_run_keeps_its_algorithm(tmp_path, top):
+    folder = write_run(tmp_path, algorithm="ppo")
+    shutil.move(tmp_path / "ppo", tmp_path / "elsewhere" / top)
+    moved = tmp_path / "elsewhere" / top / folder.relative_to(tmp_path / "ppo")
     assert read_run(moved).algorithm == "ppo"
 
 

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -207,3 +208,17 @@ def test_numbers_that_stand_in_events_as_tensors_are_read(tmp_path):
 def test_a_run_of_unknown_game_stands_alone(tmp_path):
     write_monitor(tmp_path / "x", [10, 10], [1, 2], env_id="CartPole-v1")
     assert (only(tmp_path).game, only(tmp_path).algorithm) == ("CartPole", "unknown")
+
+
+def test_a_config_of_another_program_hides_no_runs(tmp_path):
+    (tmp_path / "config.yaml").write_text("hydra: {}\n")
+    write_monitor(tmp_path / "logs" / "a2c" / "PongNoFrameskip-v4_1", [100] * 5, [1] * 5)
+    assert only(tmp_path).algorithm == "a2c"
+
+
+def test_where_the_command_is_given_does_not_matter(tmp_path, monkeypatch):
+    folder = tmp_path / "ppo" / "Pong_1"
+    write_monitor(folder, [100] * 5, [1] * 5, env_id="")
+    monkeypatch.chdir(folder)
+    run = only(Path())
+    assert (run.algorithm, run.game, run.seed) == ("ppo", "Pong", "Pong_1")

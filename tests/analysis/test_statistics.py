@@ -78,7 +78,14 @@ class TestProbabilityOfImprovement:
         # Of nine pairs, 2 beats 1, 4 beats all three, and 1 ties with 1.
         estimate = probability_of_improvement(np.array([1.0, 2.5, 3.0]), np.array([1.0, 2.0, 4.0]))
         assert estimate.value == pytest.approx((0.5 + 1 + 3) / 9)
+        assert np.isnan(estimate.low)  # three that all won would have an interval of no width
+
+    def test_ten_seeds_have_an_interval(self):
+        a, b = np.arange(10.0), np.arange(10.0) + 1
+        estimate = probability_of_improvement(a, b)
         assert 0 <= estimate.low < estimate.value < estimate.high <= 1
+        sure = probability_of_improvement(a, a + 10)
+        assert (sure.low, sure.value, sure.high) == (1, 1, 1)
 
     @given(scores, scores)
     def test_is_rliables(self, a, b):

@@ -91,16 +91,25 @@ class TestScores:
         last = rows(run)[-1]
         assert (last["protocol"], last["policy"]) == ("sticky", "deterministic")
 
-    def test_of_an_earlier_checkpoint(self, run):
-        checkpoint = sorted(run.checkpoints.glob("step-*.zip"))[0]
+    def test_of_an_earlier_checkpoint(self, run, monkeypatch):
+        monkeypatch.chdir(run.checkpoints)
+        checkpoint = min(path.name for path in run.checkpoints.glob("step-*.zip"))
         evaluate(checkpoint, "--episodes", 1, "--seed", 9)
         assert int(rows(run)[-1]["step"]) == 60
 
     def test_are_not_kept_while_a_training_writes(self, run, capsys):
         before = rows(run)
         with lock(run.folder):
-            assert evaluate(run.folder, "--episodes", 1) == 2
-        assert "Another process" in capsys.readouterr().err
+            assert evaluate(run.folder, "--episodes", 1) == 0
+        shown = capsys.readouterr().out
+        assert "mean score" in shown
+        assert "Not kept: Another process" in shown
+        assert rows(run) == before
+
+    def test_of_another_game_are_not_kept(self, run, capsys):
+        before = rows(run)
+        assert evaluate(run.folder, "--episodes", 1, "--env", "Asterix") == 0
+        assert "Not kept: the run's game is MsPacman" in capsys.readouterr().out
         assert rows(run) == before
 
 
@@ -157,6 +166,14 @@ class TestAgentsFromElsewhere:
         path = saved_elsewhere(tmp_path / "agent.zip", "DQN", buffer_size=1000)
         assert load_agent(path, trust=True, device="cpu").model.replay_buffer.buffer_size == 1
 
+    def test_beside_another_program_s_config_are_from_elsewhere(self, tmp_path, capsys):
+        agent = saved_elsewhere(tmp_path / "final_model.zip", "A2C")
+        (tmp_path / "config.yaml").write_text("hydra: {}\n")
+        flags = ("--env", "MsPacman", "--episodes", 1)
+        assert evaluate(agent, *flags) == 2
+        assert "--trust" in capsys.readouterr().err
+        assert evaluate(agent, *flags, "--trust") == 0
+
     def test_need_a_game_that_fits(self, tmp_path, capsys):
         agent = saved_elsewhere(tmp_path / "agent.zip", "A2C")
         assert evaluate(agent, "--trust") == 2
@@ -171,6 +188,7 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("flags", "says"),
         [
+            (["--seed", "-1"], "--seed must be at least 0"),
             (["--episodes", "0"], "--episodes must be at least 1"),
             (["--best-of", "2"], "--video or --gif"),
             (["--checkpoint", "bets"], "best"),

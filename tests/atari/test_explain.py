@@ -95,7 +95,8 @@ class TestCommand:
         for arm in ("as trained", "coordinates zeroed", "coordinates shuffled"):
             assert arm in shown
 
-    def test_needs_coordinates(self, tmp_path, capsys):
-        run = train("a2c", tmp_path, "--extractor nature --total-timesteps 20 --eval-freq 0")
+    @pytest.mark.parametrize("extractor", ["nature", "nature-noise"])
+    def test_needs_coordinates(self, tmp_path, capsys, extractor):
+        run = train("a2c", tmp_path, f"--extractor {extractor} --total-timesteps 20 --eval-freq 0")
         assert evaluate(run.folder, "--explain", "--episodes", 1) == 2
         assert "sees no coordinates" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
-from stable_baselines3 import A2C
+from stable_baselines3 import A2C, DQN
 
 from rl_coordconv.atari import video
 from rl_coordconv.atari.envs import make_atari_env
@@ -56,6 +56,15 @@ class TestFilm:
         again = list(film(agent, "MsPacman", seed=1))
         assert [score for _, score in again] == [score for _, score in game]
         np.testing.assert_array_equal(again[-1][0], game[-1][0])
+
+
+def test_an_exploring_agent_plays_the_same_game_again():
+    env = make_atari_env("MsPacman", 1, backend="sb3")
+    env.close()
+    agent = DQN("CnnPolicy", env, buffer_size=1, device="cpu")
+    agent.exploration_rate = 0.5
+    scores = {final_score(film(agent, "MsPacman", seed=3)) for _ in range(2)}
+    assert len(scores) == 1
 
 
 class TestMp4:

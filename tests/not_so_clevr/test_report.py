@@ -13,7 +13,6 @@ from rl_coordconv.not_so_clevr.report import (
     fill_tables,
     first_touch,
     keep,
-    ratio,
     ratio_markdown,
     read_groups,
     results_markdown,
@@ -78,12 +77,20 @@ def test_the_ratio_is_that_of_means_over_seeds(runs):
     assert row == "| quadrant | deconv, raw | coordconv, raw | 10.0 | 6.0 | - |"
 
 
-def test_a_seed_that_never_came_there_leaves_no_ratio(runs):
-    deconv, coordconv = read_groups(runs)
+def test_a_deconvolution_that_never_came_there_leaves_a_lower_bound(tmp_path):
+    write_run(tmp_path, (1, 100, 10, 1, 1))
+    write_run(tmp_path, (9, 900, 200, 1, 0.7), model="deconv")
+    (row,) = ratio_markdown(read_groups(tmp_path), CONFIGS).splitlines()[2:]
+    assert row == "| quadrant | deconv, raw | coordconv, raw | over 20.0 | over 9.0 | - |"
+
+
+def test_a_coordconv_that_never_came_there_leaves_no_ratio(tmp_path):
+    write_run(tmp_path, (1, 100, 10, 1, 0.9))
+    write_run(tmp_path, (9, 900, 200, 1, 0.7), model="deconv")
+    (row,) = ratio_markdown(read_groups(tmp_path), CONFIGS).splitlines()[2:]
+    assert row == "| quadrant | deconv, raw | coordconv, raw | - | - | - |"
+    deconv, _ = read_groups(tmp_path)
     assert first_touch(deconv, 1.0) == "-"
-    assert (
-        ratio([deconv[0].first("test", 1.0)], [coordconv[0].first("test", 1.0)], "seconds") == "-"
-    )
 
 
 def test_of_regression_the_best_is_the_least(tmp_path):

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         groups = read_groups(kept)
         fill_tables(options.docs / "toy.md", groups, CONFIGS)
         for task in sorted({group[0].config.task for group in groups}):
-            curves(groups, task, CONFIGS).savefig(kept / f"{task}.png")
+            curves(groups, task).savefig(kept / f"{task}.png")
     print(f"Done: {options.docs / 'toy.md'}")
     return 0
 

@@ -210,29 +210,31 @@ def deviations(config: ToyConfig, configs: Path) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if value != defaults[key]}
 
 
-def curves(groups: Sequence[Group], task: str, configs: Path) -> Figure:
-    """A task's measure over the test samples, by epoch: every seed a line, a panel per split."""
-    figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
+def curves(groups: Sequence[Group], task: str) -> Figure:
+    """A task's measure over the test samples, by update: every seed a line, a panel per split."""
+    figure = Figure(figsize=(9, 4.4), dpi=110, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
+    lines = {}
     for axes, split in zip(panels, ("uniform", "quadrant"), strict=True):
         axes.set_title(f"{task}, {split} split")
         axes.set_xlabel("updates")
         axes.set_xscale("symlog", linthresh=100)
-        for group in groups:
-            config = group[0].config
+        for result in (result for group in groups for result in group):
+            config = result.config
             if (config.task, config.split) != (task, split):
                 continue
-            for result in group:
-                axes.plot(
-                    [row["updates"] for row in result.rows],
-                    [row[f"test_{result.measure}"] for row in result.rows],
-                    color=_COLOURS[config.model],
-                    linestyle="--" if config.inputs == "raw" else "-",
-                    linewidth=1.2,
-                    label=name(config, configs) if result is group[0] else None,
-                )
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize="small")
+            # Rows that differ in other settings share a line: the tables tell them apart.
+            label = config.model if config.inputs == "image" else f"{config.model}, {config.inputs}"
+            (lines[label],) = axes.plot(
+                [row["updates"] for row in result.rows],
+                [row[f"test_{result.measure}"] for row in result.rows],
+                color=_COLOURS[config.model],
+                linestyle="--" if config.inputs == "raw" else "-",
+                linewidth=1,
+                alpha=0.7,
+            )
+    handles, labels = list(lines.values()), list(lines)
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize="small")
     measure = next(group[0].measure for group in groups if group[0].config.task == task)
     panels[0].set_ylabel(f"test {measure.replace('_', ' ')}")
     if "pixels" in measure:

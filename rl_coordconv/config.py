@@ -49,12 +49,15 @@ C = TypeVar("C", bound=Config)
 
 @contextlib.contextmanager
 def one_sentence_errors() -> Iterator[None]:
-    """Print a `UserError` of the block on stderr and exit with code 2."""
+    """Print a `UserError` of the block on stderr and exit with code 2; after Ctrl-C with 130."""
     try:
         yield
     except UserError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -268,8 +268,8 @@ def disk_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(
-            f"Could not write to {folder}: {reason}; what was saved before is unharmed,"
-            " and the same command goes on from there."
+            f"Could not write to {folder}: {reason}; what was saved before is unharmed."
+            " Make room, then give the same command again."
         ) from error
 
 

@@ -138,3 +138,10 @@ def test_a_users_mistake_is_printed_with_exit_code_2(capsys):
         raise UserError("Do this instead.")
     assert exit_.value.code == 2
     assert capsys.readouterr().err == "Do this instead.\n"
+
+
+def test_ctrl_c_is_one_sentence_too(capsys):
+    with pytest.raises(SystemExit) as exit_, one_sentence_errors():
+        raise KeyboardInterrupt
+    assert exit_.value.code == 130
+    assert capsys.readouterr().err == "Interrupted.\n"

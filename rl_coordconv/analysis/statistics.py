@@ -191,7 +191,10 @@ def _estimates(scores: Array, function: Callable[[Array], Array]) -> tuple[Array
 
 @contextmanager
 def _reproducible() -> Iterator[None]:
-    """The same draws every time: rliable takes a random state, but draws from the global one."""
+    """The same draws every time: rliable takes a random state, but draws from the global one.
+
+    So the legacy generator, which is the global one, is what has to be set and put back.
+    """
     state = np.random.get_state()  # noqa: NPY002
     np.random.seed(_SEED)  # noqa: NPY002
     try:

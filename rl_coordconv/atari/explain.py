@@ -79,6 +79,7 @@ def watch(
         observations = env.reset()
         seen = []
         for step in range(n_steps):
+            # Stable-Baselines3 annotates `reset` more widely than what `predict` takes.
             actions, _ = model.predict(observations, deterministic=False)  # type: ignore[arg-type]
             observations, *_ = env.step(actions)
             if step % 10 == 9:
@@ -141,6 +142,7 @@ def without_coordinates(model: BaseAlgorithm, ablation: str) -> BaseAlgorithm:
                 layer.split_weight()[1].zero_()
         else:
             assert ablation == "shuffled"
+            # Of this layer alone, so that the class and the agent's own layer stay as they are.
             layer.make_coordinates = _Shuffled(layer)  # type: ignore[method-assign]
     return ablated
 

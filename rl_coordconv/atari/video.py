@@ -68,6 +68,7 @@ def film(
         while not over:
             for frame in env.env_method("render")[0]:
                 yield frame, score
+            # Stable-Baselines3 annotates `reset` more widely than what `predict` takes.
             actions, _ = model.predict(observations, deterministic=deterministic)  # type: ignore[arg-type]
             observations, rewards, dones, _ = env.step(actions)
             score += float(rewards[0])

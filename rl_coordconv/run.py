@@ -269,7 +269,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
         reason = error.strerror or str(error)
         raise UserError(
             f"Could not write to {folder}: {reason}; what was saved before is unharmed."
-            " Make room, then give the same command again."
+            " Once that is mended, give the same command again."
         ) from error
 
 

@@ -69,7 +69,7 @@ class _CoordExtractor(NatureCNN):
         coordinates: Which convolutions see them.
         with_r: Whether these see the distance from the centre too.
         control: What the extra channels hold in place of coordinates.
-        precision: ``bf16`` runs the convolutions under autocast; input and output stay float32.
+        precision: ``bf16`` computes under autocast; weights, input and output stay float32.
 
     Raises:
         ValueError: The observation space cannot be used; the message says what to do.
@@ -116,17 +116,19 @@ class _CoordExtractor(NatureCNN):
     def forward(self, observations: Tensor) -> Tensor:
         """Float images [B, C, H, W] -> features [B, features_dim], float32."""
         device = observations.device.type
+        if device == "cpu" and torch.is_grad_enabled():
+            # The gradient of the first layer takes a third of the time.
+            observations = observations.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
-            flat = self.cnn(observations)
-        features: Tensor = self.linear(flat.float())
-        return features
+            features: Tensor = self.linear(self.cnn(observations))
+        return features.float()
 
 
 class CoordNatureCNN(_CoordExtractor):
     """The network of Mnih et al. 2015, as Stable-Baselines3's `NatureCNN`, with coordinates.
 
-    With ``coordinates="none"`` its parameters, their initialisation and its output are exactly
-    those of `NatureCNN`. The arguments are those of the base class; images have at least 36x36
+    With ``coordinates="none"`` its parameters and their initialisation are exactly those of
+    `NatureCNN`, and so is its output, but for rounding where gradients are needed. The arguments are those of the base class; images have at least 36x36
     pixels.
     """
 

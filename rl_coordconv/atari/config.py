@@ -39,7 +39,9 @@ class AtariConfig(Config):
     backend: Literal["native", "sb3"] = Field(
         description="emulation in C++ threads, or by the wrappers of Stable-Baselines3"
     )
-    precision: Literal["float32", "bf16"] = Field(description="type of the convolutions")
+    precision: Literal["float32", "bf16"] = Field(
+        description="type that the image network computes in"
+    )
     num_threads: CountOrNone = Field(
         description="threads of torch and of the emulators; 0: one per core"
     )

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import torch
 from rich.console import Console
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
-from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule, get_device
+from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from rl_coordconv.atari.callbacks import (
@@ -25,6 +24,7 @@ from rl_coordconv.atari.callbacks import (
 from rl_coordconv.atari.config import A2CConfig, AtariConfig, PPOConfig
 from rl_coordconv.atari.envs import make_atari_env
 from rl_coordconv.checkpoint import StopSignals, environment_seed, load_checkpoint, make_logger
+from rl_coordconv.device import use_device
 from rl_coordconv.extractors import policy_kwargs
 from rl_coordconv.run import Run, atomic_write, disk_errors, record_start
 from rl_coordconv.terminal import summary
@@ -47,9 +47,7 @@ def train(config: AtariConfig, run: Run) -> None:
         Stopped: SIGINT or SIGTERM came; a checkpoint was saved first.
         UserError: The disk could not be written.
     """
-    if config.num_threads:
-        torch.set_num_threads(config.num_threads)
-    device = str(get_device(config.device))
+    device = str(use_device(config.device, config.num_threads))
     env = make_env(config)
     with disk_errors(run.folder), StopSignals() as signals:
         record_start(run, device)

@@ -1,0 +1,58 @@
+"""Plain Stable-Baselines3 on Ms. Pac-Man, set as rl-zoo3 2.9.2 sets it (``hyperparams/*.yml``)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import torch
+from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.env_util import make_atari_env
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack
+
+VEC_ENVS: dict[str, type[DummyVecEnv] | type[SubprocVecEnv]] = {
+    "dummy": DummyVecEnv,
+    "subproc": SubprocVecEnv,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train for ever."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("algorithm", choices=["a2c", "ppo"])
+    parser.add_argument("--vec-env", choices=list(VEC_ENVS), default="dummy")
+    parser.add_argument("--num-threads", type=int, default=0)
+    options = parser.parse_args(argv)
+    if options.num_threads:
+        torch.set_num_threads(options.num_threads)
+    games = make_atari_env(
+        "ale_py:MsPacmanNoFrameskip-v4",  # the module registers it in every process
+        n_envs=16 if options.algorithm == "a2c" else 8,
+        seed=0,
+        vec_env_cls=VEC_ENVS[options.vec_env],
+    )
+    env = VecFrameStack(games, n_stack=4)
+    model: A2C | PPO
+    if options.algorithm == "a2c":
+        optimizer = {"optimizer_class": RMSpropTFLike, "optimizer_kwargs": {"eps": 1e-5}}
+        model = A2C("CnnPolicy", env, ent_coef=0.01, vf_coef=0.25, policy_kwargs=optimizer)
+    else:
+        model = PPO(
+            "CnnPolicy",
+            env,
+            n_steps=128,
+            n_epochs=4,
+            batch_size=256,
+            learning_rate=LinearSchedule(2.5e-4, 0, 1),
+            clip_range=LinearSchedule(0.1, 0, 1),
+            vf_coef=0.5,
+            ent_coef=0.01,
+        )
+    model.learn(10**9)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

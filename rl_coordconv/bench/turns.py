@@ -1,0 +1,176 @@
+"""Trainings that take turns: each in a process of its own, and only one at work at any time.
+
+A `Contender` is such a process, seen from outside; inside it, `main` runs a script as a user would,
+except that between two updates it waits for its turn.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import runpy
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from rl_coordconv.config import UserError
+
+WARM_UP = 1  # rounds that do not count
+_REPORTS, _SECONDS = "RL_COORDCONV_REPORTS", "RL_COORDCONV_SECONDS"  # told to the process
+
+Turn = Mapping[str, float]
+"""What was done in a turn: ``steps``, ``seconds``, and ``memory`` in MiB, the most so far."""
+
+
+class Contender:
+    """A process that works when it has its turn.
+
+    Args:
+        script: A Python file whose ``main(argv)`` trains with Stable-Baselines3, or calls
+            `between_updates` itself.
+        argv: Its arguments.
+        seconds: How long a turn lasts at least; it ends with an update.
+        environ: Environment variables on top of the present ones.
+    """
+
+    def __init__(
+        self,
+        script: Path,
+        argv: Sequence[str],
+        seconds: float,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        reports, told = os.pipe()
+        self._reports = os.fdopen(reports)
+        told_to = {_REPORTS: str(told), _SECONDS: str(seconds)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __spec__.name, str(script), *argv],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[told],
+            env={**os.environ, **(environ or {}), **told_to},
+            text=True,
+        )
+        os.close(told)
+
+    def turn(self) -> Turn:
+        """Let the process work for a turn.
+
+        Raises:
+            UserError: It ended.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+            report = self._reports.readline()
+        except BrokenPipeError:
+            report = ""
+        if not report:
+            said = self._process.communicate()[1].strip().splitlines()
+            raise UserError(f"A training ended early: {said[-1] if said else 'it said nothing'}")
+        turn: Turn = json.loads(report)
+        return turn
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+        self._reports.close()
+
+
+def race(contenders: Mapping[str, Callable[[], Contender]], rounds: int) -> dict[str, list[Turn]]:
+    """Give each contender one turn a round, in an order that changes from round to round.
+
+    Args:
+        contenders: What starts each of them, by name.
+        rounds: Rounds that count.
+
+    Returns:
+        The turns of each, one a round, by name.
+
+    Raises:
+        UserError: A process ended.
+    """
+    order = random.Random(0)
+    turns: dict[str, list[Turn]] = {name: [] for name in contenders}
+    with ExitStack() as stack:
+        started = {}
+        for name, start in contenders.items():
+            started[name] = start()
+            stack.callback(started[name].close)
+        for a_round in range(-WARM_UP, rounds):
+            for name in order.sample(list(started), len(started)):
+                turn = started[name].turn()
+                if a_round >= 0:
+                    turns[name].append(turn)
+    return turns
+
+
+_turn: dict[str, float] = {}  # of this process, if it is a contender: where its turn began
+
+
+def between_updates(steps: int) -> None:
+    """Inside a contender: end the turn if its time is over, and wait for the next one.
+
+    Args:
+        steps: What has been done since the process began.
+    """
+    now = time.perf_counter()
+    if _turn:
+        seconds = now - _turn["start"]
+        if seconds < float(os.environ[_SECONDS]):
+            return
+        done = {"steps": steps - _turn["steps"], "seconds": seconds, "memory": _memory()}
+        os.write(int(os.environ[_REPORTS]), json.dumps(done).encode() + b"\n")
+    if not sys.stdin.readline():
+        os._exit(0)  # the race is over, and nobody wants the rest
+    _turn.update(steps=steps, start=time.perf_counter())
+
+
+def _memory() -> float:
+    """The most that this process has held, and what its descendants hold, in MiB."""
+    status = Path("/proc/self/status").read_text()
+    kibibytes = int(status.split("VmHWM:")[1].split()[0])
+    for pid in _descendants(Path("/proc/self")):
+        rollup = Path("/proc", pid, "smaps_rollup").read_text()
+        kibibytes += int(rollup.split("Pss:")[1].split()[0])
+    return kibibytes / 1024
+
+
+def _descendants(process: Path) -> Iterator[str]:
+    for task in (process / "task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield child
+            yield from _descendants(Path("/proc", child))
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run a script's ``main``, whose training takes turns.
+
+    Args:
+        argv: The script and its arguments.
+    """
+    script, *arguments = argv
+    # The script decides what happens before torch is imported.
+    run = runpy.run_path(script)["main"]
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+    original = BaseAlgorithm._update_current_progress_remaining
+
+    def update(model: BaseAlgorithm, steps: int, total: int) -> None:
+        between_updates(steps)
+        original(model, steps, total)
+
+    # `learn` calls it between each rollout and its update.
+    setattr(BaseAlgorithm, original.__name__, update)
+    run(arguments)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -8,7 +8,6 @@ from typing import Any
 from rich.console import Console
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -26,6 +25,8 @@ from rl_coordconv.atari.envs import make_atari_env
 from rl_coordconv.checkpoint import StopSignals, environment_seed, load_checkpoint, make_logger
 from rl_coordconv.device import use_device
 from rl_coordconv.extractors import policy_kwargs
+from rl_coordconv.optimizers import LightAdam, LightRMSpropTFLike
+from rl_coordconv.policy import LeanCnnPolicy, WholeRolloutBuffer
 from rl_coordconv.run import Run, atomic_write, disk_errors, record_start
 from rl_coordconv.terminal import summary
 
@@ -117,25 +118,30 @@ def make_model(config: AtariConfig, env: VecEnv, device: str) -> Model:
     }
     network = {"features_extractor_kwargs": {"precision": config.precision}}
     if isinstance(config, PPOConfig):
+        # Epsilon is that of Stable-Baselines3 for its default, Adam.
+        optimizer = {"optimizer_class": LightAdam, "optimizer_kwargs": {"eps": 1e-5}}
         return PPO(
-            "CnnPolicy",
+            LeanCnnPolicy,
             env,
             batch_size=config.batch_size,
             n_epochs=config.n_epochs,
             clip_range=_schedule(config.clip_range, config.clip_range_schedule),
-            policy_kwargs=policy_kwargs(config.extractor, **network),
+            policy_kwargs=policy_kwargs(config.extractor, **network, **optimizer),
             **shared,
         )
     assert isinstance(config, A2CConfig)
     # torch's RMSprop, with epsilon outside the root, is less stable (Stable-Baselines3's A2C page).
     optimizer = {
-        "optimizer_class": RMSpropTFLike,
+        "optimizer_class": LightRMSpropTFLike,
         "optimizer_kwargs": {"eps": config.rms_prop_eps},
     }
     return A2C(
-        "CnnPolicy",
+        LeanCnnPolicy,
         env,
-        policy_kwargs=policy_kwargs(config.extractor, **network, **optimizer),
+        rollout_buffer_class=WholeRolloutBuffer,
+        policy_kwargs=policy_kwargs(
+            config.extractor, reuse_steps=config.n_steps, **network, **optimizer
+        ),
         **shared,
     )
 

@@ -1,0 +1,223 @@
+"""A2C without its second forward pass.
+
+A rollout and the update that follows see the same images with the same weights, so the update can
+take the network's outputs from the rollout and compute gradients only. What is kept are the outputs
+of convolutions and linear layers, which cost nearly all; what lies between is computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.utils import _pair
+from torch.overrides import TorchFunctionMode
+
+Network = Callable[[Tensor], Tensor]
+Versions = list[int]
+
+
+class KeptForward:
+    """The forward passes of a rollout, for one update.
+
+    Args:
+        module: What holds the network's weights.
+        n_steps: Forward passes in a rollout.
+
+    Raises:
+        ValueError: A layer of it computes something else in training than in playing.
+    """
+
+    def __init__(self, module: nn.Module, n_steps: int) -> None:
+        for layer in module.modules():
+            if isinstance(layer, (_BatchNorm, _DropoutNd)):
+                raise ValueError(f"{type(layer).__name__} needs a forward pass of its own.")
+        self._weights = list(module.parameters())
+        self._weight_versions: Versions = []
+        self._n_steps = n_steps
+        self._steps: list[tuple[Tensor, list[Tensor], Versions]] = []
+
+    def record(self, network: Network, images: Tensor) -> Tensor:
+        """``network(images)``, the next step of the rollout; images are [B, ...]."""
+        weight_versions = _versions(self._weights)
+        if len(self._steps) == self._n_steps or weight_versions != self._weight_versions:
+            self._steps, self._weight_versions = [], weight_versions
+        with _Record(len(images)) as record:
+            features = network(images)
+        self._steps.append((images, record.outputs, record.versions))
+        return features
+
+    def replay(self, network: Network, images: Tensor) -> Tensor:
+        """``network(images)``, without computing it where the images are the rollout's, in order.
+
+        That goes once: a network may change its outputs in place.
+        """
+        steps, self._steps = self._steps, []
+        if (
+            len(steps) != self._n_steps
+            or _versions(self._weights) != self._weight_versions
+            or any(_versions(outputs) != versions for _, outputs, versions in steps)
+            or not torch.equal(torch.cat([images for images, _, _ in steps]), images)
+        ):
+            return network(images)
+        by_layer = zip(*(outputs for _, outputs, _ in steps), strict=True)
+        with _Replay(len(images), [torch.cat(outputs) for outputs in by_layer]):
+            return network(images)
+
+
+def _versions(tensors: Sequence[Tensor]) -> Versions:
+    """How often each was changed in place; a write through ``.data`` does not count."""
+    return [tensor._version for tensor in tensors]
+
+
+class _Layers(TorchFunctionMode):
+    """Stands in for convolutions and linear layers, and for what is added to their output in place.
+
+    What is called on another number of images, as by CoordConv on its coordinates, is computed.
+    """
+
+    def __init__(self, batch_size: int) -> None:
+        super().__init__()
+        self._batch_size = batch_size
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if (
+            func not in _KNOWN
+            or len(args[0]) != self._batch_size
+            or any(isinstance(arg, str) for arg in args)  # padding by name
+        ):
+            return func(*args, **(kwargs or {}))
+        return self._call(func, *args, **(kwargs or {}))
+
+    def _call(self, func: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        raise NotImplementedError
+
+
+class _Record(_Layers):
+    """Keeps what each layer returns."""
+
+    def __init__(self, batch_size: int) -> None:
+        super().__init__(batch_size)
+        self.outputs: list[Tensor] = []
+        self.versions: Versions = []
+
+    def _call(self, func: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        output = func(*args, **kwargs)
+        if func is not Tensor.add_:
+            self.outputs.append(output)
+            self.versions.append(output._version)
+        elif self.outputs and output is self.outputs[-1]:
+            self.versions[-1] = output._version
+        return output
+
+
+class _Replay(_Layers):
+    """Lets each layer return what is known, with the gradients of computing it."""
+
+    def __init__(self, batch_size: int, outputs: Sequence[Tensor]) -> None:
+        super().__init__(batch_size)
+        self._outputs = iter(outputs)
+        self._output = self._returned = torch.empty(0)
+
+    def _call(self, func: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        if func is not Tensor.add_:
+            self._output = next(self._outputs)
+        elif args[0] is not self._returned:
+            return func(*args, **kwargs)
+        self._returned = _KNOWN[func](self._output, *args, **kwargs)
+        return self._returned
+
+
+class _KnownConv(torch.autograd.Function):
+    """A convolution whose output is known: only its gradients are computed."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        known: Tensor,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        settings: tuple[Any, ...],
+    ) -> Tensor:
+        ctx.settings = settings
+        ctx.save_for_backward(x.to(known.dtype), weight.to(known.dtype))  # as autocast does
+        return known.detach()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        _, *needed, _ = ctx.needs_input_grad
+        stride, padding, dilation, groups = ctx.settings
+        settings = (stride, padding, dilation, False, (0, 0), groups)  # not transposed
+        grads = torch.ops.aten.convolution_backward(
+            grad, x, weight, weight.shape[:1], *settings, needed
+        )
+        return None, *grads, None
+
+
+class _KnownLinear(torch.autograd.Function):
+    """A linear layer whose output is known."""
+
+    @staticmethod
+    def forward(ctx: Any, known: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x.to(known.dtype), weight.to(known.dtype))
+        return known.detach()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        bias_grad = grad.sum(dim=0) if ctx.needs_input_grad[3] else None
+        return None, grad @ weight, grad.T @ x, bias_grad
+
+
+class _KnownSum(torch.autograd.Function):
+    """A sum, in place, that is known: as of a layer's output and CoordConv's map."""
+
+    @staticmethod
+    def forward(ctx: Any, known: Tensor, x: Tensor, other: Tensor) -> Tensor:
+        ctx.shape = other.shape
+        return known.detach()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return None, grad, grad.sum_to_size(ctx.shape)
+
+
+def _known_conv(
+    known: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    settings = (_pair(stride), _pair(padding), _pair(dilation), groups)
+    output: Tensor = _KnownConv.apply(known, x, weight, bias, settings)
+    return output
+
+
+def _known_linear(known: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    output: Tensor = _KnownLinear.apply(known, x, weight, bias)
+    return output
+
+
+def _known_sum(known: Tensor, x: Tensor, other: Tensor) -> Tensor:
+    output: Tensor = _KnownSum.apply(known, x, other)
+    return output
+
+
+_KNOWN: dict[Callable[..., Any], Callable[..., Tensor]] = {
+    F.conv2d: _known_conv,
+    F.linear: _known_linear,
+    Tensor.add_: _known_sum,
+}

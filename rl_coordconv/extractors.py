@@ -128,8 +128,8 @@ class CoordNatureCNN(_CoordExtractor):
     """The network of Mnih et al. 2015, as Stable-Baselines3's `NatureCNN`, with coordinates.
 
     With ``coordinates="none"`` its parameters and their initialisation are exactly those of
-    `NatureCNN`, and so is its output, but for rounding where gradients are needed. The arguments
-    are those of the base class; images have at least 36x36 pixels.
+    `NatureCNN`, and so is its output but for rounding. The arguments are those of the base class;
+    images have at least 36x36 pixels.
     """
 
     def __init__(

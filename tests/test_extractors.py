@@ -46,9 +46,7 @@ class TestNature:
         for name, value in theirs.state_dict().items():
             assert torch.equal(value, ours.state_dict()[name]), name
         images = torch.rand(3, 4, 84, 84)
-        with torch.no_grad():
-            assert torch.equal(theirs(images), ours(images))
-        torch.testing.assert_close(theirs(images), ours(images))  # in another memory layout
+        torch.testing.assert_close(theirs(images), ours(images))  # channels last, in ours
 
     def test_is_initialised_as_sb3s_inside_a_policy(self):
         env = make_vec_env(WhereIsTheSquare, n_envs=2)

@@ -68,7 +68,8 @@ def run(repeats: int, scripts: Path, algorithm: str, seconds: float) -> dict[str
         turns = race({"stock": variants[fastest], **trainings, **parts}, repeats)
     on_gpu = torch.cuda.is_available()
     return {
-        **{"bench": "train", "algorithm": algorithm, "versions": versions()},
+        **{"bench": "train", "algorithm": algorithm},
+        **{"torch": torch.__version__, "versions": versions()},
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
         **{"cores": os.cpu_count(), "repeats": repeats, "seconds": seconds, "stock": fastest},
         "choice": {name: asdict(Spread.of(speeds)) for name, speeds in choice.items()},
@@ -169,7 +170,7 @@ def table(report: dict[str, Any]) -> str:
 _RATIO = "{median:.2f} ({low:.2f}-{high:.2f})"
 _NOTE = """\
 {algorithm}, Ms. Pac-Man: median (quartiles) of {repeats} rounds of {seconds} s for each contender;
-torch {versions[torch]}, stable-baselines3 {versions[stable-baselines3]}, {device}, {cores} cores.
+torch {torch}, stable-baselines3 {versions[stable-baselines3]}, {device}, {cores} cores.
 Ratios of speeds are taken within a round. The stock training is plain Stable-Baselines3, run in the
 way that is fastest here: {stock}. The limit plays the games (environments) and computes
 the network as often as a training, and does nothing else. Memory is the most that was held; the

@@ -49,7 +49,7 @@ class Contender:
     ) -> None:
         self._script = script.name
         # A file, because a pipe that nobody empties would stop a process with much to say.
-        self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115, close() does
+        self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - `close` does
         reports, told = os.pipe()
         self._reports = os.fdopen(reports)
         told_to = {_REPORTS: str(told), _SECONDS: str(seconds)}

@@ -219,15 +219,17 @@ def record_start(run: Run, device: str) -> None:
     """Write down the command and the versions of this start."""
     with run.command.open("a") as file:
         file.write(shlex.join(sys.argv) + "\n")
-    versions = {name: version(name) for name in _PACKAGES}
-    record = {
-        "python": platform.python_version(),
-        **versions,
-        "git_commit": _git_commit(),
-        "device": device,
-    }
     with atomic_write(run.versions) as path:
-        path.write_text(json.dumps(record, indent=2) + "\n")
+        path.write_text(json.dumps({**versions(), "device": device}, indent=2) + "\n")
+
+
+def versions() -> dict[str, str | None]:
+    """What is installed: Python, the packages that count, and this package's commit if known."""
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in _PACKAGES},
+        "git_commit": _git_commit(),
+    }
 
 
 def _git_commit() -> str | None:

@@ -5,10 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl_coordconv.bench import layer, toy
+from rl_coordconv.bench import envs, layer, toy, train
 from rl_coordconv.config import Parser, UserError, one_sentence_errors
 
-CONFIGS = Path(__file__).parents[1] / "configs" / "toy"
+SCRIPTS = Path(__file__).parent
+CONFIGS = SCRIPTS.parent / "configs" / "toy"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,6 +20,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     flags.add_argument("--dtype", default="float32", choices=list(layer.DTYPES))
     benches.add_parser("toy", help="the toy tasks' networks, and the same as written down")
+    flags = benches.add_parser("envs", help="games without a network, ours and others'")
+    flags.add_argument("--n-envs", type=int, nargs="+", default=envs.N_ENVS, metavar="N")
+    flags = benches.add_parser("train", help="trainings, plain Stable-Baselines3's and the limit")
+    flags.add_argument("--algorithm", default="a2c", choices=["a2c", "ppo"])
+    flags.add_argument("--seconds", type=float, default=2.0, help="of a turn (default: 2)")
     for flags in benches.choices.values():
         flags.add_argument("--repeats", type=int, default=40, help="rounds (default: %(default)s)")
         flags.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
@@ -28,10 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"There is no folder {options.json.parent} to write to.")
         if options.bench == "layer":
             report = layer.run(options.repeats, options.device, options.dtype)
-            print(layer.table(report))
-        else:
+        elif options.bench == "toy":
             report = toy.run(options.repeats, CONFIGS)
-            print(toy.table(report))
+        elif options.bench == "envs":
+            report = envs.run(options.repeats, options.n_envs)
+        else:
+            report = train.run(options.repeats, SCRIPTS, options.algorithm, options.seconds)
+    tables = {"layer": layer.table, "toy": toy.table, "envs": envs.table, "train": train.table}
+    print(tables[options.bench](report))
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0

@@ -7,11 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 
-from rl_coordconv.bench.timing import Contenders, Spread, aligned, ratios, time_in_turns
+from rl_coordconv.bench.timing import Contenders, Spread, aligned, progress, ratios, time_in_turns
 from rl_coordconv.config import UserError
 from rl_coordconv.coordconv import CoordConv2d, add_coords
 
@@ -134,7 +132,6 @@ def run(repeats: int, device: str = "cpu", dtype: str = "float32") -> dict[str, 
         raise UserError(f"repeats must be at least 1, not {repeats}.")
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("There is no CUDA device here.")
-    cases = track(CASES, "Measuring", console=Console(stderr=True), transient=True)
     return {
         "bench": "layer",
         "torch": torch.__version__,
@@ -142,7 +139,7 @@ def run(repeats: int, device: str = "cpu", dtype: str = "float32") -> dict[str, 
         "threads": torch.get_num_threads(),
         "dtype": dtype,
         "repeats": repeats,
-        "rows": [_measure(case, repeats, device, dtype) for case in cases],
+        "rows": [_measure(case, repeats, device, dtype) for case in progress(CASES, "Measuring")],
     }
 
 

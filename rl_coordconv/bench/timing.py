@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import quantiles
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import track
 
 WARM_UP = 3  # rounds that do not count
 
 Contenders = Mapping[str, Callable[[], object]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,16 +65,29 @@ def time_in_turns(
     return seconds
 
 
-def ratios(seconds: Mapping[str, Sequence[float]], base: str) -> dict[str, dict[str, float]]:
-    """What `time_in_turns` returned, as a multiple of one contender in the same round.
+def ratios(numbers: Mapping[str, Sequence[float]], base: str) -> dict[str, dict[str, float]]:
+    """Seconds or speeds of the contenders, as a multiple of one contender's in the same round.
+
+    Args:
+        numbers: One number a round, by name.
+        base: That one's name.
 
     Returns:
         By name, the median and the quartiles.
     """
     return {
-        name: asdict(Spread.of([a / b for a, b in zip(values, seconds[base], strict=True)]))
-        for name, values in seconds.items()
+        name: asdict(Spread.of([a / b for a, b in zip(values, numbers[base], strict=True)]))
+        for name, values in numbers.items()
     }
+
+
+def progress(items: Sequence[T], description: str) -> Iterable[T]:
+    """The items, with a bar on the terminal for as long as it takes to go through them."""
+    console = Console(stderr=True)
+    # Where there is no terminal, rich would leave an empty line.
+    return track(
+        items, description, console=console, transient=True, disable=not console.is_terminal
+    )
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:

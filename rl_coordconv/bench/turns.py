@@ -10,13 +10,16 @@ import json
 import os
 import random
 import runpy
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from rl_coordconv.bench.timing import progress
 from rl_coordconv.config import UserError
 
 WARM_UP = 1  # rounds that do not count
@@ -44,6 +47,9 @@ class Contender:
         seconds: float,
         environ: Mapping[str, str] | None = None,
     ) -> None:
+        self._script = script.name
+        # A file, because a pipe that nobody empties would stop a process with much to say.
+        self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - `close` does
         reports, told = os.pipe()
         self._reports = os.fdopen(reports)
         told_to = {_REPORTS: str(told), _SECONDS: str(seconds)}
@@ -51,8 +57,9 @@ class Contender:
             [sys.executable, "-m", __spec__.name, str(script), *argv],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stderr=self._said,
             pass_fds=[told],
+            start_new_session=True,  # so that `close` reaches its descendants, and Ctrl-C only us
             env={**os.environ, **(environ or {}), **told_to},
             text=True,
         )
@@ -72,16 +79,21 @@ class Contender:
         except BrokenPipeError:
             report = ""
         if not report:
-            said = self._process.communicate()[1].strip().splitlines()
-            raise UserError(f"A training ended early: {said[-1] if said else 'it said nothing'}")
+            self._said.seek(0)
+            said = self._said.read().strip().splitlines()
+            raise UserError(
+                f"{self._script} ended early: {said[-1] if said else 'it said nothing.'}"
+            )
         turn: Turn = json.loads(report)
         return turn
 
     def close(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.communicate()
+        """End the process and its descendants."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.communicate()  # closes its input, and waits
         self._reports.close()
+        self._said.close()
 
 
 def race(contenders: Mapping[str, Callable[[], Contender]], rounds: int) -> dict[str, list[Turn]]:
@@ -104,7 +116,7 @@ def race(contenders: Mapping[str, Callable[[], Contender]], rounds: int) -> dict
         for name, start in contenders.items():
             started[name] = start()
             stack.callback(started[name].close)
-        for a_round in range(-WARM_UP, rounds):
+        for a_round in progress(range(-WARM_UP, rounds), "Racing"):
             for name in order.sample(list(started), len(started)):
                 turn = started[name].turn()
                 if a_round >= 0:

@@ -1,0 +1,151 @@
+"""How fast games are played: our vector environment, ale-py's alone, and Stable-Baselines3's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from ale_py.vector_env import AtariVectorEnv
+from stable_baselines3.common import env_util
+from stable_baselines3.common.vec_env import VecFrameStack
+
+from rl_coordconv.atari.envs import GAMES, make_atari_env
+from rl_coordconv.atari.vec_env import AtariVecEnv
+from rl_coordconv.bench.timing import Contenders, Spread, aligned, progress, ratios, time_in_turns
+from rl_coordconv.config import UserError
+from rl_coordconv.run import versions
+
+GAME = "MsPacman"
+N_ENVS = (8, 16, 32, 64, 128, 256)
+_STEPS = 512  # over all games, in a turn; but never fewer than two of each game
+
+
+def ale_games(game: str, n_envs: int, num_threads: int = 0) -> AtariVectorEnv:
+    """The games of `AtariVecEnv` without anything around them, in training on classic terms.
+
+    Args:
+        game: A name in `GAMES`.
+        n_envs: How many games are played side by side.
+        num_threads: Threads that emulate; 0 for one per core.
+    """
+    return AtariVectorEnv(
+        GAMES[game],
+        n_envs,
+        noop_max=30,
+        frameskip=4,
+        img_height=84,
+        img_width=84,
+        stack_num=4,
+        episodic_life=False,
+        life_loss_info=False,
+        reward_clipping=False,
+        repeat_action_probability=0.0,
+        use_fire_reset=True,
+        full_action_space=False,
+        max_num_frames_per_episode=AtariVecEnv.MAX_FRAMES,
+        autoreset_mode="SameStep",
+        num_threads=num_threads,
+    )
+
+
+def play(
+    step: Callable[[Any], object], actions: gym.Space[Any], n_envs: int
+) -> Callable[[int], None]:
+    """What plays a number of steps with random actions.
+
+    Args:
+        step: Takes actions, ``[n_envs]``.
+        actions: What each game knows, a discrete space.
+        n_envs: How many games are played side by side.
+    """
+    assert isinstance(actions, gym.spaces.Discrete)
+    n_actions = int(actions.n)
+    random = np.random.default_rng(0)
+
+    def play_steps(n_steps: int) -> None:
+        for chosen in random.integers(n_actions, size=(n_steps, n_envs)):
+            step(chosen)
+
+    return play_steps
+
+
+@contextmanager
+def _contenders(n_envs: int, n_steps: int) -> Iterator[Contenders]:
+    """What to time, by name: each call is so many steps of every game."""
+    ours = make_atari_env(GAME, n_envs)
+    alone = ale_games(GAME, n_envs)
+    # The module registers the game, and has its classic version, of one frame a step.
+    classic = env_util.make_atari_env(f"ale_py:{GAME}NoFrameskip-v4", n_envs)
+    stacked = VecFrameStack(classic, n_stack=4)
+    for games in (ours, alone, stacked):
+        games.reset()
+    actions = alone.single_action_space
+    steps = {"Stable-Baselines3": stacked.step, "ale-py": alone.step, "AtariVecEnv": ours.step}
+    plays = {name: play(step, actions, n_envs) for name, step in steps.items()}
+    try:
+        yield {name: partial(play, n_steps) for name, play in plays.items()}
+    finally:
+        ours.close()
+        stacked.close()
+
+
+def run(repeats: int, n_envs: Sequence[int] = N_ENVS) -> dict[str, Any]:
+    """Play Ms. Pac-Man with random actions.
+
+    Args:
+        repeats: Rounds that count.
+        n_envs: How many games are played side by side, each number in turn.
+
+    Returns:
+        What was measured and on what, as JSON holds it: steps per second over all games, and ratios
+        to Stable-Baselines3 in the same round.
+
+    Raises:
+        UserError: There is nothing to measure.
+    """
+    for name, value in (("repeats", repeats), ("n-envs", min(n_envs, default=0))):
+        if value < 1:
+            raise UserError(f"{name} must be at least 1, not {value}.")
+    rows = []
+    for n in progress(n_envs, "Playing"):
+        n_steps = max(2, _STEPS // n)
+        with _contenders(n, n_steps) as contenders:
+            seconds = time_in_turns(contenders, repeats)
+        speeds = {name: [n * n_steps / s for s in values] for name, values in seconds.items()}
+        rows.append(
+            {
+                "n_envs": n,
+                "steps": n * n_steps,
+                "steps_per_second": {name: asdict(Spread.of(s)) for name, s in speeds.items()},
+                "ratio_to_stock": ratios(speeds, "Stable-Baselines3"),
+            }
+        )
+    return {
+        **{"bench": "envs", "game": GAME, "versions": versions(), "cores": os.cpu_count()},
+        **{"repeats": repeats, "rows": rows},
+    }
+
+
+def table(report: dict[str, Any]) -> str:
+    """A report in Markdown, aligned for a terminal."""
+    lines = [["games", "Stable-Baselines3, steps/s", "ale-py alone", "AtariVecEnv"]]
+    for row in report["rows"]:
+        stock = "{median:,.0f} ({low:,.0f}-{high:,.0f})"
+        ratio = "{median:.2f} ({low:.2f}-{high:.2f})"
+        others = (row["ratio_to_stock"][name] for name in ("ale-py", "AtariVecEnv"))
+        speed = stock.format(**row["steps_per_second"]["Stable-Baselines3"])
+        lines.append([str(row["n_envs"]), speed, *(ratio.format(**other) for other in others)])
+    return aligned(lines) + "\n\n" + _NOTE.format(**report)
+
+
+_NOTE = """\
+{game}, random actions, steps of four frames over all games: median (quartiles) of {repeats} rounds;
+ale-py {versions[ale-py]}, stable-baselines3 {versions[stable-baselines3]}, {cores} cores.
+ale-py alone and AtariVecEnv: ratios to Stable-Baselines3 in the same round, which has DummyVecEnv
+and VecFrameStack."""

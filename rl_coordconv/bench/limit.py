@@ -1,0 +1,103 @@
+"""What a training cannot do without: playing the games, and asking and training the network.
+
+Each is a contender of its own for `turns`, with the settings of a training and nothing else: no
+optimiser, no loss, no logs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from rl_coordconv.atari.config import A2CConfig, AtariConfig, PPOConfig
+from rl_coordconv.atari.train import make_env, make_model
+from rl_coordconv.bench.envs import ale_games, play
+from rl_coordconv.bench.turns import between_updates
+from rl_coordconv.config import one_sentence_errors, parse_args
+from rl_coordconv.device import use_device
+
+_CONFIGS: dict[str, type[AtariConfig]] = {"a2c": A2CConfig, "ppo": PPOConfig}
+
+
+def limit(environments: float, network: float, *, overlap: bool) -> float:
+    """Steps per second of a training that has nothing else to do.
+
+    Args:
+        environments: Steps per second of the games alone.
+        network: Steps per second of the network alone.
+        overlap: Whether both can be at work at once, each on a device of its own; otherwise they
+            share the cores, and their times add up.
+    """
+    if overlap:
+        return min(environments, network)
+    return 1 / (1 / environments + 1 / network)
+
+
+def batches(config: AtariConfig) -> list[int]:
+    """The sizes of the batches that an update trains on."""
+    rollout = config.n_envs * config.n_steps
+    if isinstance(config, PPOConfig):
+        return [config.batch_size] * (config.n_epochs * rollout // config.batch_size)
+    return [rollout]
+
+
+def environments(config: AtariConfig) -> Callable[[], None]:
+    """What plays the games for one update, with random actions."""
+    games = ale_games(config.env, config.n_envs, config.num_threads)
+    games.reset(seed=config.seed)
+    play_steps = play(games.step, games.single_action_space, config.n_envs)
+    return lambda: play_steps(config.n_steps)
+
+
+def network(config: AtariConfig) -> Callable[[], None]:
+    """What does the network's work of one update: rollout, then gradients."""
+    device = use_device(config.device, config.num_threads)
+    env = make_env(config)
+    policy = make_model(config, env, str(device)).policy
+    env.close()
+
+    def draw(space: gym.Space[Any], n: int) -> torch.Tensor:
+        return torch.as_tensor(np.stack([space.sample() for _ in range(n)]), device=device)
+
+    seen = draw(env.observation_space, config.n_envs)
+    samples = [(draw(env.observation_space, n), draw(env.action_space, n)) for n in batches(config)]
+
+    def update() -> None:
+        with torch.no_grad():
+            for _ in range(config.n_steps):
+                policy(seen)
+            policy.predict_values(seen)  # of what follows the last step
+        for batch, actions in samples:
+            policy.zero_grad()
+            values, log_probs, entropy = policy.evaluate_actions(batch, actions)
+            assert entropy is not None  # categorical actions have one
+            (values.sum() + log_probs.sum() + entropy.sum()).backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return update
+
+
+PARTS = {"environments": environments, "network": network}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Do a part's work for ever.
+
+    Args:
+        argv: A name in `PARTS`, ``a2c`` or ``ppo``, its YAML file, and flags of the training.
+    """
+    part, algorithm, file, *flags = argv
+    with one_sentence_errors():
+        config, _ = parse_args(_CONFIGS[algorithm], Path(file), part, flags)
+    update = PARTS[part](config)
+    steps = 0
+    while True:
+        between_updates(steps)
+        update()
+        steps += config.n_envs * config.n_steps

@@ -1,0 +1,177 @@
+"""How fast a training is, and what it takes: ours, plain Stable-Baselines3's, and the limit."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from rl_coordconv.bench import limit, stock
+from rl_coordconv.bench.timing import Spread, aligned, ratios
+from rl_coordconv.bench.turns import Contender, Turn, race
+from rl_coordconv.config import UserError
+from rl_coordconv.run import versions
+
+VARIANTS: Mapping[str, Sequence[str]] = {
+    "DummyVecEnv, 1 thread": ["--vec-env", "dummy", "--num-threads", "1"],
+    "DummyVecEnv, all threads": ["--vec-env", "dummy"],
+    "SubprocVecEnv, 1 thread": ["--vec-env", "subproc", "--num-threads", "1"],
+    "SubprocVecEnv, all threads": ["--vec-env", "subproc"],
+}
+"""Ways to run plain Stable-Baselines3. The fastest on this machine is the one to beat."""
+
+CHOICE_ROUNDS = 5
+EXTRACTORS = ("nature", "coordconv")
+PRECISIONS = ("float32", "bf16")
+
+_Starts = dict[str, Callable[[], Contender]]
+
+
+def run(repeats: int, scripts: Path, algorithm: str, seconds: float) -> dict[str, Any]:
+    """Let trainings on Ms. Pac-Man take turns, each in a process of its own.
+
+    Args:
+        repeats: Rounds that count.
+        scripts: The folder of ``train_a2c.py`` and ``train_ppo.py``, beside ``configs``.
+        algorithm: ``a2c`` or ``ppo``.
+        seconds: How long a turn lasts at least.
+
+    Returns:
+        What was measured and on what, as JSON holds it: every turn, and their `summary`.
+
+    Raises:
+        UserError: There is nothing to measure, or a process ended early.
+    """
+    if repeats < 1:
+        raise UserError(f"repeats must be at least 1, not {repeats}.")
+    if not 0 < seconds < math.inf:
+        raise UserError(f"seconds must be above 0 and finite, not {seconds}.")
+    variants: _Starts = {
+        name: partial(Contender, Path(stock.__file__), [algorithm, *flags], seconds)
+        for name, flags in VARIANTS.items()
+    }
+    choice = {name: _speeds(turns) for name, turns in race(variants, CHOICE_ROUNDS).items()}
+    fastest = max(choice, key=lambda name: median(choice[name]))
+    with TemporaryDirectory() as folder:
+        trainings = _trainings(scripts / f"train_{algorithm}.py", Path(folder), seconds)
+        parts = _parts(algorithm, scripts.parent / "configs" / f"{algorithm}.yaml", seconds)
+        turns = race({"stock": variants[fastest], **trainings, **parts}, repeats)
+    on_gpu = torch.cuda.is_available()
+    return {
+        **{"bench": "train", "algorithm": algorithm},
+        **{"torch": torch.__version__, "versions": versions()},
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        **{"cores": os.cpu_count(), "repeats": repeats, "seconds": seconds, "stock": fastest},
+        "choice": {name: asdict(Spread.of(speeds)) for name, speeds in choice.items()},
+        **summary(turns, _libraries(), overlap=on_gpu),
+        "turns": turns,
+    }
+
+
+def _trainings(script: Path, folder: Path, seconds: float) -> _Starts:
+    """Ours, as a user runs them, with logs and checkpoints."""
+    starts: _Starts = {}
+    for precision in PRECISIONS:
+        for extractor in EXTRACTORS:
+            name = f"{extractor} {precision}"
+            flags = ["--extractor", extractor, "--precision", precision]
+            flags += ["--total-timesteps", str(10**9), "--log-dir", str(folder / name)]
+            starts[name] = partial(Contender, script, flags, seconds)
+    return starts
+
+
+def _parts(algorithm: str, config: Path, seconds: float) -> _Starts:
+    """The parts of the limit; the network is the one without coordinates."""
+    script, settings = Path(limit.__file__), [algorithm, str(config)]
+    starts: _Starts = {
+        "environments": partial(Contender, script, ["environments", *settings], seconds)
+    }
+    for precision in PRECISIONS:
+        flags = ["--extractor", "nature", "--precision", precision]
+        argv = ["network", *settings, *flags]
+        starts[f"network {precision}"] = partial(Contender, script, argv, seconds)
+    return starts
+
+
+def _speeds(turns: Sequence[Turn]) -> list[float]:
+    """Steps per second of each turn."""
+    return [turn["steps"] / turn["seconds"] for turn in turns]
+
+
+def _libraries() -> float:
+    """MiB that a process takes which imports the libraries and does nothing else."""
+    code = "import torch, stable_baselines3, ale_py; print(open('/proc/self/status').read())"
+    command = [sys.executable, "-c", code]
+    status = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def summary(
+    turns: Mapping[str, Sequence[Turn]], libraries: float, *, overlap: bool
+) -> dict[str, Any]:
+    """What the turns say; every ratio of speeds is taken within a round.
+
+    Args:
+        turns: What `race` returned.
+        libraries: MiB that the libraries alone take.
+        overlap: Whether games and network have a device each, see `limit.limit`.
+    """
+    speeds = {name: _speeds(values) for name, values in turns.items()}
+    for precision in PRECISIONS:
+        parts = zip(speeds["environments"], speeds[f"network {precision}"], strict=True)
+        speeds[f"limit {precision}"] = [limit.limit(*both, overlap=overlap) for both in parts]
+    peaks = {name: max(turn["memory"] for turn in values) for name, values in turns.items()}
+    to_stock = ratios(speeds, "stock")
+    rows: list[dict[str, Any]] = [
+        {"contender": name, "steps_per_second": asdict(Spread.of(values)), "ratio": to_stock[name]}
+        for name, values in speeds.items()
+    ]
+    trainings = {"stock": "float32"} | {f"{e} {p}": p for p in PRECISIONS for e in EXTRACTORS}
+    for row in rows:
+        name = row["contender"]
+        if name in trainings:
+            row["share_of_limit"] = ratios(speeds, f"limit {trainings[name]}")[name]
+            row["memory_mib"] = peaks[name]
+            row["memory_ratio"] = peaks[name] / peaks["stock"]
+            row["memory_ratio_above_libraries"] = (peaks[name] - libraries) / (
+                peaks["stock"] - libraries
+            )
+    coordconv = {p: ratios(speeds, f"nature {p}")[f"coordconv {p}"] for p in PRECISIONS}
+    return {"rows": rows, "coordconv_to_nature": coordconv, "libraries_mib": libraries}
+
+
+def table(report: dict[str, Any]) -> str:
+    """A report in Markdown, aligned for a terminal."""
+    head = ["contender", "steps/s", "to stock's", "of the limit"]
+    lines = [[*head, "memory, MiB", "to stock's", "above libraries"]]
+    for row in report["rows"]:
+        speed = "{median:,.0f} ({low:,.0f}-{high:,.0f})".format(**row["steps_per_second"])
+        line = [row["contender"], speed, _RATIO.format(**row["ratio"])]
+        if "memory_mib" in row:
+            memory = (row["memory_ratio"], row["memory_ratio_above_libraries"])
+            line += [f"{row['share_of_limit']['median']:.0%}", f"{row['memory_mib']:,.0f}"]
+            line += [f"{ratio:.2f}" for ratio in memory]
+        lines.append([*line, *[""] * (len(lines[0]) - len(line))])
+    pairs = [["precision", "coordconv / nature"]]
+    pairs += [[p, _RATIO.format(**ratio)] for p, ratio in report["coordconv_to_nature"].items()]
+    return "\n\n".join([aligned(lines), aligned(pairs), _NOTE.format(**report)])
+
+
+_RATIO = "{median:.2f} ({low:.2f}-{high:.2f})"
+_NOTE = """\
+{algorithm}, Ms. Pac-Man: median (quartiles) of {repeats} rounds of {seconds} s for each contender;
+torch {torch}, stable-baselines3 {versions[stable-baselines3]}, {device}, {cores} cores.
+Ratios of speeds are taken within a round. The stock training is plain Stable-Baselines3, run in the
+way that is fastest here: {stock}. The limit plays the games (environments) and computes
+the network as often as a training, and does nothing else. Memory is the most that was held; the
+last column leaves out the {libraries_mib:,.0f} MiB that importing the libraries takes."""

@@ -93,13 +93,15 @@ def _trainings(script: Path, folder: Path, seconds: float) -> _Starts:
 def _parts(algorithm: str, config: Path, seconds: float) -> _Starts:
     """The parts of the limit; the network is the one without coordinates."""
     script, settings = Path(limit.__file__), [algorithm, str(config)]
+    # As in the training scripts.
+    environ = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
     starts: _Starts = {
         "environments": partial(Contender, script, ["environments", *settings], seconds)
     }
     for precision in PRECISIONS:
         flags = ["--extractor", "nature", "--precision", precision]
         argv = ["network", *settings, *flags]
-        starts[f"network {precision}"] = partial(Contender, script, argv, seconds)
+        starts[f"network {precision}"] = partial(Contender, script, argv, seconds, environ)
     return starts
 
 

@@ -170,7 +170,8 @@ class _CoordConvNd(_ConvNd, ABC):
             constant = bias.detach()
             bias, zero = constant, bias - constant
         out = self._convolve(x, x_weight, bias, *settings)
-        return out.add_(self._convolve(self._coordinates(x), coord_weight, zero, *settings))
+        positional_map = self._convolve(self._coordinates(x), coord_weight, zero, *settings)
+        return out.add_(_repeated(positional_map, out))
 
     def _remembered_parts(self, x: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
         """The weight over the input and the map, of the last call unless something changed since.
@@ -421,6 +422,18 @@ def _memory_format(x: Tensor) -> torch.memory_format:
     if x.dim() in formats and x.stride(1) == 1 and not x.is_contiguous():
         return formats[x.dim()]
     return torch.contiguous_format
+
+
+def _repeated(positional_map: Tensor, out: Tensor) -> Tensor:
+    """A map that can be added to a layer's output, with a gradient that is summed fast.
+
+    Over a batch that lies channels-last, torch 2.14 sums twenty times slower than over the same
+    numbers in the order in which they lie, so the map is repeated in that order.
+    """
+    if _memory_format(out) is torch.contiguous_format:
+        return positional_map
+    in_order = positional_map.movedim(1, -1)
+    return in_order.expand(out.shape[0], *in_order.shape[1:]).movedim(-1, 1)
 
 
 def _image_key(x: Tensor) -> tuple[object, ...]:

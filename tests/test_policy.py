@@ -18,7 +18,7 @@ from rl_coordconv.policy import LeanCnnPolicy, WholeRolloutBuffer
 N_ENVS, N_STEPS = 4, 5
 SPACES = spaces.Box(0, 255, (4, 84, 84), np.uint8), spaces.Discrete(9)
 # Of what Stable-Baselines3 takes.
-MOST_OPERATIONS = {"a2c": 0.8, "ppo": 0.65}
+MOST_OPERATIONS = {"a2c": 0.9, "ppo": 0.7}
 conv2d = torch.ops.aten.convolution.default
 
 
@@ -118,7 +118,9 @@ class TestUpdate:
 
     @pytest.mark.parametrize("extractor", ["nature", "coordconv"])
     @pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
-    def test_and_rollout_take_fewer_operations(self, make_model, algorithm, extractor):
+    def test_and_rollout_take_fewer_operations(self, make_model, algorithm, extractor, monkeypatch):
+        # Torch's compiler, if some test has imported it, switches checks of distributions off.
+        monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", False)
         counts = {}
         for kind in ("sb3", "ours"):
             model = make_model(algorithm, kind, extractor)

@@ -62,7 +62,11 @@ class KeptForward:
             len(steps) != self._n_steps
             or _versions(self._weights) != self._weight_versions
             or any(_versions(outputs) != versions for _, outputs, versions in steps)
-            or not torch.equal(torch.cat([images for images, _, _ in steps]), images)
+            or len(images) != sum(len(seen) for seen, _, _ in steps)
+            or not all(
+                torch.equal(_words(seen), _words(part))
+                for (seen, _, _), part in zip(steps, images.split(len(steps[0][0])), strict=False)
+            )
         ):
             return network(images)
         by_layer = zip(*(outputs for _, outputs, _ in steps), strict=True)
@@ -73,6 +77,13 @@ class KeptForward:
 def _versions(tensors: Sequence[Tensor]) -> Versions:
     """How often each was changed in place; a write through ``.data`` does not count."""
     return [tensor._version for tensor in tensors]
+
+
+def _words(images: Tensor) -> Tensor:
+    """The same bytes, eight in a number where that goes: so they are compared faster."""
+    flat = images.flatten()
+    even = flat.storage_offset() % 8 == flat.numel() % 8 == 0
+    return flat.view(torch.int64) if flat.dtype == torch.uint8 and even else flat
 
 
 class _Layers(TorchFunctionMode):

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+from torch.autograd.graph import increment_version
 from torch.optim import Adam, Optimizer
 
 
@@ -28,9 +29,17 @@ class LightRMSpropTFLike(_Light, RMSpropTFLike):
 
 
 class LightAdam(_Light, Adam):
-    """``torch.optim.Adam`` in one pass over the weights (``fused``); arguments are its."""
+    """``torch.optim.Adam``, in one pass over the weights (``fused``) unless told otherwise."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"fused": True, **kwargs})
+    def __init__(self, *args: Any, foreach: bool | None = None, **kwargs: Any) -> None:
+        kwargs.setdefault("fused", foreach is None)
+        super().__init__(*args, foreach=foreach, **kwargs)
 
-    step = torch.no_grad()(unwrap(Adam.step))
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Take a step, as torch's."""
+        loss = unwrap(Adam.step)(self, closure)
+        weights = [weight for group in self.param_groups for weight in group["params"]]
+        # The fused step does not say that it changed them.
+        increment_version([weight for weight in weights if weight.grad is not None])
+        return loss

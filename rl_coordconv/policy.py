@@ -14,6 +14,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.type_aliases import PyTorchObs, RolloutBufferSamples
 from torch import Tensor
 
+from rl_coordconv.extractors import _CoordExtractor
 from rl_coordconv.reuse import KeptForward
 
 
@@ -30,7 +31,8 @@ class LeanCnnPolicy(ActorCriticCnnPolicy):
         observation_space: As for ``CnnPolicy``; and so are the further arguments.
         action_space: Discrete.
         reuse_steps: The ``n_steps`` of A2C, whose update then takes the rollout's forward passes
-            instead of computing them again; with `WholeRolloutBuffer` only. 0: never.
+            instead of computing them again. Where that cannot be, it computes them: without
+            `WholeRolloutBuffer`, with another ``n_steps``, in PPO, with a single environment.
 
     Raises:
         ValueError: The actions are not discrete, actor and critic have extractors of their own, or
@@ -61,7 +63,8 @@ class LeanCnnPolicy(ActorCriticCnnPolicy):
         Returns:
             Actions [B], values [B, 1], the actions' log-probabilities [B].
         """
-        if self._kept and not torch.is_grad_enabled():
+        playing = not torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+        if self._kept and playing:
             features = self._kept.record(self._features, obs)
         else:
             features = self._features(obs)
@@ -94,11 +97,14 @@ class LeanCnnPolicy(ActorCriticCnnPolicy):
         return values
 
     def _features(self, obs: Tensor) -> Tensor:
-        images = obs
+        extractor = self.features_extractor
         if self._scales:
-            in_bf16 = getattr(self.features_extractor, "precision", None) == "bf16"
-            images = obs.to(torch.bfloat16 if in_bf16 else torch.float32).mul_(1 / 255)
-        features: Tensor = self.features_extractor(images)
+            in_bf16 = isinstance(extractor, _CoordExtractor) and extractor.precision == "bf16"
+            dtype = torch.bfloat16 if in_bf16 else torch.float32
+            images = obs.to(dtype, copy=True).mul_(1 / 255)
+        else:
+            images = obs.float()
+        features: Tensor = extractor(images)
         return features
 
     def _heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,7 +123,7 @@ class WholeRolloutBuffer(RolloutBuffer):
 
     def get(self, batch_size: int | None = None) -> Generator[RolloutBufferSamples, None, None]:
         """Batches, shuffled; or all in order, step by step, as tensors that share the memory."""
-        if batch_size is not None:
+        if batch_size is not None or self.generator_ready:
             yield from super().get(batch_size)
             return
         actions = self.actions.astype(np.float32)  # as in every RolloutBuffer

@@ -8,22 +8,26 @@ of convolutions and linear layers, which cost nearly all; what lies between is c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import MethodWrapperType
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
 
 Network = Callable[[Tensor], Tensor]
-Versions = list[int]
+Versions = list[tuple[int, int]]
 
 
 class KeptForward:
     """The forward passes of a rollout, for one update.
+
+    A forward pass is computed where nothing was recorded for it, or something changed since: the
+    images, the weights, an output. A write through ``.data`` goes unnoticed.
 
     Args:
         module: What holds the network's weights.
@@ -35,15 +39,18 @@ class KeptForward:
 
     def __init__(self, module: nn.Module, n_steps: int) -> None:
         for layer in module.modules():
-            if isinstance(layer, (_BatchNorm, _DropoutNd)):
+            if isinstance(layer, (_NormBase, _DropoutNd, nn.RReLU)):
                 raise ValueError(f"{type(layer).__name__} needs a forward pass of its own.")
-        self._weights = list(module.parameters())
+        self._weights = [*module.parameters(), *module.buffers()]
         self._weight_versions: Versions = []
         self._n_steps = n_steps
         self._steps: list[tuple[Tensor, list[Tensor], Versions]] = []
 
     def record(self, network: Network, images: Tensor) -> Tensor:
         """``network(images)``, the next step of the rollout; images are [B, ...]."""
+        if len(images) == 1:  # CoordConv's coordinates could not be told from it
+            self._steps = []
+            return network(images)
         weight_versions = _versions(self._weights)
         if len(self._steps) == self._n_steps or weight_versions != self._weight_versions:
             self._steps, self._weight_versions = [], weight_versions
@@ -58,25 +65,32 @@ class KeptForward:
         That goes once: a network may change its outputs in place.
         """
         steps, self._steps = self._steps, []
-        if (
-            len(steps) != self._n_steps
-            or _versions(self._weights) != self._weight_versions
-            or any(_versions(outputs) != versions for _, outputs, versions in steps)
-            or len(images) != sum(len(seen) for seen, _, _ in steps)
-            or not all(
-                torch.equal(_words(seen), _words(part))
-                for (seen, _, _), part in zip(steps, images.split(len(steps[0][0])), strict=False)
-            )
-        ):
+        if not self._holds(steps, images):
             return network(images)
         by_layer = zip(*(outputs for _, outputs, _ in steps), strict=True)
-        with _Replay(len(images), [torch.cat(outputs) for outputs in by_layer]):
+        known = [torch.cat(outputs) for outputs in by_layer]
+        del steps, by_layer
+        with _Replay(len(images), known):
             return network(images)
+
+    def _holds(self, steps: list[tuple[Tensor, list[Tensor], Versions]], images: Tensor) -> bool:
+        """Whether the steps are the whole rollout that these images are, as it was recorded."""
+        return (
+            len(steps) == self._n_steps
+            and _versions(self._weights) == self._weight_versions
+            and all(_versions(outputs) == versions for _, outputs, versions in steps)
+            and len({len(outputs) for _, outputs, _ in steps}) == 1
+            and len(images) == sum(len(seen) for seen, _, _ in steps)
+            and all(
+                torch.equal(_words(seen), _words(part))
+                for (seen, _, _), part in zip(steps, images.split(len(steps[0][0])), strict=True)
+            )
+        )
 
 
 def _versions(tensors: Sequence[Tensor]) -> Versions:
-    """How often each was changed in place; a write through ``.data`` does not count."""
-    return [tensor._version for tensor in tensors]
+    """How often each was changed in place, and where it lies."""
+    return [(tensor._version, tensor.data_ptr()) for tensor in tensors]
 
 
 def _words(images: Tensor) -> Tensor:
@@ -95,20 +109,45 @@ class _Layers(TorchFunctionMode):
     def __init__(self, batch_size: int) -> None:
         super().__init__()
         self._batch_size = batch_size
+        self._output: Tensor | None = None  # of the last layer, as long as it may change
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        if (
-            func not in _KNOWN
-            or len(args[0]) != self._batch_size
-            or any(isinstance(arg, str) for arg in args)  # padding by name
-        ):
-            return func(*args, **(kwargs or {}))
-        return self._call(func, *args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func in _KNOWN and _is_layer(func, self._batch_size, *args, **kwargs):
+            self._output = self._layer(func, *args)
+            return self._output
+        if func is Tensor.add_ and _is_sum(self._output, *args, **kwargs):
+            return self._sum(*args)
+        self._pass(func)
+        return func(*args, **kwargs)
 
-    def _call(self, func: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+    def _pass(self, func: Callable[..., Any]) -> None:
+        """See a call of something else."""
+
+    def _layer(self, func: Callable[..., Tensor], *args: Any) -> Tensor:
         raise NotImplementedError
+
+    def _sum(self, output: Tensor, other: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+def _is_layer(func: Callable[..., Tensor], batch_size: int, *args: Any, **kwargs: Any) -> bool:
+    """Whether it is called as torch's layers call it, on a batch of that size."""
+    n_axes = {F.conv2d: 4, F.linear: 2}[func]
+    return (
+        not kwargs
+        and len(args) > 1
+        and args[0].dim() == n_axes
+        and len(args[0]) == batch_size
+        and not any(isinstance(arg, str) for arg in args)  # padding by name
+    )
+
+
+def _is_sum(output: Tensor | None, *args: Any, **kwargs: Any) -> bool:
+    """Whether a tensor is added to that output."""
+    return len(args) == 2 and not kwargs and args[0] is output and isinstance(args[1], Tensor)
 
 
 class _Record(_Layers):
@@ -119,13 +158,20 @@ class _Record(_Layers):
         self.outputs: list[Tensor] = []
         self.versions: Versions = []
 
-    def _call(self, func: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        output = func(*args, **kwargs)
-        if func is not Tensor.add_:
-            self.outputs.append(output)
-            self.versions.append(output._version)
-        elif self.outputs and output is self.outputs[-1]:
-            self.versions[-1] = output._version
+    def _layer(self, func: Callable[..., Tensor], *args: Any) -> Tensor:
+        output = func(*args)
+        self.outputs.append(output)
+        self.versions += _versions([output])
+        return output
+
+    def _pass(self, func: Callable[..., Any]) -> None:
+        # It may have used the output, which then must not change; to ask for a shape is no use.
+        if not isinstance(func, MethodWrapperType):
+            self._output = None
+
+    def _sum(self, output: Tensor, other: Tensor) -> Tensor:
+        output.add_(other)
+        self.versions[-1:] = _versions([output])
         return output
 
 
@@ -135,15 +181,13 @@ class _Replay(_Layers):
     def __init__(self, batch_size: int, outputs: Sequence[Tensor]) -> None:
         super().__init__(batch_size)
         self._outputs = iter(outputs)
-        self._output = self._returned = torch.empty(0)
 
-    def _call(self, func: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        if func is not Tensor.add_:
-            self._output = next(self._outputs)
-        elif args[0] is not self._returned:
-            return func(*args, **kwargs)
-        self._returned = _KNOWN[func](self._output, *args, **kwargs)
-        return self._returned
+    def _layer(self, func: Callable[..., Tensor], *args: Any) -> Tensor:
+        return _KNOWN[func](next(self._outputs), *args)
+
+    def _sum(self, output: Tensor, other: Tensor) -> Tensor:
+        result: Tensor = _KnownSum.apply(output, other)
+        return result
 
 
 class _KnownConv(torch.autograd.Function):
@@ -190,16 +234,17 @@ class _KnownLinear(torch.autograd.Function):
 
 
 class _KnownSum(torch.autograd.Function):
-    """A sum, in place, that is known: as of a layer's output and CoordConv's map."""
+    """A sum in place, as of a layer's output and CoordConv's map, that the output holds already."""
 
     @staticmethod
-    def forward(ctx: Any, known: Tensor, x: Tensor, other: Tensor) -> Tensor:
+    def forward(ctx: Any, output: Tensor, other: Tensor) -> Tensor:
         ctx.shape = other.shape
-        return known.detach()
+        ctx.mark_dirty(output)
+        return output
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return None, grad, grad.sum_to_size(ctx.shape)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        return grad, grad.sum_to_size(ctx.shape)
 
 
 def _known_conv(
@@ -222,13 +267,7 @@ def _known_linear(known: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None 
     return output
 
 
-def _known_sum(known: Tensor, x: Tensor, other: Tensor) -> Tensor:
-    output: Tensor = _KnownSum.apply(known, x, other)
-    return output
-
-
 _KNOWN: dict[Callable[..., Any], Callable[..., Tensor]] = {
     F.conv2d: _known_conv,
     F.linear: _known_linear,
-    Tensor.add_: _known_sum,
 }

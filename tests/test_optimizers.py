@@ -14,6 +14,7 @@ PAIRS = [
     (RMSpropTFLike, LightRMSpropTFLike, {"lr": 1e-2, "momentum": 0.9, "centered": True}),
     (Adam, LightAdam, {"lr": 1e-2, "eps": 1e-5}),
     (Adam, LightAdam, {"lr": 1e-2, "weight_decay": 0.1, "amsgrad": True}),
+    (Adam, LightAdam, {"lr": 1e-2, "foreach": True}),
 ]
 
 

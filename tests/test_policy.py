@@ -18,7 +18,7 @@ from rl_coordconv.policy import LeanCnnPolicy, WholeRolloutBuffer
 N_ENVS, N_STEPS = 4, 5
 SPACES = spaces.Box(0, 255, (4, 84, 84), np.uint8), spaces.Discrete(9)
 # Of what Stable-Baselines3 takes.
-MOST_OPERATIONS = {"a2c": 0.9, "ppo": 0.7}
+MOST_OPERATIONS = {"a2c": 0.97, "ppo": 0.7}
 conv2d = torch.ops.aten.convolution.default
 
 
@@ -116,6 +116,23 @@ class TestUpdate:
         assert rollout.counts[conv2d] == 3 * (N_STEPS + 1) + 1  # the map, once for these weights
         assert update.counts[conv2d] == 1  # the map, for its gradient
 
+    @pytest.mark.parametrize("n_steps", [1, 5])
+    def test_of_a2c_with_a_single_game_is_sb3s(self, n_steps):
+        trained = []
+        for ours in (False, True):
+            env = make_atari_env("MsPacman", 1, seed=0)
+            kwargs = policy_kwargs("coordconv", optimizer_class=RMSpropTFLike)
+            buffer = WholeRolloutBuffer if ours else None
+            if ours:
+                kwargs["reuse_steps"] = n_steps
+            policy = LeanCnnPolicy if ours else "CnnPolicy"
+            settings = {"n_steps": n_steps, "policy_kwargs": kwargs, "seed": 0, "device": "cpu"}
+            model = A2C(policy, env, rollout_buffer_class=buffer, **settings)
+            model.learn(2 * n_steps)
+            env.close()
+            trained.append(weights(model))
+        torch.testing.assert_close(*trained, rtol=1e-4, atol=1e-6)
+
     @pytest.mark.parametrize("extractor", ["nature", "coordconv"])
     @pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
     def test_and_rollout_take_fewer_operations(self, make_model, algorithm, extractor, monkeypatch):
@@ -177,6 +194,25 @@ class TestPolicy:
         torch.testing.assert_close(*results)
         assert torch.equal(images, before)
 
+    @pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+    def test_takes_every_type_that_is_not_to_be_scaled(self, policies, dtype):
+        space = spaces.Box(0, 1, (4, 84, 84), dtype)
+        kwargs = policy_kwargs("coordconv", normalize_images=False)
+        policy = LeanCnnPolicy(space, SPACES[1], lambda _: 1e-3, **kwargs)
+        images = torch.as_tensor(np.ones((2, 4, 84, 84), dtype))
+        assert policy.predict_values(images).shape == (2, 1)
+
+    def test_does_not_touch_what_it_is_given(self, policies):
+        images = torch.full((2, 4, 84, 84), 100.0)
+        first, second = (policies[1].predict_values(images) for _ in range(2))
+        assert torch.equal(first, second)
+        assert images.unique().tolist() == [100]
+
+    def test_plays_in_inference_mode(self, images):
+        policy = LeanCnnPolicy(*SPACES, lambda _: 1e-3, reuse_steps=3, **policy_kwargs("coordconv"))
+        with torch.inference_mode():
+            assert policy(images)[0].shape == (6,)
+
     def test_needs_discrete_actions_and_one_extractor(self):
         box = spaces.Box(-1, 1, (2,), np.float32)
         with pytest.raises(ValueError, match="take CnnPolicy"):
@@ -207,3 +243,4 @@ def test_a_whole_rollout_comes_as_it_was_played():
     assert np.shares_memory(batch.observations.numpy(), buffer.observations)
     shuffled = torch.cat([part.observations[:, 0, 0, 0] for part in buffer.get(4)])
     assert sorted(shuffled.tolist()) == [0, 1, 2, 10, 11, 12]
+    assert next(buffer.get()).observations.shape == (6, 4, 84, 84)

@@ -2,8 +2,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from rl_coordconv import CoordConv2d
+from rl_coordconv.optimizers import LightAdam
 from rl_coordconv.reuse import KeptForward
 
 N_STEPS, BATCH = 3, 4
@@ -186,7 +188,96 @@ def test_under_autocast_gradients_are_those_of_autocast(images):
         torch.testing.assert_close(ours, theirs, rtol=0.05, atol=0.05)
 
 
-@pytest.mark.parametrize("layer", [nn.Dropout(), nn.BatchNorm2d(2)])
+class Adds(nn.Module):
+    """A convolution, and a learnt image that is added to its output in place."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 2, 3, padding=1)
+        self.image = nn.Parameter(torch.rand(2, 12, 12))
+        self.way = way
+
+    def forward(self, x):
+        out = self.conv(x)
+        if self.way == "as a statement":
+            out.add_(self.image)
+            return out
+        if self.way == "of a part of it":
+            return out.add_(self.image, alpha=0.5)
+        if self.way == "of a number":
+            return out.add_(1.0) * self.image
+        before = out.relu()  # sees the output without the sum
+        return out.add_(self.image) + before
+
+
+@pytest.mark.parametrize(
+    ("way", "layers"),
+    [("as a statement", 0), ("of a part of it", 1), ("of a number", 1), ("after a look", 1)],
+)
+def test_a_sum_in_place(images, way, layers):
+    network = Counted(Adds(way))
+    check(network, recorded(network, images), images.flatten(0, 1), layers=layers)
+
+
+def test_a_single_image_is_not_taken_for_coordinates():
+    images = torch.rand(N_STEPS, 1, 2, 12, 12)
+    for n_steps in (1, N_STEPS):
+        network = make_network()
+        kept = KeptForward(network, n_steps)
+        with torch.no_grad():
+            for step in images[:n_steps]:
+                kept.record(network, step)
+        whole = images[:n_steps].flatten(0, 1)
+        result, expected = kept.replay(network, whole), network(whole)
+        torch.testing.assert_close(gradients(network, result), gradients(network, expected))
+
+
+def test_calls_unlike_those_of_torchs_layers_are_computed(images):
+    linear, conv = nn.Linear(12, 3), nn.Conv2d(2, 2, 3)
+    holder = nn.ModuleList([linear, conv])
+
+    def network(x):
+        return linear(x).sum() + F.conv2d(input=x, weight=conv.weight, bias=conv.bias).square()
+
+    kept = KeptForward(holder, N_STEPS)
+    with torch.no_grad():
+        for step in images:
+            kept.record(network, step)
+    whole = images.flatten(0, 1)
+    result, expected = kept.replay(network, whole), network(whole)
+    torch.testing.assert_close(gradients(holder, result), gradients(holder, expected))
+
+
+@pytest.mark.parametrize("change", ["buffer", "storage", "fused step"])
+def test_whatever_changed_is_computed(images, change):
+    class Noisy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(2, 2, 3)
+            self.register_buffer("noise", torch.zeros(2, 2, 3, 3))
+
+        def forward(self, x):
+            return F.conv2d(x, self.conv.weight + self.noise, self.conv.bias)
+
+    network = Counted(Noisy())
+    optimizer = LightAdam(network.parameters())
+    for weight in network.parameters():
+        weight.grad = torch.ones_like(weight)
+    kept = recorded(network, images)
+    with torch.no_grad():
+        if change == "buffer":
+            network.network.noise += 1
+        elif change == "storage":
+            vector = parameters_to_vector(network.parameters())
+            vector_to_parameters(vector + 1, network.parameters())
+        else:
+            optimizer.step()
+    check(network, kept, images.flatten(0, 1), layers=1)
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.Dropout(), nn.BatchNorm2d(2), nn.InstanceNorm2d(2), nn.RReLU()]
+)
 def test_refuses_a_layer_that_trains_otherwise_than_it_plays(layer):
     with pytest.raises(ValueError, match=f"{type(layer).__name__} needs a forward pass"):
         KeptForward(nn.Sequential(layer), N_STEPS)

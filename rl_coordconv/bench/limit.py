@@ -1,7 +1,8 @@
-"""What a training cannot do without: playing the games, and asking and training the network.
+"""The parts of a training: playing the games, and the network's forward and backward passes.
 
 Each is a contender of its own for `turns`, with the settings of a training and nothing else: no
-optimiser, no loss, no logs.
+optimiser, no loss, no logs. The network computes the forward pass of every update, which our A2C
+takes from the rollout, so that a training could come above this limit.
 """
 
 from __future__ import annotations

@@ -175,5 +175,5 @@ _NOTE = """\
 torch {torch}, stable-baselines3 {versions[stable-baselines3]}, {device}, {cores} cores.
 Ratios of speeds are taken within a round. The stock training is plain Stable-Baselines3, run in the
 way that is fastest here: {stock}. The limit plays the games (environments) and computes
-the network as often as a training, and does nothing else. Memory is the most that was held; the
-last column leaves out the {libraries_mib:,.0f} MiB that importing the libraries takes."""
+our network, forward and backward for every update, and does nothing else. Memory is the most that
+was held; the last column leaves out what importing the libraries takes: {libraries_mib:.0f} MiB."""

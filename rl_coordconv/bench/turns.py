@@ -19,9 +19,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from rl_coordconv.bench.timing import progress
-from rl_coordconv.config import UserError
-
 WARM_UP = 1  # rounds that do not count
 _REPORTS, _SECONDS = "RL_COORDCONV_REPORTS", "RL_COORDCONV_SECONDS"  # told to the process
 
@@ -71,6 +68,8 @@ class Contender:
         Raises:
             UserError: It ended.
         """
+        from rl_coordconv.config import UserError  # here, for a contender would carry it in memory
+
         assert self._process.stdin is not None
         try:
             self._process.stdin.write("\n")
@@ -109,6 +108,8 @@ def race(contenders: Mapping[str, Callable[[], Contender]], rounds: int) -> dict
     Raises:
         UserError: A process ended.
     """
+    from rl_coordconv.bench.timing import progress  # as above
+
     order = random.Random(0)
     turns: dict[str, list[Turn]] = {name: [] for name in contenders}
     with ExitStack() as stack:

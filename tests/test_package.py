@@ -77,3 +77,13 @@ def test_the_python_examples_of_the_readme_run(number):
         "network": nn.Sequential(nn.Conv2d(3, 4, 3)),
     }
     exec(code, given)
+
+
+def test_the_python_example_of_the_page_on_speed_runs():
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "performance.md").read_text(), re.DOTALL
+    )
+    given = {}
+    exec(code, given)
+    given["model"].learn(2 * 5 * 16)
+    given["env"].close()

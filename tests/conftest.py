@@ -2,7 +2,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import torch
 from browser import Browser, Page
+
+
+@pytest.fixture(autouse=True)
+def _numbers_next_to_zero() -> Iterator[None]:
+    """A training lets them be zero, for its whole process; Hypothesis needs them."""
+    yield
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")

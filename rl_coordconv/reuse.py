@@ -83,7 +83,7 @@ class KeptForward:
             and len(images) == sum(len(seen) for seen, _, _ in steps)
             and all(
                 torch.equal(_words(seen), _words(part))
-                for (seen, _, _), part in zip(steps, images.split(len(steps[0][0])), strict=True)
+                for (seen, _, _), part in zip(steps, images.split(len(steps[0][0])), strict=False)
             )
         )
 

@@ -18,7 +18,7 @@ from rl_coordconv.policy import LeanCnnPolicy, WholeRolloutBuffer
 N_ENVS, N_STEPS = 4, 5
 SPACES = spaces.Box(0, 255, (4, 84, 84), np.uint8), spaces.Discrete(9)
 # Of what Stable-Baselines3 takes.
-MOST_OPERATIONS = {"a2c": 0.97, "ppo": 0.7}
+MOST_OPERATIONS = {"a2c": 0.99, "ppo": 0.7}
 conv2d = torch.ops.aten.convolution.default
 
 

@@ -84,10 +84,9 @@ def ratios(numbers: Mapping[str, Sequence[float]], base: str) -> dict[str, dict[
 def progress(items: Sequence[T], description: str) -> Iterable[T]:
     """The items, with a bar on the terminal for as long as it takes to go through them."""
     console = Console(stderr=True)
-    # Where there is no terminal, rich would leave an empty line.
-    return track(
-        items, description, console=console, transient=True, disable=not console.is_terminal
-    )
+    if not console.is_terminal:  # where some versions of rich would leave an empty line
+        return items
+    return track(items, description, console=console, transient=True)
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:

@@ -48,7 +48,7 @@ def environment_seed(seed: int, *stream: int) -> int:
 def rng_state() -> State:
     """The state of Python's, NumPy's and torch's global generators."""
     # Stable-Baselines3 draws from NumPy's legacy generator.
-    kind, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002
+    kind, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - see above
     return {
         "python": random.getstate(),
         "numpy": (kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest),
@@ -62,7 +62,7 @@ def set_rng_state(state: State) -> None:
     random.setstate(state["python"])
     kind, keys, *rest = state["numpy"]
     # The legacy generator again, see `rng_state`.
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002 - SB3's
     torch.set_rng_state(state["torch"])
     if len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])

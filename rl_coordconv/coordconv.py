@@ -213,6 +213,7 @@ class _CoordConvNd(_ConvNd, ABC):
         """Whether plain tensors flow: tracers and ``torch.func`` must not meet a memo."""
         return (
             not torch.compiler.is_compiling()
+            # Torch annotates neither this nor `extra_repr` below.
             and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
             and type(x) is Tensor
             # Not ``self.weight``: asking for a parametrised weight computes it once more.
@@ -224,6 +225,7 @@ class _CoordConvNd(_ConvNd, ABC):
 
     def extra_repr(self) -> str:
         """Torch's line, and the radius."""
+        # As above: not annotated.
         line: str = super().extra_repr()  # type: ignore[no-untyped-call]
         return f"{line}, with_r={self.with_r}"
 
@@ -366,6 +368,7 @@ class CoordConvTranspose2d(_CoordConvNd, nn.ConvTranspose2d):
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """``[B, C, H, W]`` or ``[C, H, W]`` -> the same with ``out_channels`` and a new size."""
         geometry = (self.stride, self.padding, self.kernel_size, self.axes, self.dilation)
+        # Annotated for lists only; torch passes tuples itself.
         output_padding = self._output_padding(x, output_size, *geometry)  # type: ignore[arg-type]
         return self._coord_convolve(x, tuple(output_padding))
 

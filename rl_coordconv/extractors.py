@@ -11,6 +11,7 @@ never answered), so the placement is a name here: `EXTRACTORS`.
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -56,7 +57,7 @@ class _NoiseChannels(CoordConv2d):
         return noise.to(device=device, dtype=dtype)
 
 
-class _CoordExtractor(NatureCNN):
+class _CoordExtractor(NatureCNN, ABC):
     """What the image networks share: checks, placement of coordinates, precision, output layer.
 
     It derives from `NatureCNN` because Stable-Baselines3 passes ``normalized_image`` on for
@@ -97,15 +98,16 @@ class _CoordExtractor(NatureCNN):
         self.linear = nn.Sequential(nn.Linear(self._n_flat(), features_dim), nn.ReLU())
         self.precision = precision
 
+    @abstractmethod
     def _make_cnn(self, in_channels: int, first: MakeConv, others: MakeConv) -> nn.Sequential:
         """The network up to and with the flattening."""
-        raise NotImplementedError
 
     def _n_flat(self) -> int:
         shape = self._observation_space.shape
         assert shape is not None
         try:
             with torch.no_grad():
+                # Torch says Any of what a module returns; here and below.
                 return self.cnn(torch.zeros(1, *shape)).shape[1]  # type: ignore[no-any-return]
         except RuntimeError as error:
             raise ValueError(
@@ -202,6 +204,7 @@ class _ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        # As above: a module returns Any.
         return x + self.residual(x)  # type: ignore[no-any-return]
 
 

@@ -7,6 +7,7 @@ of convolutions and linear layers, which cost nearly all; what lies between is c
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from types import MethodWrapperType
 from typing import Any
@@ -100,7 +101,7 @@ def _words(images: Tensor) -> Tensor:
     return flat.view(torch.int64) if flat.dtype == torch.uint8 and even else flat
 
 
-class _Layers(TorchFunctionMode):
+class _Layers(TorchFunctionMode, ABC):
     """Stands in for convolutions and linear layers, and for what is added to their output in place.
 
     What is called on another number of images, as by CoordConv on its coordinates, is computed.
@@ -126,11 +127,13 @@ class _Layers(TorchFunctionMode):
     def _pass(self, func: Callable[..., Any]) -> None:
         """See a call of something else."""
 
+    @abstractmethod
     def _layer(self, func: Callable[..., Tensor], *args: Any) -> Tensor:
-        raise NotImplementedError
+        """What a layer returns."""
 
+    @abstractmethod
     def _sum(self, output: Tensor, other: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The last layer's output, after something was added to it in place."""
 
 
 def _is_layer(func: Callable[..., Tensor], batch_size: int, *args: Any, **kwargs: Any) -> bool:

@@ -46,7 +46,7 @@ def load(run: Run, model: A2C):
 
 
 def draws() -> tuple[float, float, float]:
-    return random.random(), float(np.random.random()), float(torch.rand(()))  # noqa: NPY002
+    return random.random(), float(np.random.random()), float(torch.rand(()))  # noqa: NPY002 - global
 
 
 def test_a_checkpoint_brings_everything_back(run, model):
@@ -126,9 +126,9 @@ def test_a_failed_save_leaves_the_last_checkpoint(run, model, monkeypatch):
 
 
 def test_random_numbers_drawn_aside_are_not_missed():
-    random.seed(0), np.random.seed(0), torch.manual_seed(0)  # noqa: NPY002
+    random.seed(0), np.random.seed(0), torch.manual_seed(0)  # noqa: NPY002 - global
     expected = [draws(), draws()]
-    random.seed(0), np.random.seed(0), torch.manual_seed(0)  # noqa: NPY002
+    random.seed(0), np.random.seed(0), torch.manual_seed(0)  # noqa: NPY002 - global
     first = draws()
     with rng_untouched():
         draws(), draws()

@@ -73,6 +73,18 @@ def recorded(network, images):
     return kept
 
 
+def check_gradients(module, network, images):
+    """A whole rollout, recorded and replayed, has the gradients of computing it."""
+    kept = KeptForward(module, len(images))
+    with torch.no_grad():
+        for step in images:
+            kept.record(network, step)
+    whole = images.flatten(0, 1)
+    result, expected = kept.replay(network, whole), network(whole)
+    torch.testing.assert_close(result, expected)
+    torch.testing.assert_close(gradients(module, result), gradients(module, expected))
+
+
 def check(network, kept, images, *, layers):
     """What replay returns is right, with its gradients, and took so many layers to compute."""
     result = kept.replay(network, images)
@@ -223,13 +235,7 @@ def test_a_single_image_is_not_taken_for_coordinates():
     images = torch.rand(N_STEPS, 1, 2, 12, 12)
     for n_steps in (1, N_STEPS):
         network = make_network()
-        kept = KeptForward(network, n_steps)
-        with torch.no_grad():
-            for step in images[:n_steps]:
-                kept.record(network, step)
-        whole = images[:n_steps].flatten(0, 1)
-        result, expected = kept.replay(network, whole), network(whole)
-        torch.testing.assert_close(gradients(network, result), gradients(network, expected))
+        check_gradients(network, network, images[:n_steps])
 
 
 def test_calls_unlike_those_of_torchs_layers_are_computed(images):
@@ -239,13 +245,7 @@ def test_calls_unlike_those_of_torchs_layers_are_computed(images):
     def network(x):
         return linear(x).sum() + F.conv2d(input=x, weight=conv.weight, bias=conv.bias).square()
 
-    kept = KeptForward(holder, N_STEPS)
-    with torch.no_grad():
-        for step in images:
-            kept.record(network, step)
-    whole = images.flatten(0, 1)
-    result, expected = kept.replay(network, whole), network(whole)
-    torch.testing.assert_close(gradients(holder, result), gradients(holder, expected))
+    check_gradients(holder, network, images)
 
 
 @pytest.mark.parametrize("change", ["buffer", "storage", "fused step"])
@@ -291,10 +291,4 @@ def test_settings_may_be_numbers_and_names(images, settings):
     def convolve(x):
         return F.conv2d(x, weight, None, *settings)
 
-    kept = KeptForward(network, N_STEPS)
-    with torch.no_grad():
-        for step in images:
-            kept.record(convolve, step)
-    whole = images.flatten(0, 1)
-    known, expected = kept.replay(convolve, whole), convolve(whole)
-    torch.testing.assert_close(gradients(network, known), gradients(network, expected))
+    check_gradients(network, convolve, images)

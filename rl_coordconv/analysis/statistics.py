@@ -195,12 +195,12 @@ def _reproducible() -> Iterator[None]:
 
     So the legacy generator, which is the global one, is what has to be set and put back.
     """
-    state = np.random.get_state()  # noqa: NPY002
-    np.random.seed(_SEED)  # noqa: NPY002
+    state = np.random.get_state()  # noqa: NPY002 - rliable draws from it
+    np.random.seed(_SEED)  # noqa: NPY002 - rliable draws from it
     try:
         yield
     finally:
-        np.random.set_state(state)  # noqa: NPY002
+        np.random.set_state(state)  # noqa: NPY002 - rliable draws from it
 
 
 def rows_of(scores: Mapping[str, Array]) -> Array:

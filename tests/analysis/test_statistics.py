@@ -148,13 +148,13 @@ class TestOverGames:
 
     def test_two_calls_give_the_same_interval_and_leave_the_global_generator_alone(self):
         matrix = np.random.default_rng(0).normal(size=(4, 3))
-        np.random.seed(5)  # noqa: NPY002
+        np.random.seed(5)  # noqa: NPY002 - rliable's
         first = aggregates(matrix)
-        after = np.random.random()  # noqa: NPY002
-        np.random.seed(99)  # noqa: NPY002
+        after = np.random.random()  # noqa: NPY002 - rliable's
+        np.random.seed(99)  # noqa: NPY002 - rliable's
         assert aggregates(matrix) == first
-        np.random.seed(5)  # noqa: NPY002
-        assert np.random.random() == after  # noqa: NPY002
+        np.random.seed(5)  # noqa: NPY002 - rliable's
+        assert np.random.random() == after  # noqa: NPY002 - rliable's
 
     def test_the_profile_counts_runs_above(self):
         matrix = np.array([[0.0, 1.0], [0.5, 2.0], [0.5, 2.0]])

@@ -48,10 +48,10 @@ class TestSplits:
         assert len(train) == 15
 
     def test_are_the_same_every_time_and_leave_the_global_stream_alone(self):
-        state = np.random.get_state()[1].copy()  # noqa: NPY002
+        state = np.random.get_state()[1].copy()  # noqa: NPY002 - the global one is meant
         first, second = split("uniform"), split("uniform")
         assert first[1].xy.equal(second[1].xy)
-        assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
+        assert (np.random.get_state()[1] == state).all()  # noqa: NPY002 - the global one is meant
 
 
 class TestSamples:

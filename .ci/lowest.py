@@ -6,5 +6,5 @@ import tomllib
 
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
 extras = project["optional-dependencies"]
-bounds = [*project["dependencies"], *extras["analysis"], *extras["video"]]
+bounds = [*project["dependencies"], *(b for name in extras if name != "test" for b in extras[name])]
 print("\n".join(bounds).replace(">=", "=="))

@@ -128,9 +128,16 @@ def save_state(run: Run, step: int, state: State) -> None:
         step: Where the loop stands.
         state: Tensors, numbers, text, and containers of these.
     """
-    with atomic_write(run.checkpoints / f"step-{step:010d}.pt") as temporary:
-        torch.save(state, temporary)
+    save_tensors(run.checkpoints / f"step-{step:010d}.pt", state)
     _drop_old(run)
+
+
+def save_tensors(path: Path, content: State) -> None:
+    """Save tensors by name for ``torch.load``, whole or not at all."""
+    buffer = io.BytesIO()  # torch's own writing hides the reason where a disk is full
+    torch.save(content, buffer)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
 
 
 def load_state(run: Run, device: torch.device) -> State | None:

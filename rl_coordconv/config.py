@@ -102,7 +102,7 @@ def load_config(
         name = ".".join(str(part) for part in details["loc"])
         if details["type"] == "value_error":  # a sentence of the config's own
             raise UserError(str(details["ctx"]["error"])) from None
-        where = _flag(name) if name in flags else f"{defaults.file}: {name}"
+        where = flag(name) if name in flags else f"{defaults.file}: {name}"
         raise UserError(f"{where} {_end_of_sentence(details, config_class)}") from None
 
 
@@ -134,7 +134,7 @@ def parse_args(
     # The file comes first: its values are the defaults that the help shows.
     first = Parser(add_help=False)
     for name in (*config_class.model_fields, "config"):
-        first.add_argument(_flag(name), default=argparse.SUPPRESS)
+        first.add_argument(flag(name), default=argparse.SUPPRESS)
     found = find(vars(first.parse_known_args(argv)[0]))
 
     parser = Parser(description=description)
@@ -144,19 +144,19 @@ def parse_args(
         help=f"YAML file of settings (default: {found.file.name})",
     )
     for name, help_text in switches.items():
-        parser.add_argument(_flag(name), action="store_true", help=help_text)
+        parser.add_argument(flag(name), action="store_true", help=help_text)
     for name, field in config_class.model_fields.items():
         default = found.values.get(name, "none")
         help_text = f"{field.description} (default: {default})".replace("%", "%%")
         parser.add_argument(
-            _flag(name), metavar=_metavar(field), default=argparse.SUPPRESS, help=help_text
+            flag(name), metavar=_metavar(field), default=argparse.SUPPRESS, help=help_text
         )
     known, unknown = parser.parse_known_args(argv)
     if unknown:
-        flags = [_flag(name) for name in (*config_class.model_fields, "config", *switches)]
+        flags = [flag(name) for name in (*config_class.model_fields, "config", *switches)]
         raise UserError(f"There is no flag {unknown[0]}; {nearest(unknown[0], flags)}")
     given = {
-        name: _parse(vars(known)[name], field)
+        name: parse_value(vars(known)[name], field)
         for name, field in config_class.model_fields.items()
         if name in known
     }
@@ -202,7 +202,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """A setting's flag.
+
+    >>> flag("n_envs")
+    '--n-envs'
+    """
     return "--" + name.replace("_", "-")
 
 
@@ -212,9 +217,9 @@ def _metavar(field: FieldInfo) -> str:
     return "N" if field.annotation is int else "X" if field.annotation is float else "NAME"
 
 
-def _parse(text: str, field: FieldInfo) -> object:
+def parse_value(text: object, field: FieldInfo) -> object:
     """The number in a flag's text where the field holds one; a wrong text is left to validation."""
-    if field.annotation not in (int, float):
+    if field.annotation not in (int, float) or not isinstance(text, str):
         return text
     try:
         number = float(text)

@@ -25,8 +25,9 @@ from filelock import FileLock, Timeout
 from rl_coordconv.config import C, Config, UserError
 
 _PACKAGES = ("rl_coordconv", "torch", "stable-baselines3", "gymnasium", "ale-py", "numpy")
-# Where a run lies, not what it is: a run may be moved.
-_UNCOMPARED = frozenset({"log_dir"})
+# Where a run lies and what computes it, not what it is: it may go on elsewhere.
+_UNCOMPARED = frozenset({"log_dir", "device", "num_threads"})
+_TAIL_BYTES = 4096  # more than a row has
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class Run:
     def versions(self) -> Path:
         """Versions of everything that matters, and the device, at the last start."""
         return self.folder / "versions.json"
+
+    @property
+    def output(self) -> Path:
+        """What a run of a study printed, which has no terminal of its own."""
+        return self.folder / "output.txt"
 
     @property
     def progress(self) -> Path:
@@ -110,7 +116,9 @@ class Stopped(Exception):
 
 
 @contextmanager
-def open_run(folder: Path, config: Config, *, overwrite: bool = False) -> Iterator[Run]:
+def open_run(
+    folder: Path, config: Config, *, overwrite: bool = False, patience: float = 0
+) -> Iterator[Run]:
     """Make a run folder, or open the one that the same config made before.
 
     The folder is locked while the context lasts, so that no two processes write to one run.
@@ -119,6 +127,7 @@ def open_run(folder: Path, config: Config, *, overwrite: bool = False) -> Iterat
         folder: The run's own folder; made if missing.
         config: The settings, stored in it, or compared with those stored.
         overwrite: Delete what an earlier run left there.
+        patience: Seconds to wait for another process to let go of the folder.
 
     Raises:
         UserError: The folder cannot be written, is in use, holds something else, or holds a run
@@ -127,11 +136,12 @@ def open_run(folder: Path, config: Config, *, overwrite: bool = False) -> Iterat
     run = Run(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()) and not (run.config.exists() or _lock_file(folder).exists()):
+        others = set(folder.iterdir()) - {run.output}
+        if others and not (run.config.exists() or _lock_file(folder).exists()):
             raise UserError(f"{folder} holds other files and no run; name another --log-dir.")
         # The lock alone stays in this block: what the caller does with the run is not for it.
         locked = ExitStack()
-        locked.enter_context(lock(folder))
+        locked.enter_context(lock(folder, patience))
     except OSError as error:
         raise UserError(f"Cannot write to {folder}: {error.strerror}.") from None
     with locked:
@@ -140,18 +150,28 @@ def open_run(folder: Path, config: Config, *, overwrite: bool = False) -> Iterat
         yield run
 
 
-def run_experiment(train: Callable[[C, Run], None], config: C, *, overwrite: bool = False) -> int:
+def run_experiment(
+    train: Callable[[C, Run], None],
+    config: C,
+    *,
+    overwrite: bool = False,
+    folder: Path | None = None,
+    patience: float = 0,
+) -> int:
     """Do a run, or what is left of it, and say where the result is.
 
     Args:
         train: The experiment's function.
         config: Its settings, which name the folder.
         overwrite: Delete what an earlier run left there, and start over.
+        folder: Another folder.
+        patience: Seconds to wait for another process to let go of the folder.
 
     Returns:
         The exit code: 0, or 128 + n where signal n stopped the run.
     """
-    with open_run(config.folder, config, overwrite=overwrite) as run:
+    folder = folder or config.folder
+    with open_run(folder, config, overwrite=overwrite, patience=patience) as run:
         if run.is_finished:
             print(f"{run.folder} is finished; --overwrite starts it over.")
             return 0
@@ -165,15 +185,19 @@ def run_experiment(train: Callable[[C, Run], None], config: C, *, overwrite: boo
 
 
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
+def lock(folder: Path, patience: float = 0) -> Iterator[None]:
     """Keep other processes from writing to a run while the block lasts.
+
+    Args:
+        folder: The run's own folder.
+        patience: Seconds to wait for another process to let go.
 
     Raises:
         UserError: Another one is writing.
     """
     file_lock = FileLock(_lock_file(folder))
     try:
-        file_lock.acquire(timeout=0)
+        file_lock.acquire(timeout=patience)
     except Timeout:
         raise UserError(f"Another process is working on {folder}.") from None
     try:
@@ -191,14 +215,19 @@ def _prepare(run: Run, config: Config, overwrite: bool) -> None:
         for path in set(run.folder.iterdir()) - {_lock_file(run.folder)}:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     if run.config.exists():
-        _refuse_other_config(run, config)
+        refuse_other_config(run, config)
     else:
         with atomic_write(run.config) as file:
             file.write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
     run.checkpoints.mkdir(exist_ok=True)
 
 
-def _refuse_other_config(run: Run, config: Config) -> None:
+def refuse_other_config(run: Run, config: Config) -> None:
+    """Make sure that a run's folder was made with the same settings.
+
+    Raises:
+        UserError: It was not; the sentence names the settings.
+    """
     try:
         stored = yaml.safe_load(run.config.read_text())
         assert isinstance(stored, dict)
@@ -243,6 +272,19 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return result.stdout.strip()
+
+
+def last_row(path: Path) -> dict[str, str]:
+    """The last whole row of a CSV file; empty if there is none."""
+    try:
+        with path.open("rb") as file:
+            head = file.readline()
+            file.seek(max(file.tell(), path.stat().st_size - _TAIL_BYTES))
+            rows = file.read().decode().splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError):
+        return {}
+    whole = [row for row in rows if row.endswith("\n")]
+    return next(csv.DictReader([head.decode(), *whole[-1:]]), {})
 
 
 @contextmanager

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 
-import torch
 from rich.console import Console
 
-from rl_coordconv.checkpoint import StopSignals, load_state, save_state
+from rl_coordconv.checkpoint import StopSignals, load_state, save_state, save_tensors
 from rl_coordconv.device import use_device
 from rl_coordconv.not_so_clevr.config import ToyConfig
 from rl_coordconv.not_so_clevr.data import Samples, split
 from rl_coordconv.not_so_clevr.learner import Learner
 from rl_coordconv.not_so_clevr.log import Log
 from rl_coordconv.not_so_clevr.results import read_result, results_table
-from rl_coordconv.run import Run, Stopped, atomic_write, disk_errors, record_start
+from rl_coordconv.run import Run, Stopped, disk_errors, record_start
 
 
 def train(config: ToyConfig, run: Run) -> None:
@@ -51,8 +50,7 @@ def train(config: ToyConfig, run: Run) -> None:
                     save_state(run, learner.updates, learner.state())
                     raise Stopped(signals.received)
             log.figures(training, test)
-        with atomic_write(run.final_weights) as path:
-            torch.save(learner.model.state_dict(), path)
+        save_tensors(run.final_weights, learner.model.state_dict())
         run.done.write_text(time.strftime("%Y-%m-%d %H:%M:%S\n"))
     console.print(results_table(read_result(run.folder)))
 

@@ -1,0 +1,153 @@
+"""The command line of a study."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from rl_coordconv.config import Parser, UserError, flag
+from rl_coordconv.experiments import EXPERIMENTS
+from rl_coordconv.run import refuse_other_config
+from rl_coordconv.study.local import LocalPool
+from rl_coordconv.study.plan import Job, read_study
+from rl_coordconv.study.progress import Estimate
+from rl_coordconv.study.supervise import Backend, supervise
+from rl_coordconv.study.table import LiveTable, cost_table
+from rl_coordconv.study.worker import GPUS_PER_RUN
+
+
+def main(argv: Sequence[str] | None, description: str | None, root: Path) -> int:
+    """Do what a command line says, and return the exit code.
+
+    Args:
+        argv: The command line; None for the process's own.
+        description: What the script does.
+        root: The folder with ``configs`` and ``scripts``.
+
+    Raises:
+        UserError: Something in it is wrong; no run was started.
+    """
+    options, flags = _parse(argv, description)
+    jobs = read_study(options.study, root / "configs", flags)
+    for job in jobs:
+        if job.run.config.exists():
+            refuse_other_config(job.run, job.config)
+    scripts = os.path.relpath(root / "scripts")
+    if options.dry_run or options.backend == "print":
+        for job in jobs:
+            if not job.run.is_finished:
+                print(job.command(scripts))
+        return 0
+    console = Console()
+    if options.list:
+        estimate = Estimate(jobs)
+        pool = _local_pool(jobs, options)
+        estimate.measure(jobs, pool)
+        console.print(cost_table(jobs, estimate, pool.n_slots))
+        return 0
+    table = LiveTable(jobs, console)
+    backend = _backend(jobs, options)
+    try:
+        code = supervise(jobs, backend, options.retries, table)
+    finally:
+        backend.close()
+    for job in table.failed():
+        print(f"Failed: {job.run.folder}; what it printed: {job.run.output}")
+    if code > 128:
+        print("Stopped and saved; the same command goes on from here.")
+    return code
+
+
+def _parse(
+    argv: Sequence[str] | None, description: str | None
+) -> tuple[argparse.Namespace, dict[str, str]]:
+    parser = Parser(
+        description=description,
+        epilog="Every setting of the experiments is a flag too, as --total-timesteps 1000000 or"
+        " --seed 0,1,2, and replaces what the study says.",
+    )
+    parser.add_argument("study", type=Path, metavar="FILE", help="as configs/studies/*.yaml")
+    parser.add_argument("--list", action="store_true", help="show the runs and what each will cost")
+    parser.add_argument("--dry-run", action="store_true", help="show the runs' commands")
+    parser.add_argument(
+        "--backend",
+        choices=("local", "ray", "print"),
+        default="local",
+        help="this machine, a Ray cluster, or a shell line per run, as for a Slurm array",
+    )
+    parser.add_argument(
+        "--address",
+        default="auto",
+        help="of the Ray cluster: auto, host:port, or local to start one here (default: auto)",
+    )
+    parser.add_argument(
+        "--parallel", type=_count, help="runs at once on this machine (default: one per core)"
+    )
+    parser.add_argument(
+        "--gpus-per-run",
+        type=float,
+        help=f"share of a GPU (default: {GPUS_PER_RUN} where there is one)",
+    )
+    parser.add_argument(
+        "--retries",
+        type=int,
+        default=2,
+        help="further tries of a run that fails without getting further (default: 2)",
+    )
+    known, rest = parser.parse_known_args(argv)
+    settings = Parser(add_help=False)
+    names = {
+        name
+        for experiment in EXPERIMENTS.values()
+        for name in experiment.config_class().model_fields
+    }
+    for name in ("experiment", *sorted(names)):
+        settings.add_argument(flag(name), default=argparse.SUPPRESS)
+    flags, unknown = settings.parse_known_args(rest)
+    if unknown:
+        raise UserError(f"There is no flag {unknown[0]}.")
+    return known, vars(flags)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def _backend(jobs: Sequence[Job], options: argparse.Namespace) -> Backend:
+    log_dirs = {str(job.settings["log_dir"]) for job in jobs}
+    log_dir = Path(os.path.commonpath(log_dirs))
+    try:
+        log_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot write to {log_dir}: {error.strerror}.") from None
+    if options.backend == "local":
+        return _local_pool(jobs, options)
+    if options.address != "local":
+        # Ray reads it when it is imported: it would try a cluster that is gone for a quarter of an
+        # hour, and now for a minute.
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
+    try:
+        from rl_coordconv.study.cluster import RayCluster
+    except ModuleNotFoundError:
+        raise UserError("--backend ray needs Ray: pip install 'rl_coordconv[ray]'.") from None
+    return RayCluster(options.address, log_dir, options.gpus_per_run)
+
+
+def _local_pool(jobs: Sequence[Job], options: argparse.Namespace) -> LocalPool:
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    cores_per_run = max(job.settings["num_threads"] or cores for job in jobs)
+    n_slots = options.parallel or max(cores // cores_per_run, 1)
+    n_gpus = torch.cuda.device_count()
+    if n_gpus and not options.parallel:
+        n_slots = min(n_slots, int(n_gpus / (options.gpus_per_run or GPUS_PER_RUN)))
+    return LocalPool(n_slots, n_gpus)

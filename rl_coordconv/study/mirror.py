@@ -1,0 +1,133 @@
+"""Run folders of machines that do not see the folder of all runs."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import ray
+
+from rl_coordconv.run import Run, atomic_write
+
+Files = Mapping[str, bytes]
+
+
+class Home:
+    """Keeps the folders where the study was started; an actor there.
+
+    A run that is done anew has a new holder, and a lost machine that comes back is not heard.
+    """
+
+    def __init__(self) -> None:
+        self._holders: Counter[str] = Counter()
+
+    def fetch(self, folder: str) -> tuple[int, Files]:
+        """What is in a run's folder, and the number of its new holder."""
+        self._holders[folder] += 1
+        root = Path(folder)
+        return self._holders[folder], {name: (root / name).read_bytes() for name in _list(root)}
+
+    def store(self, folder: str, holder: int, files: Files, names: Sequence[str]) -> None:
+        """Write files that are new or changed, and delete what is there no more.
+
+        Args:
+            folder: The run's.
+            holder: Its number.
+            files: In their order: what a file relies on comes before it.
+            names: All files that there are.
+        """
+        if holder != self._holders[folder]:
+            raise RuntimeError(f"{folder} was given to another machine.")
+        root = Path(folder)
+        for name, content in files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as temporary:
+                temporary.write_bytes(content)
+        for name in set(_list(root)) - set(names):
+            (root / name).unlink()
+
+
+class Mirror:
+    """A copy of a run's folder on this machine, brought home while the block lasts.
+
+    Args:
+        folder: The run's folder at home.
+        home: The `Home` there.
+        push_seconds: How often to bring home what is new.
+    """
+
+    def __init__(self, folder: str, home: Any, push_seconds: float) -> None:
+        self._folder_at_home, self._home, self._push_seconds = folder, home, push_seconds
+        self._scratch = tempfile.TemporaryDirectory(prefix="rl_coordconv-")
+        self.folder = Path(self._scratch.name)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._push_often, daemon=True)
+        self._at_home: dict[str, tuple[int, int]] = {}
+
+    def __enter__(self) -> Mirror:
+        self._holder, files = ray.get(self._home.fetch.remote(self._folder_at_home))
+        for name, content in files.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            self._at_home[name] = _version(path)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        self.push()
+        self._scratch.cleanup()
+
+    def push(self) -> None:
+        """Bring home what is new.
+
+        A checkpoint is read before the logs and written after them: a log that is ahead of the
+        checkpoint loses its end at the next start, one that is behind would have a gap.
+        """
+        names = sorted(_list(self.folder), key=self._last_first)
+        files: dict[str, bytes] = {}
+        for name in list(names):
+            path = self.folder / name
+            try:
+                version = _version(path)
+                if self._at_home.get(name) != version:
+                    files[name] = path.read_bytes()
+                    self._at_home[name] = version
+            except FileNotFoundError:  # a checkpoint that was replaced since
+                names.remove(name)
+        ordered = dict(reversed(files.items()))
+        store = self._home.store.remote(self._folder_at_home, self._holder, ordered, names)
+        ray.get(store)
+
+    def _push_often(self) -> None:
+        while not self._ended.wait(self._push_seconds):
+            self.push()
+
+    def _last_first(self, name: str) -> tuple[bool, bool]:
+        run = Run(self.folder)
+        path = self.folder / name
+        return path != run.done, run.checkpoints not in path.parents
+
+
+def _list(folder: Path) -> list[str]:
+    """The files in a folder, without those that are being written."""
+    return [
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    ]
+
+
+def _version(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size

@@ -1,0 +1,53 @@
+"""One run of a study, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import traceback
+from pathlib import Path
+
+from rl_coordconv.config import one_sentence_errors
+from rl_coordconv.run import Run, run_experiment
+from rl_coordconv.study.plan import Job
+
+# As in the scripts of single runs: idle threads are not to spin on the cores that emulate.
+ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
+
+GPUS_PER_RUN = 0.25  # a guess, where there are any: not measured on a GPU yet
+
+# A process that lost its machine, or its study, may need a moment to notice and let go.
+_PATIENCE_SECONDS = 60
+
+
+def work(job: Job, folder: Path) -> int:
+    """Do a run, or what is left of it, as its script would.
+
+    What it prints goes into the run's ``output.txt``: the process is not good for anything else
+    afterwards.
+
+    Args:
+        job: The run.
+        folder: Where it lies on this machine.
+
+    Returns:
+        The exit code that its script would have.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with Run(folder).output.open("a") as output:
+        os.dup2(output.fileno(), sys.stdout.fileno())
+        os.dup2(output.fileno(), sys.stderr.fileno())
+    sys.argv = shlex.split(job.command("scripts"))[1:]  # for the run's command.txt
+    try:
+        with one_sentence_errors():
+            train = job.experiment.train()
+            return run_experiment(train, job.config, folder=folder, patience=_PATIENCE_SECONDS)
+    except SystemExit as exit_:
+        return int(exit_.code or 0)
+    except Exception:
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()

@@ -1,0 +1,140 @@
+"""Small studies that tests share, and what their runs must look like."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from rl_coordconv.run import Run
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "scripts" / "study.py"
+
+# Trainings of some seconds that repeat to the last bit, with a checkpoint every epoch.
+TOY = {
+    **{"experiment": "toy", "task": "classification", "split": "quadrant", "model": "coordconv"},
+    **{"preset": "quick", "canvas": 24, "square": 5, "n_epochs": 8, "save_freq": 1},
+    **{"device": "cpu", "num_threads": 1},
+}
+SEEDS = list(range(8))
+
+
+def write_study(folder: Path, vary: dict[str, list[Any]], fixed: dict[str, Any]) -> Path:
+    """A study file whose runs lie in ``folder/runs``."""
+    fixed = {"log_dir": str(folder / "runs"), **fixed}
+    file = folder / "study.yaml"
+    file.write_text(yaml.safe_dump({"vary": vary, "fixed": fixed}, sort_keys=False))
+    return file
+
+
+def start(*arguments: object, **kwargs: Any) -> subprocess.Popen[str]:
+    """The script, in a process of its own."""
+    return start_python(SCRIPT, *arguments, **kwargs)
+
+
+def start_python(*arguments: object, **kwargs: Any) -> subprocess.Popen[str]:
+    """Python, in a process of its own."""
+    command = [sys.executable, *map(str, arguments)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, **kwargs)
+
+
+def run_study(*arguments: object) -> str:
+    """The script's output, after it ended well."""
+    return finish(start(*arguments))
+
+
+def finish(process: subprocess.Popen[str], code: int = 0) -> str:
+    """A process's output, once it ended with an exit code."""
+    out, error = process.communicate(timeout=280)
+    assert process.returncode == code, out + error
+    return out
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that are still there."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            parent = path.read_text().rpartition(")")[2].split()[1]
+            found += [int(path.parent.name)] if int(parent) == pid else []
+    return found
+
+
+def in_the_middle(folder: Path) -> list[Run]:
+    """The runs that have a checkpoint and are not finished."""
+    runs = runs_in(folder).values()
+    return [run for run in runs if not run.is_finished and any(run.checkpoints.glob("step-*"))]
+
+
+def runs_in(folder: Path) -> dict[str, Run]:
+    """All runs below a folder, by their place in it."""
+    configs = sorted(folder.rglob("config.yaml"))
+    return {str(path.parent.relative_to(folder)): Run(path.parent) for path in configs}
+
+
+def starts(run: Run) -> int:
+    """How many times a run was started."""
+    return len(run.command.read_text().splitlines())
+
+
+def wait_until(condition: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
+    """What a condition returns once it is true, while a process goes on."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise AssertionError("it did not come to that")
+
+
+def assert_same_runs(folder: Path, other: Path) -> None:
+    """The runs in a folder are finished and equal those in another, but for times and restarts."""
+    mine, theirs = runs_in(folder), runs_in(other)
+    assert mine.keys() <= theirs.keys()
+    for name, run in mine.items():
+        _assert_same_run(run, theirs[name])
+
+
+def _assert_same_run(run: Run, other: Run) -> None:
+    assert run.is_finished
+    assert other.is_finished
+    assert _files(run) == _files(other)
+    assert _settings(run) == _settings(other)
+    assert set(_words(run)) == set(_words(other))
+    assert _log(run) == _log(other)
+    mine, theirs = (torch.load(r.final_weights, weights_only=True) for r in (run, other))
+    assert mine.keys() == theirs.keys()
+    assert all(torch.equal(mine[key], theirs[key]) for key in mine)
+    for figure in run.figures.iterdir():
+        assert figure.read_bytes() == (other.figures / figure.name).read_bytes()
+
+
+def _files(run: Run) -> set[str]:
+    paths = (path.relative_to(run.folder) for path in run.folder.rglob("*") if path.is_file())
+    return {str(path) for path in paths if not path.name.startswith((".lock", "events."))}
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    return {**yaml.safe_load(run.config.read_text()), "log_dir": None}
+
+
+def _words(run: Run) -> list[str]:
+    """The command, as often as it was given, without the folder of all runs."""
+    words = run.command.read_text().split()
+    return [word for word in words if words[words.index(word) - 1] != "--log-dir"]
+
+
+def _log(run: Run) -> list[dict[str, str]]:
+    with run.progress.open() as file:
+        return [{**row, "seconds": ""} for row in csv.DictReader(file)]

@@ -1,0 +1,112 @@
+"""Studies on this machine, whose processes are killed."""
+
+import os
+import resource
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from study.runs import (
+    SEEDS,
+    TOY,
+    assert_same_runs,
+    children,
+    finish,
+    in_the_middle,
+    run_study,
+    runs_in,
+    start,
+    starts,
+    wait_until,
+    write_study,
+)
+
+AT_ONCE = ("--parallel", "2")
+N_RUNS = 4
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    return write_study(tmp_path, {"seed": SEEDS[:N_RUNS]}, TOY)
+
+
+def workers(pid: int) -> list[int]:
+    """The processes of a study that do runs."""
+    return [child for child in children(pid) if b"spawn_main" in command_line(child)]
+
+
+def command_line(pid: int) -> bytes:
+    path = Path(f"/proc/{pid}/cmdline")
+    return path.read_bytes() if path.exists() else b""
+
+
+def test_a_killed_run_goes_on_and_the_others_are_not_touched(study, tmp_path, undisturbed):
+    with start(study, *AT_ONCE) as process:
+        wait_until(lambda: len(in_the_middle(tmp_path)) == 2, process)
+        os.kill(workers(process.pid)[0], signal.SIGKILL)
+        finish(process)
+    assert_same_runs(tmp_path / "runs", undisturbed)
+    counts = [starts(run) for run in runs_in(tmp_path / "runs").values()]
+    assert sorted(counts) == [1] * 3 + [2]
+
+
+def test_runs_of_a_killed_study_save_and_stop_and_the_same_command_goes_on(
+    study, tmp_path, undisturbed
+):
+    with start(study, *AT_ONCE) as process:
+        begun = wait_until(lambda: two(in_the_middle(tmp_path)), process)
+        orphans = workers(process.pid)
+        process.kill()
+    deadline = time.monotonic() + 60
+    while any(map(command_line, orphans)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(command_line, orphans))
+    for run in begun:
+        assert run.is_finished or "Stopped and saved" in run.output.read_text()
+
+    run_study(study, *AT_ONCE)
+    assert len(runs_in(tmp_path / "runs")) == N_RUNS
+    assert_same_runs(tmp_path / "runs", undisturbed)
+
+
+def test_ctrl_c_saves_every_run_and_the_same_command_goes_on(study, tmp_path, undisturbed):
+    with start(study, *AT_ONCE, start_new_session=True) as process:
+        begun = wait_until(lambda: two(in_the_middle(tmp_path)), process)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        out = finish(process, code=130)
+    assert "Stopped and saved; the same command goes on from here." in out
+    for run in begun:
+        assert run.is_finished or "Stopped and saved" in run.output.read_text()
+
+    run_study(study, *AT_ONCE)
+    assert len(runs_in(tmp_path / "runs")) == N_RUNS
+    assert_same_runs(tmp_path / "runs", undisturbed)
+
+
+def two(runs: list) -> list | None:
+    return runs if len(runs) == 2 else None
+
+
+def test_a_full_disk_fails_the_runs_by_name_and_harms_nothing(study, tmp_path, undisturbed):
+    def allow_little() -> None:  # a checkpoint has 100 kB
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+
+    with start(study, *AT_ONCE, preexec_fn=allow_little) as process:
+        out = finish(process, code=1)
+    for run in runs_in(tmp_path / "runs").values():
+        assert f"Failed: {run.folder}; what it printed: {run.output}" in out
+        assert "Could not write to" in run.output.read_text()
+        assert "Traceback" not in run.output.read_text()
+        assert starts(run) == 1  # another try would fail as well
+
+    run_study(study, *AT_ONCE)
+    assert len(runs_in(tmp_path / "runs")) == N_RUNS
+    assert_same_runs(tmp_path / "runs", undisturbed)
+
+
+def test_a_finished_study_does_nothing(undisturbed):
+    before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")}
+    out = run_study(undisturbed.parent / "study.yaml")
+    assert "running" not in out
+    assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")} == before

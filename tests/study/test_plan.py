@@ -1,0 +1,159 @@
+"""A study file becomes runs."""
+
+import shlex
+from functools import partial
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from study.runs import ROOT, TOY
+
+from rl_coordconv.atari.config import A2CConfig
+from rl_coordconv.config import UserError, parse_args
+from rl_coordconv.not_so_clevr.config import ToyConfig, find_defaults
+from rl_coordconv.study.plan import read_study
+
+CONFIGS = ROOT / "configs"
+STUDIES = sorted((CONFIGS / "studies").glob("*.yaml"))
+A2C = {"experiment": "a2c"}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "study.yaml"
+
+
+def jobs(file: Path, vary: object, fixed: object, **flags: str) -> list:
+    file.write_text(yaml.safe_dump({"vary": vary, "fixed": fixed}, sort_keys=False))
+    return read_study(file, CONFIGS, flags)
+
+
+def test_the_last_list_varies_fastest(file):
+    vary = {"seed": [0, 1], "extractor": ["nature", "coordconv"]}
+    assert [str(job.run.folder) for job in jobs(file, vary, A2C)] == [
+        "runs/a2c/MsPacman/nature/seed-0",
+        "runs/a2c/MsPacman/coordconv/seed-0",
+        "runs/a2c/MsPacman/nature/seed-1",
+        "runs/a2c/MsPacman/coordconv/seed-1",
+    ]
+
+
+def test_the_rest_is_that_of_the_config_file_but_for_the_threads(file):
+    (job,) = jobs(file, {}, {**A2C, "gamma": 0.5})
+    defaults = yaml.safe_load((CONFIGS / "a2c.yaml").read_text())
+    assert job.settings == {**defaults, "gamma": 0.5, "num_threads": 1}
+
+
+def test_the_algorithm_may_vary(file):
+    names = [job.run.folder.parts[1] for job in jobs(file, {"experiment": ["a2c", "ppo"]}, {})]
+    assert names == ["a2c", "ppo"]
+
+
+def test_what_does_not_show_in_a_folder_gets_one(file):
+    vary = {"learning_rate": [0.001, 0.002], "gamma": [0.9, 0.99], "seed": [0, 1]}
+    folders = [str(job.run.folder) for job in jobs(file, vary, {**A2C, "log_dir": "x"})]
+    assert folders[0] == "x/learning_rate-0.001/gamma-0.9/a2c/MsPacman/coordconv/seed-0"
+    assert len(set(folders)) == 8
+
+
+def test_flags_replace_the_study(file):
+    vary = {"seed": [0, 1, 2], "extractor": ["nature", "coordconv", "coordconv-all"]}
+    chosen = jobs(
+        file, vary, A2C, seed="0,1", extractor="nature,coordconv-r", total_timesteps="1e6"
+    )
+    assert [(job.settings["seed"], job.settings["extractor"]) for job in chosen] == [
+        *((0, "nature"), (0, "coordconv-r"), (1, "nature"), (1, "coordconv-r"))
+    ]
+    assert {job.length for job in chosen} == {1_000_000}
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    gamma=st.floats(0, 1),
+    device=st.sampled_from(["auto", "cpu"]),
+    log_dir=st.text(st.characters(codec="ascii", exclude_characters="\0\n\r"), min_size=1),
+)
+@settings(max_examples=25, deadline=None)
+def test_the_command_of_a_run_makes_the_same_run(tmp_path_factory, seed, gamma, device, log_dir):
+    file = tmp_path_factory.mktemp("study") / "study.yaml"
+    fixed = {**A2C, "gamma": gamma, "device": device, "log_dir": f"x{log_dir}"}
+    (job,) = jobs(file, {"seed": [seed]}, fixed)
+    python, script, *argv = shlex.split(job.command("scripts"))
+    assert (python, script) == ("python", "scripts/train_a2c.py")
+    config, _ = parse_args(A2CConfig, CONFIGS / "a2c.yaml", "", argv)
+    assert config.model_dump() == job.settings
+
+
+def test_the_command_of_a_toy_run_makes_the_same_run(file):
+    (job,) = jobs(file, {}, TOY)
+    argv = shlex.split(job.command("scripts"))[2:]
+    config, _ = parse_args(ToyConfig, partial(find_defaults, CONFIGS / "toy"), "", argv)
+    assert config == job.config
+
+
+@pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
+def test_the_studies_that_come_along_make_sense(file):
+    chosen = read_study(file, CONFIGS)
+    assert len({job.run.folder for job in chosen}) == len(chosen)
+    assert len({job.settings["seed"] for job in chosen}) >= 3
+    # Every arm has a run before one has two.
+    arms = len({job.run.folder.parent for job in chosen})
+    assert len({job.run.folder.parent for job in chosen[:arms]}) == arms
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"fixed": {**A2C, "seeds": 1}}, "study.yaml: seeds is not a setting; did you mean seed?"),
+        (
+            {"vary": {"extractor": ["cordconv"]}, "fixed": A2C},
+            "There is no extractor 'cordconv'; did you mean coordconv?",
+        ),
+        ({"fixed": {"seed": 1}}, "study.yaml must name an experiment, as in `experiment: a2c`"),
+        ({"fixed": {"experiment": "a3c"}}, "There is no experiment 'a3c'; did you mean a2c?"),
+        (
+            {"vary": {"seed": []}, "fixed": A2C},
+            "study.yaml: seed under vary must be a list of values, not [].",
+        ),
+        (
+            {"vary": {"seed": 3}, "fixed": A2C},
+            "study.yaml: seed under vary must be a list of values, not 3.",
+        ),
+        (
+            {"vary": {"seed": [0, 1, 0]}, "fixed": A2C},
+            "study.yaml: seed holds 0 twice; a run is done once.",
+        ),
+        (
+            {"vary": {"env": ["MsPacman", "ms_pacman"]}, "fixed": A2C},
+            "study.yaml: ms_pacman under env is a run that is there already.",
+        ),
+        (
+            {"vary": {"seed": [0]}, "fixed": {**A2C, "seed": 1}},
+            "study.yaml: seed stands under fixed and under vary; keep one of them.",
+        ),
+        ({"varies": {}}, "study.yaml: varies is no part of a study; did you mean vary?"),
+        ({"fixed": [1]}, "study.yaml: fixed must hold settings, one `name: value` a line."),
+        (
+            {"fixed": {**A2C, "n_envs": "many"}},
+            "study.yaml: n_envs must be a whole number, not 'many'.",
+        ),
+        (
+            {"fixed": {**TOY, "model": "conv"}},
+            "There is no classification model 'conv'; did you mean deconv?",
+        ),
+        ({}, "study.yaml must name an experiment"),
+    ],
+)
+def test_a_mistake_is_one_sentence(content, sentence, file, monkeypatch):
+    monkeypatch.chdir(file.parent)
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(UserError) as error:
+        read_study(Path(file.name), CONFIGS)
+    assert str(error.value).startswith(sentence)
+
+
+def test_a_wrong_flag_is_named_as_one(file):
+    with pytest.raises(UserError, match="^--n-envs must be a whole number, not 'many'"):
+        jobs(file, {}, A2C, n_envs="many")

@@ -14,14 +14,14 @@ import numpy as np
 from rl_coordconv.analysis.arms import OWN_ARMS
 from rl_coordconv.analysis.cache import read_cached
 from rl_coordconv.analysis.foreign import ForeignFiles, find_files, is_known_word, read_foreign
-from rl_coordconv.analysis.results import BrokenRun, NotARun, RunResult, read_run
+from rl_coordconv.analysis.results import BrokenRun, NotARun, RunResult, packed, read_run
 from rl_coordconv.config import UserError
 from rl_coordconv.run import Run
 
 # Folders that say nothing about whose runs lie in them.
 _GENERIC = re.compile(r"^(logs?|runs?|tb|tensorboard.*|monitors?|results?|sb3|\.*)$", re.IGNORECASE)
 # Beside a config.yaml, which other programs write too.
-_OURS = {"command.txt", "episodes.csv", "evaluations.csv"}
+_OURS = {"command.txt", "episodes.csv", "episodes.csv.gz", "evaluations.csv"}
 _NO_RUNS_INSIDE = {"checkpoints", "figures", ".git"}
 
 
@@ -70,7 +70,7 @@ def _readers(root: Path) -> Iterator[tuple[Path, partial[RunResult]]]:
         foreign = any(name.endswith("monitor.csv") or name == "evaluations.npz" for name in names)
         if "config.yaml" in names and _OURS.intersection(names) and not foreign:
             run = Run(folder)
-            own = (run.config, run.episodes, run.evaluations)
+            own = (run.config, run.episodes, packed(run.episodes), run.evaluations)
             yield folder, partial(read_cached, folder, own, "", partial(read_run, folder))
             folders.clear()
         elif foreign or any(name.startswith("events.out.tfevents.") for name in names):

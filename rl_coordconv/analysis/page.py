@@ -127,9 +127,9 @@ def _dot(text: str, colours: Mapping[str, str]) -> str:
     )
 
 
-def markdown(sections: Sequence[Section], files: Sequence[str]) -> str:
-    """The report as Markdown, with the PNG figures and CSV files beside it."""
-    parts = ["# Comparison of runs"]
+def markdown(sections: Sequence[Section], title: str = "Comparison of runs") -> str:
+    """The report as Markdown, with the PNG figures beside it."""
+    parts = [f"# {title}"]
     for section in sections:
         parts += [f"## {section.title}", *(f"**{line}**" for line in section.verdicts)]
         parts += section.text
@@ -139,5 +139,4 @@ def markdown(sections: Sequence[Section], files: Sequence[str]) -> str:
             parts += [f"{table.caption}:", "\n".join(f"| {' | '.join(row)} |" for row in lines)]
         if section.notes:
             parts.append("\n".join(f"- {note}" for note in section.notes))
-    parts.append("Tables: " + ", ".join(f"[{name}]({name})" for name in files))
     return "\n\n".join(parts) + "\n"

@@ -48,14 +48,15 @@ def write_report(
         with plots.house_style():
             sections = [
                 *(_games_section(summary) for summary in summaries),
-                *(_section(comparison, x, target) for comparison in comparisons),
+                *(section(comparison, x, target) for comparison in comparisons),
             ]
             vectors = {d.name: _save(d, out) for section in sections for d in section.drawings}
         files = tables.write_csv(out, comparisons, summaries, x, target)
         sections.append(Section("How to read this", text=_READING))
         sections += _left_out(found)
         colours = {arm.name: arm.style.colour for c in comparisons for arm in c.arms}
-        _write(out / "report.md", markdown(sections, files))
+        links = ", ".join(f"[{name}]({name})" for name in files)
+        _write(out / "report.md", f"{markdown(sections)}\nTables: {links}\n")
         _write(out / "report.html", html_page(sections, vectors, files, colours))
     return out / "report.html"
 
@@ -74,7 +75,10 @@ def _write(path: Path, text: str) -> None:
         file.write_text(text, encoding="utf-8")
 
 
-def _section(comparison: Comparison, x: plots.XAxis, target: float | None) -> Section:
+def section(
+    comparison: Comparison, x: plots.XAxis = "steps", target: float | None = None
+) -> Section:
+    """What there is to say about one algorithm in one game; arguments as in `write_report`."""
     c, name = comparison, f"{comparison.algorithm}-{comparison.game}-{comparison.protocol}"
     seeds = wording.seeds_sentence(c)
     score = c.score_to_reach if target is None else target

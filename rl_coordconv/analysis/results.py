@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,7 +133,7 @@ def read_run(folder: Path) -> RunResult:
         raise BrokenRun("its config.yaml is damaged") from None
     if not {"env", "extractor", "seed"} <= config.keys():
         raise NotARun
-    if not run.episodes.exists():
+    if not any(path.exists() for path in (run.episodes, packed(run.episodes))):
         raise BrokenRun("it has no episodes.csv yet")
     rows = read_columns(run.episodes, ("step", "wall_time", "episode_return"))
     games, notes = finite_rows(rows, run.episodes)
@@ -156,6 +158,18 @@ def read_run(folder: Path) -> RunResult:
     )
 
 
+def packed(path: Path) -> Path:
+    """Where a log lies if it is kept compressed."""
+    return path.with_name(f"{path.name}.gz")
+
+
+def read_text(path: Path) -> str:
+    """What is in a log, compressed or not."""
+    if path.exists():
+        return path.read_text(encoding="utf-8")
+    return gzip.decompress(packed(path).read_bytes()).decode("utf-8")
+
+
 def read_columns(path: Path, columns: Sequence[str], *, skip: bool = False) -> Array:
     """Columns of a CSV file of numbers ``[rows, columns]``; a torn last row is left out.
 
@@ -168,8 +182,8 @@ def read_columns(path: Path, columns: Sequence[str], *, skip: bool = False) -> A
         BrokenRun: It is no such file.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        text = read_text(path)
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error):
         raise BrokenRun(f"{path.name} cannot be read") from None
     whole = text[: text.rfind("\n") + 1]
     head, _, body = (whole.partition("\n")[2] if skip else whole).partition("\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from rl_coordconv.config import Parser, UserError, flag
+from rl_coordconv.config import Parser, UserError, flag, nearest
 from rl_coordconv.experiments import EXPERIMENTS
 from rl_coordconv.run import refuse_other_config
 from rl_coordconv.study.local import LocalPool
@@ -60,6 +60,9 @@ def main(argv: Sequence[str] | None, description: str | None, root: Path) -> int
         print(f"Failed: {job.run.folder}; what it printed: {job.run.output}")
     if code > 128:
         print("Stopped and saved; the same command goes on from here.")
+    if any(job.run.episodes.exists() for job in jobs):
+        folder = os.path.commonpath([job.run.folder.parent for job in jobs])
+        print(f"To compare the runs: python {scripts}/compare.py {folder}")
     return code
 
 
@@ -86,7 +89,7 @@ def _parse(
         help="of the Ray cluster: auto, host:port, or local to start one here (default: auto)",
     )
     parser.add_argument(
-        "--parallel", type=_count, help="runs at once on this machine (default: one per core)"
+        "--parallel", type=int, help="runs at once on this machine (default: one per core)"
     )
     parser.add_argument(
         "--gpus-per-run",
@@ -100,6 +103,10 @@ def _parse(
         help="further tries of a run that fails without getting further (default: 2)",
     )
     known, rest = parser.parse_known_args(argv)
+    for name, least in ("parallel", 1), ("gpus_per_run", 0), ("retries", 0):
+        value = getattr(known, name)
+        if value is not None and value < least:
+            raise UserError(f"{flag(name)} must be at least {least}, not {value}.")
     settings = Parser(add_help=False)
     names = {
         name
@@ -110,15 +117,9 @@ def _parse(
         settings.add_argument(flag(name), default=argparse.SUPPRESS)
     flags, unknown = settings.parse_known_args(rest)
     if unknown:
-        raise UserError(f"There is no flag {unknown[0]}.")
+        given = [flag(name) for name in (*vars(known), *names)]
+        raise UserError(f"There is no flag {unknown[0]}; {nearest(unknown[0], given)}")
     return known, vars(flags)
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
 
 
 def _backend(jobs: Sequence[Job], options: argparse.Namespace) -> Backend:

@@ -1,0 +1,114 @@
+"""The results that are kept with the code: small files of finished runs, and a page about them."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from rl_coordconv.analysis import plots, tables, wording
+from rl_coordconv.analysis.comparison import Comparison, compare
+from rl_coordconv.analysis.find import find_runs
+from rl_coordconv.analysis.page import Section, markdown
+from rl_coordconv.analysis.report import section
+from rl_coordconv.analysis.results import packed, read_text
+from rl_coordconv.analysis.statistics import mean_interval
+from rl_coordconv.run import Run, atomic_write
+
+# Before the numbers of a folder: what made them, in words.
+_ABOUT = "about.md"
+_CLAIM = (
+    "By their paper and their blog post, Liu et al. (2018) saw A2C with CoordConv get better in six"
+    " of nine Atari games, most of all in Ms. Pac-Man, stay about equal in two and get slightly"
+    " worse in one. We know of no number of theirs to stand beside ours: the code of these runs,"
+    " the placement of the coordinates and the names of the other games are not public."
+)
+
+
+def keep(runs: Path, folder: Path) -> None:
+    """Copy what counts of every finished run below a folder: settings, versions, games.
+
+    Args:
+        runs: Where the runs are.
+        folder: Where to keep them; a run that is there is replaced.
+    """
+    for done in sorted(runs.rglob("DONE")):
+        run, kept = Run(done.parent), Run(folder / done.parent.relative_to(runs))
+        if not run.episodes.exists():
+            continue
+        kept.folder.mkdir(parents=True, exist_ok=True)
+        settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+        kept.config.write_text(yaml.safe_dump({**settings, "log_dir": "runs"}, sort_keys=False))
+        # Without a time, so that the same games are the same file.
+        packed(kept.episodes).write_bytes(gzip.compress(read_text(run.episodes).encode(), mtime=0))
+        shutil.copyfile(run.versions, kept.versions)
+        if run.evaluations.exists():
+            shutil.copyfile(run.evaluations, kept.evaluations)
+
+
+def write_page(folder: Path) -> Path:
+    """Write ``README.md`` about all results in a folder, and a figure into each.
+
+    Args:
+        folder: Holds a folder for each set of runs; what its ``about.md`` says comes first.
+
+    Returns:
+        The page.
+
+    Raises:
+        UserError: There are no results.
+    """
+    sections = [Section("The claim", text=[_CLAIM])]
+    comparisons: list[Comparison] = []
+    for part in sorted(path.parent for path in folder.glob(f"*/{_ABOUT}")):
+        # Paths on the page are those within the folder.
+        runs = [replace(r, folder=r.folder.relative_to(folder)) for r in find_runs([part]).runs]
+        for comparison in compare(runs):
+            sections.append(_section(part, comparison))
+            comparisons.append(comparison)
+    sections.append(Section("Beside published scores", tables=list(_beside_others(comparisons))))
+    own_pages = sorted(path.parent.name for path in folder.glob("*/README.md"))
+    if own_pages:
+        sections.append(Section("Elsewhere", notes=[f"[{n}]({n}/README.md)" for n in own_pages]))
+    page = folder / "README.md"
+    with atomic_write(page) as file:
+        file.write_text(markdown(sections, "Results on Atari"), encoding="utf-8")
+    return page
+
+
+def _section(part: Path, comparison: Comparison) -> Section:
+    with plots.house_style():
+        made = section(comparison)
+        curves = replace(made.drawings[0], name=f"{part.name}/curves")
+        curves.figure.savefig(part / "curves.png", dpi=150)
+    about = (part / _ABOUT).read_text(encoding="utf-8").strip()
+    return replace(
+        made,
+        title=f"{part.name}: {made.title}",
+        text=[about, *made.text],
+        drawings=[curves],
+        tables=[table for table in made.tables if not table.caption.startswith("Published")],
+    )
+
+
+def _beside_others(comparisons: Sequence[Comparison]) -> Iterator[tables.Table]:
+    """For each algorithm and game, our scores and those of others."""
+    groups: dict[tuple[str, str], list[Comparison]] = {}
+    for comparison in comparisons:
+        groups.setdefault((comparison.algorithm, comparison.game), []).append(comparison)
+    for (algorithm, game), group in groups.items():
+        ours = []
+        for comparison in group:
+            for arm in comparison.arms:
+                score = wording.interval(mean_interval(arm.scores("training", arm.step)))
+                steps, seeds = wording.count(arm.step), len(arm.at(arm.step))
+                how = f"{seeds} seeds, mean of the last 100 training games"
+                ours.append([f"ours, {arm.name}", steps, score, comparison.protocol, how])
+        theirs = tables.peers_table(group[0])
+        rows = [[source, "10M", *row] for source, *row in theirs.rows]
+        head = [theirs.head[0], "steps", *theirs.head[1:]]
+        yield tables.Table(f"{algorithm.upper()} in {game}", head, [*ours, *rows])

@@ -1,0 +1,101 @@
+"""Results that are kept with the code."""
+
+import gzip
+import importlib.util
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from fake_runs import write_run
+
+from rl_coordconv.analysis.kept import keep
+from rl_coordconv.analysis.results import BrokenRun, read_run
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "report_results.py"
+
+
+def main(*arguments: object) -> int:
+    spec = importlib.util.spec_from_file_location("report_results", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """Three seeds of two arms, and one that is not finished."""
+    for arm in ("nature", "coordconv"):
+        for seed in range(3):
+            (write_run(tmp_path / "runs", arm, seed) / "versions.json").write_text("{}")
+    write_run(tmp_path / "runs", "coordconv", 3, done=False)
+    return tmp_path / "runs"
+
+
+def test_a_kept_run_reads_as_the_run_itself(runs, tmp_path):
+    keep(runs, tmp_path / "kept")
+    place = Path("a2c", "MsPacman", "nature", "seed-1")
+    before, after = read_run(runs / place), read_run(tmp_path / "kept" / place)
+    for name in ("steps", "hours", "returns", "evaluation_steps", "evaluation_returns"):
+        assert np.array_equal(getattr(before, name), getattr(after, name))
+    assert after.settings == before.settings
+    files = {path.name for path in (tmp_path / "kept" / place).iterdir()}
+    assert files == {"config.yaml", "versions.json", "episodes.csv.gz", "evaluations.csv"}
+
+
+def test_only_finished_runs_are_kept_and_say_nothing_of_this_machine(runs, tmp_path):
+    keep(runs, tmp_path / "kept")
+    configs = list((tmp_path / "kept").rglob("config.yaml"))
+    assert len(configs) == 6
+    assert {yaml.safe_load(path.read_text())["log_dir"] for path in configs} == {"runs"}
+    assert not [p for p in (tmp_path / "kept").rglob("*") if p.is_file() and is_in(p, tmp_path)]
+
+
+def is_in(path: Path, text: Path) -> bool:
+    content = path.read_bytes()
+    return str(text).encode() in (gzip.decompress(content) if path.suffix == ".gz" else content)
+
+
+def test_keeping_a_run_again_changes_nothing(runs, tmp_path):
+    keep(runs, tmp_path / "kept")
+    before = {path: path.read_bytes() for path in (tmp_path / "kept").rglob("*.*")}
+    keep(runs, tmp_path / "kept")
+    assert {path: path.read_bytes() for path in (tmp_path / "kept").rglob("*.*")} == before
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", gzip.compress(b"step\n" * 500)[:-20]])
+def test_a_damaged_archive_is_named(content, runs, tmp_path):
+    keep(runs, tmp_path / "kept")
+    folder = tmp_path / "kept" / "a2c" / "MsPacman" / "nature" / "seed-0"
+    (folder / "episodes.csv.gz").write_bytes(content)
+    with pytest.raises(BrokenRun, match=r"episodes\.csv (cannot be read|has no column)"):
+        read_run(folder)
+
+
+def test_the_page_has_each_set_of_runs_and_published_scores(runs, tmp_path, capsys):
+    docs = tmp_path / "docs"
+    (docs / "results" / "short").mkdir(parents=True)
+    (docs / "results" / "short" / "about.md").write_text("How they were made.\n")
+    assert main(runs, "--name", "short", "--docs", docs) == 0
+    text = (docs / "results" / "README.md").read_text()
+    assert "## short: A2C in MsPacman, classic protocol" in text
+    assert "How they were made." in text
+    assert "![Learning curves in MsPacman](short/curves.png)" in text
+    assert (docs / "results" / "short" / "curves.png").exists()
+    (ours,) = [line for line in text.splitlines() if line.startswith("| ours, coordconv")]
+    assert "| 60k |" in ours
+    assert "3 seeds, mean of the last 100 training games" in ours
+    assert "| PPO paper (Schulman et al. 2017), final scores | 10M | 1,627 | classic |" in text
+    assert str(tmp_path) not in text
+
+    shutil.rmtree(runs)  # the page needs no more than what is kept
+    assert main("--docs", docs) == 0
+    assert (docs / "results" / "README.md").read_text() == text
+
+
+def test_runs_without_a_name_are_a_mistake(runs, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(runs)
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == "Runs and --name go together.\n"

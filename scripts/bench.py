@@ -5,11 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl_coordconv.bench import envs, layer, toy, train
+from rl_coordconv.bench import envs, layer, runs, toy, train
 from rl_coordconv.config import Parser, UserError, one_sentence_errors
 
 SCRIPTS = Path(__file__).parent
-CONFIGS = SCRIPTS.parent / "configs" / "toy"
+CONFIGS = SCRIPTS.parent / "configs"
+BENCHES = {"layer": layer, "toy": toy, "envs": envs, "train": train, "runs": runs}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,23 +26,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = benches.add_parser("train", help="trainings, plain Stable-Baselines3's and the limit")
     flags.add_argument("--algorithm", default="a2c", choices=["a2c", "ppo"])
     flags.add_argument("--seconds", type=float, default=2.0, help="of a turn (default: 2)")
+    flags = benches.add_parser("runs", help="several trainings at once, as in a study")
+    flags.add_argument("--algorithm", default="a2c", choices=["a2c", "ppo"])
+    flags.add_argument("--seconds", type=float, default=20.0, help="of a turn (default: 20)")
+    flags.add_argument("--n-runs", type=int, nargs="+", default=runs.N_RUNS, metavar="N")
     for flags in benches.choices.values():
         flags.add_argument("--repeats", type=int, default=40, help="rounds (default: %(default)s)")
         flags.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    benches.choices["runs"].set_defaults(repeats=3)  # a turn takes half a minute
     with one_sentence_errors():
         options = parser.parse_args(argv)
         if options.json and not options.json.parent.is_dir():
             raise UserError(f"There is no folder {options.json.parent} to write to.")
-        if options.bench == "layer":
-            report = layer.run(options.repeats, options.device, options.dtype)
-        elif options.bench == "toy":
-            report = toy.run(options.repeats, CONFIGS)
-        elif options.bench == "envs":
-            report = envs.run(options.repeats, options.n_envs)
-        else:
-            report = train.run(options.repeats, SCRIPTS, options.algorithm, options.seconds)
-    tables = {"layer": layer.table, "toy": toy.table, "envs": envs.table, "train": train.table}
-    print(tables[options.bench](report))
+        o = options
+        measure = {
+            "layer": lambda: layer.run(o.repeats, o.device, o.dtype),
+            "toy": lambda: toy.run(o.repeats, CONFIGS / "toy"),
+            "envs": lambda: envs.run(o.repeats, o.n_envs),
+            "train": lambda: train.run(o.repeats, SCRIPTS, o.algorithm, o.seconds),
+            "runs": lambda: runs.run(o.repeats, CONFIGS, o.algorithm, o.seconds, o.n_runs),
+        }
+        report = measure[o.bench]()
+    print(BENCHES[options.bench].table(report))
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0

@@ -139,3 +139,22 @@ class TestToy:
         for row in report["rows"]:
             assert 0 < row["ratio"]["low"] <= row["ratio"]["median"] <= row["ratio"]["high"]
         assert toy.table(json.loads(json.dumps(report))).count("regression") == 2
+
+
+def test_runs_at_once_are_real_trainings(main, tmp_path, capsys):
+    path = tmp_path / "runs.json"
+    flags = ["--repeats", "1", "--seconds", "2", "--n-runs", "1", "2", "--json", str(path)]
+    assert main(["runs", *flags]) == 0
+    report = json.loads(path.read_text())
+    assert list(report["steps_per_second"]) == ["1", "2"]
+    assert all(speed["median"] > 10 for speed in report["steps_per_second"].values())
+    assert report["ratio_to_first"]["1"]["median"] == 1
+    assert len(capsys.readouterr().out.split("\n\n")[0].splitlines()) == 4
+
+
+@pytest.mark.parametrize("flags", ["--repeats 0", "--n-runs 0", "--seconds 0"])
+def test_nothing_to_run_is_a_mistake(flags, main, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["runs", *flags.split()])
+    assert exit_.value.code == 2
+    assert "must be greater than 0" in capsys.readouterr().err

@@ -1,0 +1,108 @@
+"""How many steps a second several trainings at once make together."""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rl_coordconv.bench.timing import Spread, aligned, progress, ratios
+from rl_coordconv.config import UserError, load_config
+from rl_coordconv.experiments import find_experiment
+from rl_coordconv.run import versions
+from rl_coordconv.study.local import LocalPool
+from rl_coordconv.study.plan import Job
+from rl_coordconv.study.progress import read_progress
+
+N_RUNS = (1, 2, 4)
+_LOG_INTERVAL = {"a2c": 10, "ppo": 1}  # rows of the log a second or more often
+_START_SECONDS = 300  # no run takes longer to begin
+
+
+def run(
+    repeats: int, configs: Path, algorithm: str, seconds: float, n_runs: Sequence[int] = N_RUNS
+) -> dict[str, Any]:
+    """Train on Ms. Pac-Man as a study does, so many runs at once.
+
+    Args:
+        repeats: Rounds; in each, every number of runs has its turn.
+        configs: The folder ``configs``.
+        algorithm: ``a2c`` or ``ppo``.
+        seconds: Of a turn, once all of its runs are under way.
+        n_runs: How many at once.
+
+    Returns:
+        What was measured and on what, as JSON holds it: steps per second over all runs, and ratios
+        to the first of ``n_runs`` in the same round.
+
+    Raises:
+        UserError: There is nothing to measure.
+    """
+    if min(repeats, *n_runs) < 1 or seconds <= 0:
+        raise UserError("repeats, runs and seconds must be greater than 0.")
+    cores = os.cpu_count() or 1
+    order = random.Random(0)
+    speeds: dict[str, list[float]] = {str(n): [] for n in n_runs}
+    turns = [n for _ in range(repeats) for n in order.sample(n_runs, len(n_runs))]
+    for n in progress(turns, "Training"):
+        speeds[str(n)].append(_speed(configs, algorithm, n, max(cores // n, 1), seconds))
+    return {
+        **{"bench": "runs", "algorithm": algorithm, "versions": versions(), "cores": cores},
+        **{"gpus": torch.cuda.device_count(), "repeats": repeats, "seconds": seconds},
+        "steps_per_second": {name: asdict(Spread.of(values)) for name, values in speeds.items()},
+        "ratio_to_first": ratios(speeds, str(n_runs[0])),
+    }
+
+
+def _speed(configs: Path, algorithm: str, n: int, n_threads: int, seconds: float) -> float:
+    """Steps a second of so many runs together."""
+    experiment = find_experiment(algorithm)
+    pool = LocalPool(n, torch.cuda.device_count())
+    with tempfile.TemporaryDirectory() as folder:
+        flags = {"num_threads": n_threads, "log_interval": _LOG_INTERVAL[algorithm]}
+        jobs = []
+        for seed in range(n):
+            chosen = {**flags, "seed": seed, "log_dir": folder}
+            defaults = configs / f"{algorithm}.yaml"
+            config = load_config(experiment.config_class(), defaults, chosen)
+            jobs.append(Job(algorithm, config.model_dump(), chosen))
+            pool.start(jobs[-1])
+        deadline = time.monotonic() + _START_SECONDS
+        while not all(read_progress(job).step for job in jobs):
+            if time.monotonic() > deadline or list(pool.wait(0.1)):
+                raise UserError(f"A run did not begin; what it printed: {jobs[0].run.output}.")
+        before, start = sum(read_progress(job).step for job in jobs), time.monotonic()
+        time.sleep(seconds)
+        after, end = sum(read_progress(job).step for job in jobs), time.monotonic()
+        pool.stop()
+        for _ in jobs:
+            list(pool.wait(_START_SECONDS))
+    return (after - before) / (end - start)
+
+
+def table(report: dict[str, Any]) -> str:
+    """A report in Markdown, aligned for a terminal."""
+    lines = [["runs at once", "steps/s together", "to one run's"]]
+    for name, speed in report["steps_per_second"].items():
+        ratio = report["ratio_to_first"][name]
+        lines.append(
+            [
+                name,
+                "{median:,.0f} ({low:,.0f}-{high:,.0f})".format(**speed),
+                "{median:.2f} ({low:.2f}-{high:.2f})".format(**ratio),
+            ]
+        )
+    return aligned(lines) + "\n\n" + _NOTE.format(**report)
+
+
+_NOTE = """\
+{algorithm}, coordconv, float32, Ms. Pac-Man, cores shared out among the runs: median (quartiles) of
+{repeats} rounds of {seconds} s; {cores} cores, {gpus} GPUs, torch {versions[torch]}, ale-py
+{versions[ale-py]}. A log is behind by up to a second, of that much of a turn."""

@@ -27,7 +27,7 @@ from rl_coordconv.config import C, Config, UserError
 _PACKAGES = ("rl_coordconv", "torch", "stable-baselines3", "gymnasium", "ale-py", "numpy")
 # Where a run lies and what computes it, not what it is: it may go on elsewhere.
 _UNCOMPARED = frozenset({"log_dir", "device", "num_threads"})
-_TAIL_BYTES = 4096  # more than a row has
+_TAIL_BYTES = 8192  # more than ten rows have
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,10 @@ class Run:
     def is_finished(self) -> bool:
         """Whether there is nothing left to do."""
         return self.done.exists()
+
+
+class InUse(UserError):
+    """Another process is working on the run."""
 
 
 class Stopped(Exception):
@@ -193,13 +197,13 @@ def lock(folder: Path, patience: float = 0) -> Iterator[None]:
         patience: Seconds to wait for another process to let go.
 
     Raises:
-        UserError: Another one is writing.
+        InUse: Another one is writing.
     """
     file_lock = FileLock(_lock_file(folder))
     try:
         file_lock.acquire(timeout=patience)
     except Timeout:
-        raise UserError(f"Another process is working on {folder}.") from None
+        raise InUse(f"Another process is working on {folder}.") from None
     try:
         yield
     finally:
@@ -222,8 +226,15 @@ def _prepare(run: Run, config: Config, overwrite: bool) -> None:
     run.checkpoints.mkdir(exist_ok=True)
 
 
-def refuse_other_config(run: Run, config: Config) -> None:
+def refuse_other_config(
+    run: Run, config: Config, remedy: str = "start over with --overwrite"
+) -> None:
     """Make sure that a run's folder was made with the same settings.
+
+    Args:
+        run: The run, whose folder holds a config.
+        config: The settings.
+        remedy: What else may be done about it, for the sentence.
 
     Raises:
         UserError: It was not; the sentence names the settings.
@@ -232,7 +243,7 @@ def refuse_other_config(run: Run, config: Config) -> None:
         stored = yaml.safe_load(run.config.read_text())
         assert isinstance(stored, dict)
     except (yaml.YAMLError, AssertionError):
-        raise UserError(f"{run.config} is damaged; --overwrite starts the run over.") from None
+        raise UserError(f"{run.config} is damaged; {remedy}.") from None
     wanted = config.model_dump()
     keys = sorted((stored.keys() | wanted.keys()) - _UNCOMPARED)
     differing = [key for key in keys if stored.get(key) != wanted.get(key)]
@@ -240,7 +251,7 @@ def refuse_other_config(run: Run, config: Config) -> None:
         changes = ", ".join(f"{k} ({stored.get(k)} there, {wanted.get(k)} now)" for k in differing)
         raise UserError(
             f"{run.folder} holds a run with another {changes};"
-            " change it back, name another --log-dir, or start over with --overwrite."
+            f" change it back, name another --log-dir, or {remedy}."
         )
 
 
@@ -274,17 +285,24 @@ def _git_commit() -> str | None:
     return result.stdout.strip()
 
 
-def last_row(path: Path) -> dict[str, str]:
-    """The last whole row of a CSV file; empty if there is none."""
+def last_values(path: Path) -> dict[str, str]:
+    """Each column's last value in a CSV file that may be in the middle of being written.
+
+    Only the end of the file is read, and rows that do not fit its head are passed over. A column
+    that is empty there is left out.
+    """
     try:
         with path.open("rb") as file:
-            head = file.readline()
+            head = file.readline().decode().rstrip("\r\n").split(",")
             file.seek(max(file.tell(), path.stat().st_size - _TAIL_BYTES))
-            rows = file.read().decode().splitlines(keepends=True)
+            lines = file.read().decode().splitlines(keepends=True)
     except (OSError, UnicodeDecodeError):
         return {}
-    whole = [row for row in rows if row.endswith("\n")]
-    return next(csv.DictReader([head.decode(), *whole[-1:]]), {})
+    values: dict[str, str] = {}
+    for row in csv.reader(line for line in lines if line.endswith("\n")):
+        if len(row) == len(head):
+            values |= {name: value for name, value in zip(head, row, strict=True) if value}
+    return values
 
 
 @contextmanager

@@ -24,7 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         results = options.docs / "results"
         if options.runs:
-            keep(options.runs, results / options.name)
+            about = results / options.name / "about.md"
+            if not about.exists():
+                parser.error(f"write {about} first: how the runs were made")
+            keep(options.runs, about.parent)
         page = write_page(results)
     print(f"Done: {page}")
     return 0

@@ -5,7 +5,8 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from rl_coordconv.device import DeviceName, use_device
+from rl_coordconv.config import UserError
+from rl_coordconv.device import DeviceName, use_device, visible_gpus
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu"])
@@ -13,16 +14,29 @@ def test_takes_what_every_machine_has(name):
     assert TypeAdapter(DeviceName).validate_python(name) == name
 
 
-@pytest.mark.parametrize(
-    ("name", "wanted"),
-    [
-        ("tpu", "There is no device 'tpu'; take auto, cpu, cuda or cuda:N."),
-        ("cuda:99", "There is no cuda:99 device on this machine; take --device cpu."),
-    ],
-)
-def test_says_what_to_take_instead(name, wanted):
+def test_a_name_that_is_none_says_what_to_take_instead():
+    wanted = "There is no device 'tpu'; take auto, cpu, cuda or cuda:N."
     with pytest.raises(ValidationError, match=wanted):
-        TypeAdapter(DeviceName).validate_python(name)
+        TypeAdapter(DeviceName).validate_python("tpu")
+
+
+def test_a_device_of_another_machine_is_a_mistake_here_alone():
+    name = TypeAdapter(DeviceName).validate_python("cuda:99")
+    wanted = "There is no cuda:99 device on this machine; take --device cpu."
+    with pytest.raises(UserError, match=wanted):
+        use_device(name, 0)
+
+
+@pytest.mark.parametrize(
+    ("visible", "count", "gpus"),
+    [(None, 2, ["0", "1"]), ("2,3", 2, ["2", "3"]), ("", 0, []), (None, 0, [])],
+)
+def test_gpus_are_those_that_this_process_may_use(visible, count, gpus, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert visible_gpus() == gpus
 
 
 def test_auto_takes_a_gpu_if_there_is_one():

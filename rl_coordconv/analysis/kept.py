@@ -17,6 +17,7 @@ from rl_coordconv.analysis.page import Section, markdown
 from rl_coordconv.analysis.report import section
 from rl_coordconv.analysis.results import packed, read_text
 from rl_coordconv.analysis.statistics import mean_interval
+from rl_coordconv.config import UserError
 from rl_coordconv.run import Run, atomic_write
 
 # Before the numbers of a folder: what made them, in words.
@@ -35,11 +36,16 @@ def keep(runs: Path, folder: Path) -> None:
     Args:
         runs: Where the runs are.
         folder: Where to keep them; a run that is there is replaced.
+
+    Raises:
+        UserError: There is no finished run of an agent.
     """
-    for done in sorted(runs.rglob("DONE")):
-        run, kept = Run(done.parent), Run(folder / done.parent.relative_to(runs))
-        if not run.episodes.exists():
-            continue
+    finished = [Run(done.parent) for done in sorted(runs.rglob("DONE"))]
+    finished = [run for run in finished if run.episodes.exists() and run.versions.exists()]
+    if not finished:
+        raise UserError(f"There is no finished run in {runs}.")
+    for run in finished:
+        kept = Run(folder / run.folder.relative_to(runs))
         kept.folder.mkdir(parents=True, exist_ok=True)
         settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
         kept.config.write_text(yaml.safe_dump({**settings, "log_dir": "runs"}, sort_keys=False))
@@ -64,7 +70,10 @@ def write_page(folder: Path) -> Path:
     """
     sections = [Section("The claim", text=[_CLAIM])]
     comparisons: list[Comparison] = []
-    for part in sorted(path.parent for path in folder.glob(f"*/{_ABOUT}")):
+    parts = sorted(path.parent for path in folder.glob(f"*/{_ABOUT}"))
+    if not parts:
+        raise UserError(f"No folder in {folder} has an {_ABOUT} that says how its runs were made.")
+    for part in parts:
         # Paths on the page are those within the folder.
         runs = [replace(r, folder=r.folder.relative_to(folder)) for r in find_runs([part]).runs]
         for comparison in compare(runs):

@@ -11,10 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from rl_coordconv.bench.timing import Spread, aligned, progress, ratios
 from rl_coordconv.config import UserError, load_config
+from rl_coordconv.device import visible_gpus
 from rl_coordconv.experiments import find_experiment
 from rl_coordconv.run import versions
 from rl_coordconv.study.local import LocalPool
@@ -55,7 +54,7 @@ def run(
         speeds[str(n)].append(_speed(configs, algorithm, n, max(cores // n, 1), seconds))
     return {
         **{"bench": "runs", "algorithm": algorithm, "versions": versions(), "cores": cores},
-        **{"gpus": torch.cuda.device_count(), "repeats": repeats, "seconds": seconds},
+        **{"gpus": len(visible_gpus()), "repeats": repeats, "seconds": seconds},
         "steps_per_second": {name: asdict(Spread.of(values)) for name, values in speeds.items()},
         "ratio_to_first": ratios(speeds, str(n_runs[0])),
     }
@@ -63,28 +62,32 @@ def run(
 
 def _speed(configs: Path, algorithm: str, n: int, n_threads: int, seconds: float) -> float:
     """Steps a second of so many runs together."""
-    experiment = find_experiment(algorithm)
-    pool = LocalPool(n, torch.cuda.device_count())
     with tempfile.TemporaryDirectory() as folder:
-        flags = {"num_threads": n_threads, "log_interval": _LOG_INTERVAL[algorithm]}
-        jobs = []
-        for seed in range(n):
-            chosen = {**flags, "seed": seed, "log_dir": folder}
-            defaults = configs / f"{algorithm}.yaml"
-            config = load_config(experiment.config_class(), defaults, chosen)
-            jobs.append(Job(algorithm, config.model_dump(), chosen))
-            pool.start(jobs[-1])
-        deadline = time.monotonic() + _START_SECONDS
-        while not all(read_progress(job).step for job in jobs):
-            if time.monotonic() > deadline or list(pool.wait(0.1)):
-                raise UserError(f"A run did not begin; what it printed: {jobs[0].run.output}.")
-        before, start = sum(read_progress(job).step for job in jobs), time.monotonic()
-        time.sleep(seconds)
-        after, end = sum(read_progress(job).step for job in jobs), time.monotonic()
-        pool.stop()
-        for _ in jobs:
-            list(pool.wait(_START_SECONDS))
+        jobs = [_job(configs, algorithm, seed, n_threads, folder) for seed in range(n)]
+        pool = LocalPool(n, visible_gpus())
+        try:
+            for job in jobs:
+                pool.start(job)
+            deadline = time.monotonic() + _START_SECONDS
+            while not all(read_progress(job).step for job in jobs):
+                if time.monotonic() > deadline or list(pool.wait(0.1)):
+                    raise UserError("A run did not begin; does its script, by itself?")
+            before, start = sum(read_progress(job).step for job in jobs), time.monotonic()
+            time.sleep(seconds)
+            after, end = sum(read_progress(job).step for job in jobs), time.monotonic()
+        finally:
+            pool.close()
     return (after - before) / (end - start)
+
+
+def _job(configs: Path, algorithm: str, seed: int, n_threads: int, folder: str) -> Job:
+    chosen = {
+        **{"seed": seed, "num_threads": n_threads, "log_dir": folder},
+        "log_interval": _LOG_INTERVAL[algorithm],
+    }
+    config_class = find_experiment(algorithm).config_class()
+    config = load_config(config_class, configs / f"{algorithm}.yaml", chosen)
+    return Job(algorithm, config.model_dump(), chosen)
 
 
 def table(report: dict[str, Any]) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from rl_coordconv.config import Parser, UserError, flag, nearest
+from rl_coordconv.device import visible_gpus
 from rl_coordconv.experiments import EXPERIMENTS
 from rl_coordconv.run import refuse_other_config
 from rl_coordconv.study.local import LocalPool
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None, description: str | None, root: Path) -> int
     jobs = read_study(options.study, root / "configs", flags)
     for job in jobs:
         if job.run.config.exists():
-            refuse_other_config(job.run, job.config)
+            refuse_other_config(job.run, job.config, remedy="delete that folder")
     scripts = os.path.relpath(root / "scripts")
     if options.dry_run or options.backend == "print":
         for job in jobs:
@@ -69,62 +70,61 @@ def main(argv: Sequence[str] | None, description: str | None, root: Path) -> int
 def _parse(
     argv: Sequence[str] | None, description: str | None
 ) -> tuple[argparse.Namespace, dict[str, str]]:
+    """The options of the study, and the flags that set something in its runs."""
     parser = Parser(
         description=description,
-        epilog="Every setting of the experiments is a flag too, as --total-timesteps 1000000 or"
-        " --seed 0,1,2, and replaces what the study says.",
+        epilog="Every setting of the experiments but `backend` is a flag too, as --total-timesteps"
+        " 1000000 or --seed 0,1,2, and replaces what the study says.",
     )
-    parser.add_argument("study", type=Path, metavar="FILE", help="as configs/studies/*.yaml")
-    parser.add_argument("--list", action="store_true", help="show the runs and what each will cost")
-    parser.add_argument("--dry-run", action="store_true", help="show the runs' commands")
-    parser.add_argument(
+    add = parser.add_argument
+    add("study", type=Path, metavar="FILE", help="as configs/studies/*.yaml")
+    add("--list", action="store_true", help="show the runs and what each will cost")
+    add("--dry-run", action="store_true", help="show the runs' commands")
+    add(
         "--backend",
         choices=("local", "ray", "print"),
         default="local",
         help="this machine, a Ray cluster, or a shell line per run, as for a Slurm array",
     )
-    parser.add_argument(
+    add(
         "--address",
         default="auto",
         help="of the Ray cluster: auto, host:port, or local to start one here (default: auto)",
     )
-    parser.add_argument(
-        "--parallel", type=int, help="runs at once on this machine (default: one per core)"
+    add(
+        "--parallel",
+        type=int,
+        help="runs at once on this machine (default: as many as it has cores for)",
     )
-    parser.add_argument(
+    add(
         "--gpus-per-run",
         type=float,
         help=f"share of a GPU (default: {GPUS_PER_RUN} where there is one)",
     )
-    parser.add_argument(
+    add(
         "--retries",
         type=int,
         default=2,
         help="further tries of a run that fails without getting further (default: 2)",
     )
-    known, rest = parser.parse_known_args(argv)
-    for name, least in ("parallel", 1), ("gpus_per_run", 0), ("retries", 0):
-        value = getattr(known, name)
-        if value is not None and value < least:
-            raise UserError(f"{flag(name)} must be at least {least}, not {value}.")
-    settings = Parser(add_help=False)
-    names = {
-        name
-        for experiment in EXPERIMENTS.values()
-        for name in experiment.config_class().model_fields
-    }
-    for name in ("experiment", *sorted(names)):
-        settings.add_argument(flag(name), default=argparse.SUPPRESS)
-    flags, unknown = settings.parse_known_args(rest)
+    own = set(vars(parser.parse_known_args(["FILE"])[0]))
+    fields = {name for e in EXPERIMENTS.values() for name in e.config_class().model_fields}
+    settings = {"experiment", *fields} - own
+    for name in sorted(settings):
+        add(flag(name), default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    options, unknown = parser.parse_known_args(argv)
     if unknown:
-        given = [flag(name) for name in (*vars(known), *names)]
-        raise UserError(f"There is no flag {unknown[0]}; {nearest(unknown[0], given)}")
-    return known, vars(flags)
+        flags = map(flag, own | settings)
+        raise UserError(f"There is no flag {unknown[0]}; {nearest(unknown[0], flags)}")
+    for name, least in ("parallel", 1), ("gpus_per_run", 0), ("retries", 0):
+        value = getattr(options, name)
+        if value is not None and not least <= value < math.inf:
+            raise UserError(f"{flag(name)} must be at least {least}, not {value}.")
+    return options, {name: value for name, value in vars(options).items() if name in settings}
 
 
 def _backend(jobs: Sequence[Job], options: argparse.Namespace) -> Backend:
-    log_dirs = {str(job.settings["log_dir"]) for job in jobs}
-    log_dir = Path(os.path.commonpath(log_dirs))
+    log_dir = Path(os.path.commonpath([str(job.settings["log_dir"]) for job in jobs]))
     try:
         log_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -139,16 +139,16 @@ def _backend(jobs: Sequence[Job], options: argparse.Namespace) -> Backend:
         from rl_coordconv.study.cluster import RayCluster
     except ModuleNotFoundError:
         raise UserError("--backend ray needs Ray: pip install 'rl_coordconv[ray]'.") from None
-    return RayCluster(options.address, log_dir, options.gpus_per_run)
+    return RayCluster(options.address, jobs, log_dir, options.gpus_per_run)
 
 
 def _local_pool(jobs: Sequence[Job], options: argparse.Namespace) -> LocalPool:
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    cores_per_run = max(job.settings["num_threads"] or cores for job in jobs)
-    n_slots = options.parallel or max(cores // cores_per_run, 1)
-    n_gpus = torch.cuda.device_count()
-    if n_gpus and not options.parallel:
-        n_slots = min(n_slots, int(n_gpus / (options.gpus_per_run or GPUS_PER_RUN)))
-    return LocalPool(n_slots, n_gpus)
+    """As many runs at once as there are cores for, and shares of GPUs."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = cores or 1
+    n_slots = max(cores // max(job.settings["num_threads"] or cores for job in jobs), 1)
+    gpus = [] if all(job.settings["device"] == "cpu" for job in jobs) else visible_gpus()
+    share = GPUS_PER_RUN if options.gpus_per_run is None else options.gpus_per_run
+    if gpus and share:
+        n_slots = max(min(n_slots, int(len(gpus) / share)), 1)
+    return LocalPool(options.parallel or n_slots, gpus)

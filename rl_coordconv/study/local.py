@@ -7,7 +7,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
@@ -22,12 +24,12 @@ class LocalPool:
 
     Args:
         n_slots: Runs at once.
-        n_gpus: GPUs to share out among them.
+        gpus: The GPUs to share out among them, by what CUDA calls them.
     """
 
-    def __init__(self, n_slots: int, n_gpus: int) -> None:
+    def __init__(self, n_slots: int, gpus: Sequence[str] = ()) -> None:
         self.n_slots = n_slots
-        self._n_gpus = n_gpus
+        self._gpus = gpus
         self._free = list(reversed(range(n_slots)))
         self._running: dict[BaseProcess, tuple[Job, int]] = {}
 
@@ -40,15 +42,16 @@ class LocalPool:
         """Start a run."""
         slot = self._free.pop()
         environment = dict(ENVIRONMENT)
-        if self._n_gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = str(slot % self._n_gpus)
-        before = {name: os.environ.get(name) for name in environment}
-        os.environ.update(environment)  # a new process takes what it finds
+        if self._gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = self._gpus[slot % len(self._gpus)]
         process = _SPAWN.Process(target=_main, args=(job,), name=str(job.run.folder))
-        process.start()
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        with _inherited(environment):
+            process.start()
         self._running[process] = job, slot
+
+    def has_begun(self, job: Job) -> bool:
+        """Always: nothing is queued here."""
+        return True
 
     def wait(self, seconds: float) -> Iterator[tuple[Job, int]]:
         """The runs that ended, with their exit codes, as soon as there are any."""
@@ -65,13 +68,35 @@ class LocalPool:
             process.terminate()
 
     def close(self) -> None:
-        """Let go of the machine."""
+        """Ask the runs that are left to save and end, and wait until they have."""
         self.stop()
+        while self._running:
+            list(self.wait(seconds=1))
+
+
+@contextmanager
+def _inherited(environment: Mapping[str, str]) -> Iterator[None]:
+    """What a process that is started in the block takes from this one.
+
+    Ctrl-C in the terminal is for the study, which tells its runs once: it waits until the block
+    ends here, and until `_main` discards it there.
+    """
+    resource_tracker.ensure_running()  # or it starts in the block, and lets Ctrl-C through
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _main(job: Job) -> None:
-    if hasattr(os, "setpgrp"):
-        os.setpgrp()  # Ctrl-C in the terminal is for the study, which tells its runs once
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    os.setpgrp()  # what comes from the terminal later is not for this process either
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     sys.exit(work(job, job.run.folder))
 

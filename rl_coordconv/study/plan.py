@@ -71,52 +71,58 @@ def read_study(file: Path, configs: Path, flags: Mapping[str, str] | None = None
 
     A study file has two blocks: under ``vary`` lists of values, of which every combination is a
     run, the values of the last list following each other fastest; under ``fixed`` what all runs
-    share. ``experiment`` is a name in either. A setting that is varied and does not show in a run's
-    folder gets a folder of its own above it, as in ``runs/learning_rate-0.001/a2c/...``.
+    share. ``experiment`` is a name in either. What stands under ``vary`` and does not show in a
+    run's folder gets a folder of its own above it, as in ``runs/learning_rate-0.001/a2c/...``.
 
     Args:
         file: The study.
         configs: The folder ``configs``, whose files hold all other settings.
-        flags: Settings as text that replace the study's; several values stand between commas.
+        flags: Settings as text that replace the study's; several values, between commas, vary it.
 
     Raises:
         UserError: The study makes no sense; the sentence says where.
     """
-    flags = flags or {}
-    reader = _Reader(file, configs, frozenset(flags))
-    values = _read_values(file) | {name: text.split(",") for name, text in flags.items()}
+    given = {name: text.split(",") for name, text in (flags or {}).items()}
+    fixed, vary = _read_values(file)
+    reader = _Reader(file, configs, frozenset(given))
+    values: dict[str, list[Any]] = {**vary, **fixed, **given}
     if "experiment" not in values:
         raise UserError(f"{file} must name an experiment, as in `experiment: a2c` under fixed.")
+    if len(values.get("log_dir", ())) > 1:
+        raise UserError("log_dir is one folder, that of all runs; it cannot vary.")
     for name, listed in values.items():
         if twice := [value for i, value in enumerate(listed) if value in listed[:i]]:
-            raise UserError(f"{file}: {name} holds {twice[0]} twice; a run is done once.")
-    hidden = [name for name in values if reader.is_hidden(name, values)]
-    jobs = []
+            raise UserError(f"{reader.where(name)} holds {twice[0]} twice; a run is done once.")
+    varied = {*vary, *(name for name, listed in given.items() if len(listed) > 1)}
+    hidden = [name for name in values if name in varied and reader.is_hidden(name, values)]
+    jobs: dict[Path, Job] = {}
     for combination in itertools.product(*values.values()):
-        chosen = dict(zip(values, combination, strict=True))
-        job = reader.job(chosen)
-        if hidden:
-            parts = [f"{name}-{job.chosen[name]}" for name in hidden]
-            job = reader.job({**chosen, "log_dir": str(Path(job.settings["log_dir"], *parts))})
-        jobs.append(job)
-    return jobs
+        job = reader.job(dict(zip(values, combination, strict=True)), hidden)
+        if other := jobs.get(job.run.folder):
+            names = [name for name in values if job.chosen.get(name) != other.chosen.get(name)]
+            raise UserError(
+                f"{reader.where(*names)}: the run in {job.run.folder} is there twice; a run is done"
+                " once."
+            )
+        jobs[job.run.folder] = job
+    return list(jobs.values())
 
 
-def _read_values(file: Path) -> dict[str, list[Any]]:
-    """The values of each setting that a study file names, in its order."""
+def _read_values(file: Path) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
+    """What a study file holds: fixed settings, as lists of one, and varied ones."""
     blocks = read_yaml(file)
     for block, settings in blocks.items():
         if block not in _BLOCKS:
             raise UserError(f"{file}: {block} is no part of a study; {nearest(block, _BLOCKS)}")
-        if not isinstance(settings, dict):
+        if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
             raise UserError(f"{file}: {block} must hold settings, one `name: value` a line.")
-    vary, fixed = (blocks.get(block, {}) for block in ("vary", "fixed"))
+    fixed, vary = (blocks.get(block, {}) for block in _BLOCKS)
     for name, listed in vary.items():
         if not isinstance(listed, list) or not listed:
             raise UserError(f"{file}: {name} under vary must be a list of values, not {listed!r}.")
         if name in fixed:
             raise UserError(f"{file}: {name} stands under fixed and under vary; keep one of them.")
-    return {**vary, **{name: [value] for name, value in fixed.items()}}
+    return {name: [value] for name, value in fixed.items()}, vary
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,13 @@ class _Reader:
     configs: Path
     flags: frozenset[str]
 
-    def job(self, chosen: Mapping[str, Any]) -> Job:
+    def where(self, *names: str) -> str:
+        """Where a reader finds what some settings were set to."""
+        said = [flag(name) if name in self.flags else f"{self.file}: {name}" for name in names]
+        return " and ".join(said) or str(self.file)
+
+    def job(self, chosen: Mapping[str, Any], hidden: Sequence[str] = ()) -> Job:
+        """A run with settings, in a folder above whose own the hidden ones show."""
         name = str(chosen["experiment"])
         experiment = find_experiment(name)
         config_class = experiment.config_class()
@@ -138,18 +150,21 @@ class _Reader:
             if key in settings:
                 settings[key] = parse_value(settings[key], field)
         defaults = experiment.defaults(self.configs, settings)
+        if hidden:
+            log_dir = settings.get("log_dir", defaults.values.get("log_dir"))
+            above = [f"{key}-{settings[key]}" for key in hidden]
+            settings["log_dir"] = str(Path(str(log_dir), *above))
         from_flags = {key: value for key, value in settings.items() if key in self.flags}
         from_file = {key: value for key, value in settings.items() if key not in self.flags}
         values = Defaults(self.file, {**defaults.values, **from_file})
         return Job(name, load_config(config_class, values, from_flags).model_dump(), settings)
 
     def is_hidden(self, name: str, values: Mapping[str, Sequence[Any]]) -> bool:
-        """Whether runs that differ in one setting only would have the same folder."""
+        """Whether runs that differ in one setting only have the same folder."""
+        if name == "experiment":
+            return False
         first = {key: listed[0] for key, listed in values.items()}
-        jobs = [self.job({**first, name: value}) for value in values[name]]
-        for i, job in enumerate(jobs):
-            if job.settings in [other.settings for other in jobs[:i]]:
-                raise UserError(
-                    f"{self.file}: {values[name][i]} under {name} is a run that is there already."
-                )
-        return len({job.run.folder for job in jobs}) < len(jobs)
+        configs = [self.job({**first, name: value}).config for value in values[name]]
+        # One value alone may show too: with another, the folder would be another.
+        other = configs[0].model_copy(update={name: "another"})
+        return len({config.folder for config in (*configs, other)}) == 1

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from rl_coordconv.run import last_row
+from rl_coordconv.run import last_values
 from rl_coordconv.study.local import LocalPool
 from rl_coordconv.study.plan import Job
 
@@ -34,14 +34,15 @@ class Progress:
 
 def read_progress(job: Job) -> Progress:
     """How a run stands; one that has logged nothing yet stands at 0."""
-    experiment, row = job.experiment, last_row(job.run.progress)
+    experiment, values = job.experiment, last_values(job.run.progress)
+    scores = [value for name, value in values.items() if name.startswith(experiment.score)]
     try:
-        step = int(float(row[experiment.step]))
-        scores = [float(v) for name, v in row.items() if name.startswith(experiment.score) and v]
-        speed = experiment.speed(row) if step else None
+        step = int(float(values.get(experiment.step, 0)))
+        score = float(scores[0]) if scores else None
+        speed = experiment.speed(values) if step else None
     except (KeyError, ValueError, ZeroDivisionError):
         return Progress()
-    return Progress(step, speed, scores[0] if scores else None)
+    return Progress(step, speed, score)
 
 
 class Estimate:
@@ -77,14 +78,17 @@ class Estimate:
                 replace(job, settings={**job.settings, "log_dir": f"{folder}/{number}"})
                 for number, job in enumerate(kinds.values())
             ]
-            while trials:
-                batch = []
-                while trials and pool.has_room:
-                    batch.append(trials.pop())
-                    pool.start(batch[-1])
-                for job in _until_logged(batch, pool):
-                    if speed := read_progress(job).speed:
-                        self._speeds[_kind(job)] = [speed]
+            try:
+                while trials:
+                    batch = []
+                    while trials and pool.has_room:
+                        batch.append(trials.pop())
+                        pool.start(batch[-1])
+                    for job in _until_logged(batch, pool):
+                        if speed := read_progress(job).speed:
+                            self._speeds[_kind(job)] = [speed]
+            finally:
+                pool.close()
 
 
 def _until_logged(jobs: Sequence[Job], pool: LocalPool) -> Sequence[Job]:
@@ -95,9 +99,7 @@ def _until_logged(jobs: Sequence[Job], pool: LocalPool) -> Sequence[Job]:
             running.discard(id(job))
         if all(id(job) not in running or read_progress(job).speed for job in jobs):
             break
-    pool.stop()
-    while running:
-        running -= {id(job) for job, _ in pool.wait(seconds=1)}
+    pool.close()
     return jobs
 
 

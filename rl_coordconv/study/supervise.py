@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections import Counter, deque
+import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -11,9 +12,12 @@ from rl_coordconv.checkpoint import StopSignals
 from rl_coordconv.run import Run
 from rl_coordconv.study.plan import Job
 from rl_coordconv.study.table import LiveTable, State
+from rl_coordconv.study.worker import IN_USE
 
-_USER_ERROR = 2  # the exit code of a mistake, which another try would make again
-_STOPPED = {128 + signal.SIGINT, 128 + signal.SIGTERM}
+LOST = 143  # the exit code of a run whose machine is gone: as if it had been asked to stop
+_USER_ERROR = 2  # that of a mistake, which another try would make again
+_STOPPED = {128 + signal.SIGINT, 128 + signal.SIGTERM, LOST}
+_IN_USE_SECONDS = 60  # until a run is tried again that another process works on
 
 
 class Backend(Protocol):
@@ -25,6 +29,9 @@ class Backend(Protocol):
 
     def start(self, job: Job) -> None:
         """Start a run."""
+
+    def has_begun(self, job: Job) -> bool:
+        """Whether a run that was started is more than queued."""
 
     def wait(self, seconds: float) -> Iterable[tuple[Job, int]]:
         """The runs that ended, with their exit codes, as soon as there are any."""
@@ -51,40 +58,83 @@ def supervise(jobs: Sequence[Job], backend: Backend, retries: int, table: LiveTa
     Returns:
         The exit code: 0, or 1 if a run was given up, or 128 + n where signal n stopped the study.
     """
-    waiting = deque(job for job in jobs if not job.run.is_finished)
-    running: list[Job] = []
-    failures: Counter[Run] = Counter()
-    reached = {job.run: _newest_checkpoint(job.run) for job in jobs}
+    queue = _Queue(jobs, retries, table)
+    stopping = False
     with StopSignals() as signals, table:
-        stopping = False
-        while (waiting and not stopping) or running:
+        while (queue.waiting and not stopping) or queue.running:
             if signals.received and not stopping:
                 stopping = True
                 backend.stop()
-            while waiting and backend.has_room and not stopping:
-                job = waiting.popleft()
+            while backend.has_room and not stopping and (job := queue.next_ready()):
                 backend.start(job)
-                running.append(job)
-                table.mark(job, State.RUNNING)
-            for job, code in backend.wait(seconds=1):
-                running.remove(job)
-                newest = _newest_checkpoint(job.run)
-                if newest != reached[job.run]:
-                    reached[job.run], failures[job.run] = newest, 0
-                if job.run.is_finished:
-                    table.mark(job, State.FINISHED)
-                elif stopping:
-                    table.mark(job, State.STOPPED)
-                elif code == _USER_ERROR or failures[job.run] >= retries:
-                    table.mark(job, State.FAILED)
-                else:
-                    failures[job.run] += code not in _STOPPED
-                    waiting.appendleft(job)
-                    table.mark(job, State.WAITING)
+            for job in queue.running:
+                if backend.has_begun(job):
+                    table.mark(job, State.RUNNING)
+            if queue.running:
+                for job, code in backend.wait(seconds=1):
+                    queue.ended(job, code, stopping=stopping)
+            else:
+                time.sleep(1)
             table.refresh()
     if signals.received:
         return 128 + signals.received
     return 0 if all(job.run.is_finished for job in jobs) else 1
+
+
+class _Queue:
+    """Which runs wait, which are under way, and how often each has failed.
+
+    Args:
+        jobs: The runs, in their order.
+        retries: Tries after the first.
+        table: What shows them.
+    """
+
+    def __init__(self, jobs: Sequence[Job], retries: int, table: LiveTable) -> None:
+        self._retries, self._table = retries, table
+        self.waiting = [job for job in jobs if not job.run.is_finished]
+        self.running: list[Job] = []
+        self._ready_at: dict[Run, float] = {}
+        self._failures: Counter[Run] = Counter()
+        self._reached = {job.run: _newest_checkpoint(job.run) for job in jobs}
+
+    def next_ready(self) -> Job | None:
+        """The run to start next, which then counts as running; None if there is none now."""
+        for job in list(self.waiting):
+            if self._ready_at.get(job.run, 0) > time.monotonic():
+                continue
+            self.waiting.remove(job)
+            if job.run.is_finished:  # by another study that has it too
+                self._table.mark(job, State.FINISHED)
+                continue
+            self.running.append(job)
+            return job
+        return None
+
+    def ended(self, job: Job, code: int, *, stopping: bool) -> None:
+        """Say what becomes of a run whose process has ended with an exit code."""
+        self.running.remove(job)
+        newest = _newest_checkpoint(job.run)
+        if newest != self._reached[job.run]:
+            self._reached[job.run], self._failures[job.run] = newest, 0
+        if job.run.is_finished:
+            state = State.FINISHED
+        elif stopping:
+            state = State.STOPPED
+        elif code == IN_USE:
+            state = State.IN_USE
+            self._ready_at[job.run] = time.monotonic() + _IN_USE_SECONDS
+            self.waiting.append(job)
+        elif code not in _STOPPED and not self._may_try_again(job, code):
+            state = State.FAILED
+        else:
+            state = State.WAITING
+            self.waiting.insert(0, job)
+        self._table.mark(job, state)
+
+    def _may_try_again(self, job: Job, code: int) -> bool:
+        self._failures[job.run] += 1
+        return code != _USER_ERROR and self._failures[job.run] <= self._retries
 
 
 def _newest_checkpoint(run: Run) -> str:

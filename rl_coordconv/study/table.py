@@ -27,6 +27,7 @@ class State(str, Enum):
     """What has become of a run, in the order in which a full screen drops them."""
 
     RUNNING = "running"
+    IN_USE = "in use"
     FAILED = "failed"
     STOPPED = "stopped"
     WAITING = "waiting"
@@ -64,9 +65,9 @@ class LiveTable:
 
     def mark(self, job: Job, state: State) -> None:
         """Say what has become of a run."""
-        self._states[job.run] = state
-        if not self._live:
+        if self._states[job.run] is not state and not self._live:
             print(f"{state.value:8}  {self._names[job.run]}", flush=True)
+        self._states[job.run] = state
 
     def refresh(self) -> None:
         """Show how things stand, if it is time."""
@@ -161,4 +162,4 @@ def duration(seconds: float | None) -> str:
     >>> duration(3725.4)
     '1:02:05'
     """
-    return "" if seconds is None else str(timedelta(seconds=round(seconds)))
+    return "" if seconds is None else str(timedelta(seconds=max(round(seconds), 0)))

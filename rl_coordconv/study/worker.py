@@ -6,10 +6,11 @@ import os
 import shlex
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from rl_coordconv.config import one_sentence_errors
-from rl_coordconv.run import Run, run_experiment
+from rl_coordconv.run import InUse, Run, disk_errors, run_experiment
 from rl_coordconv.study.plan import Job
 
 # As in the scripts of single runs: idle threads are not to spin on the cores that emulate.
@@ -17,8 +18,8 @@ ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
 
 GPUS_PER_RUN = 0.25  # a guess, where there are any: not measured on a GPU yet
 
-# A process that lost its machine, or its study, may need a moment to notice and let go.
-_PATIENCE_SECONDS = 60
+IN_USE = 75  # the exit code of a run that another process works on: EX_TEMPFAIL of sysexits.h
+_PATIENCE_SECONDS = 10  # a process that lost its study may need a moment to let go
 
 
 def work(job: Job, folder: Path) -> int:
@@ -32,22 +33,27 @@ def work(job: Job, folder: Path) -> int:
         folder: Where it lies on this machine.
 
     Returns:
-        The exit code that its script would have.
+        The exit code that its script would have, or `IN_USE`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with Run(folder).output.open("a") as output:
-        os.dup2(output.fileno(), sys.stdout.fileno())
-        os.dup2(output.fileno(), sys.stderr.fileno())
     sys.argv = shlex.split(job.command("scripts"))[1:]  # for the run's command.txt
     try:
         with one_sentence_errors():
-            train = job.experiment.train()
-            return run_experiment(train, job.config, folder=folder, patience=_PATIENCE_SECONDS)
+            with disk_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                with Run(folder).output.open("a") as output:
+                    os.dup2(output.fileno(), sys.stdout.fileno())
+                    os.dup2(output.fileno(), sys.stderr.fileno())
+            try:
+                train = job.experiment.train()
+                return run_experiment(train, job.config, folder=folder, patience=_PATIENCE_SECONDS)
+            except InUse:
+                return IN_USE
     except SystemExit as exit_:
         return int(exit_.code or 0)
     except Exception:
         traceback.print_exc()
         return 1
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError):  # a full disk, of which the exit code tells
+            sys.stdout.flush()
+            sys.stderr.flush()

@@ -22,7 +22,7 @@ SCRIPT = ROOT / "scripts" / "study.py"
 # Trainings of some seconds that repeat to the last bit, with a checkpoint every epoch.
 TOY = {
     **{"experiment": "toy", "task": "classification", "split": "quadrant", "model": "coordconv"},
-    **{"preset": "quick", "canvas": 24, "square": 5, "n_epochs": 8, "save_freq": 1},
+    **{"preset": "quick", "canvas": 24, "square": 5, "n_epochs": 24, "save_freq": 1},
     **{"device": "cpu", "num_threads": 1},
 }
 SEEDS = list(range(8))
@@ -71,9 +71,13 @@ def children(pid: int) -> list[int]:
 
 
 def in_the_middle(folder: Path) -> list[Run]:
-    """The runs that have a checkpoint and are not finished."""
-    runs = runs_in(folder).values()
-    return [run for run in runs if not run.is_finished and any(run.checkpoints.glob("step-*"))]
+    """The runs that have a checkpoint and more than half of their way to go."""
+    return [
+        run
+        for run in runs_in(folder).values()
+        if any(run.checkpoints.glob("step-*"))
+        and len(run.progress.read_text().splitlines()) <= TOY["n_epochs"] // 2
+    ]
 
 
 def runs_in(folder: Path) -> dict[str, Run]:

@@ -1,5 +1,6 @@
 """Studies on a real Ray cluster: two nodes on this machine, of which one is killed."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -43,11 +44,17 @@ class Cluster:
         self.nodes.append(subprocess.Popen([*command, *flags], **quiet))
 
     def kill_node(self, number: int) -> None:
-        """As a machine is lost: without a word to anyone."""
+        """As a machine is lost: with all that runs there, without a word to anyone."""
         node = self.nodes.pop(number)
-        for pid in [node.pid, *children(node.pid)]:
-            os.kill(pid, signal.SIGKILL)
+        for pid in [node.pid, *descendants(node.pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         node.wait()
+
+
+def descendants(pid: int) -> list[int]:
+    own = children(pid)
+    return [*own, *(below for child in own for below in descendants(child))]
 
 
 @pytest.fixture
@@ -59,6 +66,10 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     monkeypatch.setenv("RAY_AUTH_TOKEN", os.urandom(16).hex())
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_worker_niceness", "0")  # Ray's runs would wait for every other process
+    # Ray notices within seconds that a machine is gone.
+    monkeypatch.setenv("RAY_health_check_period_ms", "500")
+    monkeypatch.setenv("RAY_health_check_timeout_ms", "2000")
+    monkeypatch.setenv("RAY_health_check_failure_threshold", "3")
     cluster = Cluster(f"127.0.0.1:{port}", [])
     cluster.add_node("--head", f"--port={port}", "--include-dashboard=false")
     for _ in range(600):
@@ -72,33 +83,48 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
         cluster.kill_node(-1)
 
 
-# A study whose other machines do not see the folder of its runs, as on a real cluster they may not.
+# A study whose other machines do not see the folder of its runs, as on a real cluster they may not,
+# and where it takes a while to bring something home.
 APART = """
-import sys
+import sys, time
 from pathlib import Path
 from rich.console import Console
-from rl_coordconv.study.cluster import RayCluster
+from rl_coordconv.study import cluster
+from rl_coordconv.study.mirror import Home
 from rl_coordconv.study.plan import read_study
 from rl_coordconv.study.supervise import supervise
 from rl_coordconv.study.table import LiveTable
 
+class SlowHome(Home):
+    def store(self, *arguments):
+        time.sleep(1.2)  # Ray breaks off what a task that it stops waits for longer than a second
+        super().store(*arguments)
+
 study, configs, address = sys.argv[1:]
 jobs = read_study(Path(study), Path(configs))
 log_dir = Path(jobs[0].settings["log_dir"])
-log_dir.mkdir()
-cluster = RayCluster(address, log_dir, shared=False, push_seconds=0.2)
-sys.exit(supervise(jobs, cluster, 2, LiveTable(jobs, Console())))
+log_dir.mkdir(exist_ok=True)
+cluster.Home = SlowHome
+backend = cluster.RayCluster(address, jobs, log_dir, shared=False, push_seconds=0.2)
+try:
+    code = supervise(jobs, backend, 0, LiveTable(jobs, Console()))
+finally:
+    backend.close()
+sys.exit(code)
 """
+
+
+def start_on(cluster, study, shared):
+    """A study in which one failure of a run is too much; a lost machine is none."""
+    if shared:
+        return start(study, "--backend", "ray", "--address", cluster.address, "--retries", "0")
+    return start_python("-c", APART, study, ROOT / "configs", cluster.address)
 
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_lost_node_costs_no_run_and_doubles_none(shared, cluster, tmp_path, undisturbed):
     study = write_study(tmp_path, {"seed": SEEDS}, TOY)
-    if shared:
-        process = start(study, "--backend", "ray", "--address", cluster.address)
-    else:
-        process = start_python("-c", APART, study, ROOT / "configs", cluster.address)
-    with process:
+    with start_on(cluster, study, shared) as process:
         wait_until(lambda: len(in_the_middle(tmp_path)) == 2, process)
         cluster.kill_node(1)
         out = finish(process)
@@ -110,3 +136,35 @@ def test_a_lost_node_costs_no_run_and_doubles_none(shared, cluster, tmp_path, un
     (twice,) = [run for run in runs.values() if starts(run) == 2]
     assert "resuming" in twice.output.read_text()
     assert out.count("\nfinished  seed-") == len(SEEDS)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_ctrl_c_saves_every_run_and_the_same_command_goes_on(
+    shared, cluster, tmp_path, undisturbed
+):
+    study = write_study(tmp_path, {"seed": SEEDS[:3]}, TOY)
+    with start_on(cluster, study, shared) as process:
+        begun = wait_until(lambda: in_the_middle(tmp_path), process)
+        process.send_signal(signal.SIGINT)
+        finish(process, code=130)
+    for run in begun:
+        assert run.is_finished or "Stopped and saved" in run.output.read_text()
+
+    with start_on(cluster, study, shared) as process:
+        finish(process)
+    assert len(runs_in(tmp_path / "runs")) == 3
+    assert_same_runs(tmp_path / "runs", undisturbed)
+
+
+def test_a_run_that_no_machine_is_large_enough_for_is_one_sentence(cluster, tmp_path):
+    for flags, sentence in (
+        (("--num-threads", "3"), "No machine of the cluster has 3 cores and 0 GPUs for a run; "),
+        (("--gpus-per-run", "1"), "No machine of the cluster has 1 cores and 1 GPUs for a run; "),
+        (("--gpus-per-run", "1.5"), "--gpus-per-run above 1 must be a whole number, not 1.5."),
+    ):
+        study = write_study(tmp_path, {"seed": [0]}, TOY)
+        with start(study, "--backend", "ray", "--address", cluster.address, *flags) as process:
+            _, error = process.communicate(timeout=120)
+        assert process.returncode == 2, error
+        assert error.startswith(sentence)
+        assert not runs_in(tmp_path)

@@ -69,6 +69,16 @@ def test_dry_run_and_print_show_the_commands_of_what_is_left(study, tmp_path, ca
     assert capsys.readouterr().out.splitlines() == lines[1:]
 
 
+def test_flags_may_come_before_the_file(study, capsys):
+    assert main("--seed", "0", "--extractor", "nature", "--dry-run", study) == 0
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_a_gpu_that_is_not_here_may_be_elsewhere(study, capsys):
+    assert main(study, "--backend", "print", "--device", "cuda:7") == 0
+    assert "--device cuda:7" in capsys.readouterr().out
+
+
 def test_list_measures_what_a_run_will_cost_and_leaves_nothing(tmp_path, capsys):
     study = write_study(tmp_path, {"seed": [0, 1]}, {**TOY, "n_epochs": 1000})
     assert main(study, "--list") == 0
@@ -86,13 +96,18 @@ def test_list_measures_what_a_run_will_cost_and_leaves_nothing(tmp_path, capsys)
     [
         ("--sed 1", "There is no flag --sed; did you mean --seed?"),
         ("--extractor cordconv", "There is no extractor 'cordconv'; did you mean coordconv?"),
-        ("--seed 1,1", "{study}: seed holds 1 twice; a run is done once."),
+        ("--seed 1,1", "--seed holds 1 twice; a run is done once."),
         ("--parallel 0", "--parallel must be at least 1, not 0."),
         ("--retries -1", "--retries must be at least 0, not -1."),
         ("--backend slurm", "Argument --backend: invalid choice: 'slurm' "),
         ("--batch-size 3", "--batch-size is not a setting; "),
         ("--log-dir /dev/null/runs", "Cannot write to /dev/null/runs: "),
-        ("--backend ray --address 127.0.0.1:1", "No Ray cluster answers at 127.0.0.1:1: "),
+        ("--backend ray --address 127.0.0.1:1", "No Ray cluster lets us in at 127.0.0.1:1: "),
+        (
+            "--backend ray --address here:x",
+            "here:x is no address of a Ray cluster, as 10.0.0.1:6379",
+        ),
+        ("--gpus-per-run nan", "--gpus-per-run must be at least 0, not nan."),
     ],
 )
 def test_a_mistake_is_one_sentence_before_the_first_run(flags, sentence, study, tmp_path, capsys):

@@ -84,6 +84,16 @@ def test_ctrl_c_saves_every_run_and_the_same_command_goes_on(study, tmp_path, un
     assert_same_runs(tmp_path / "runs", undisturbed)
 
 
+def test_ctrl_c_ends_the_measurement_of_costs(tmp_path):
+    study = write_study(tmp_path, {"seed": [0]}, {**TOY, "canvas": 64, "eval_freq": 1000})
+    with start(study, "--list", start_new_session=True) as process:
+        wait_until(lambda: workers(process.pid), process)
+        os.killpg(process.pid, signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error == "Interrupted.\n"
+
+
 def two(runs: list) -> list | None:
     return runs if len(runs) == 2 else None
 

@@ -58,6 +58,16 @@ def test_what_does_not_show_in_a_folder_gets_one(file):
     assert len(set(folders)) == 8
 
 
+def test_its_folder_does_not_depend_on_how_many_values_there_are(file):
+    vary = {"learning_rate": [0.001], "extractor": ["nature"]}
+    (one,) = jobs(file, vary, A2C)
+    assert str(one.run.folder) == "runs/learning_rate-0.001/a2c/MsPacman/nature/seed-0"
+    (same, _) = jobs(file, {**vary, "learning_rate": [0.001, 0.002]}, A2C)
+    assert same.run.folder == one.run.folder
+    (same,) = jobs(file, {**vary, "learning_rate": [0.002]}, A2C, learning_rate="1e-3")
+    assert same.run.folder == one.run.folder
+
+
 def test_flags_replace_the_study(file):
     vary = {"seed": [0, 1, 2], "extractor": ["nature", "coordconv", "coordconv-all"]}
     chosen = jobs(
@@ -127,12 +137,14 @@ def test_the_studies_that_come_along_make_sense(file):
         ),
         (
             {"vary": {"env": ["MsPacman", "ms_pacman"]}, "fixed": A2C},
-            "study.yaml: ms_pacman under env is a run that is there already.",
+            "study.yaml: env: the run in runs/a2c/MsPacman/coordconv/seed-0 is there twice;",
         ),
         (
             {"vary": {"seed": [0]}, "fixed": {**A2C, "seed": 1}},
             "study.yaml: seed stands under fixed and under vary; keep one of them.",
         ),
+        ({"vary": {"log_dir": ["a", "b"]}, "fixed": A2C}, "log_dir is one folder, that of all"),
+        ({"fixed": {1: 2}}, "study.yaml: fixed must hold settings, one `name: value` a line."),
         ({"varies": {}}, "study.yaml: varies is no part of a study; did you mean vary?"),
         ({"fixed": [1]}, "study.yaml: fixed must hold settings, one `name: value` a line."),
         (
@@ -157,3 +169,5 @@ def test_a_mistake_is_one_sentence(content, sentence, file, monkeypatch):
 def test_a_wrong_flag_is_named_as_one(file):
     with pytest.raises(UserError, match="^--n-envs must be a whole number, not 'many'"):
         jobs(file, {}, A2C, n_envs="many")
+    with pytest.raises(UserError, match="^--seed holds 1 twice"):
+        jobs(file, {}, A2C, seed="1,1")

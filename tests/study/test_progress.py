@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 from study.runs import ROOT, TOY, write_study
 
-from rl_coordconv.run import last_row
+from rl_coordconv.run import last_values
 from rl_coordconv.study.plan import Job, read_study
 from rl_coordconv.study.progress import Estimate, Progress, read_progress
 from rl_coordconv.study.table import LiveTable, State, cost_table, duration
@@ -32,17 +32,24 @@ def log(job: Job, text: str) -> None:
     job.run.progress.write_text(text)
 
 
-class TestLastRow:
-    @pytest.mark.parametrize("text", ["", "a", "a,b\n", "a,b\n1", "a,b\n1,"])
-    def test_is_empty_where_there_is_none(self, text, tmp_path):
+class TestLastValues:
+    @pytest.mark.parametrize(
+        "text", ["", "a", "a,b\n", "a,b\n1", "a,b\n1,", "a,b\n1\n", "a\n1,2\n"]
+    )
+    def test_are_none_where_there_is_no_row_that_fits(self, text, tmp_path):
         (tmp_path / "x.csv").write_text(text)
-        assert last_row(tmp_path / "x.csv") == {}
-        assert last_row(tmp_path / "missing.csv") == {}
+        assert last_values(tmp_path / "x.csv") == {}
+        assert last_values(tmp_path / "missing.csv") == {}
 
-    def test_is_the_last_whole_one(self, tmp_path):
+    def test_are_those_of_the_last_whole_row(self, tmp_path):
         rows = [f"{i},{i * i}\n" for i in range(5000)]
         (tmp_path / "x.csv").write_text("".join(["a,b\n", *rows, "5000,25"]))
-        assert last_row(tmp_path / "x.csv") == {"a": "4999", "b": str(4999 * 4999)}
+        assert last_values(tmp_path / "x.csv") == {"a": "4999", "b": str(4999 * 4999)}
+
+    def test_are_each_columns_own(self, tmp_path):
+        """As the row of an evaluation has no speed, and the other rows no evaluation."""
+        (tmp_path / "x.csv").write_text("step,speed,score\n1,10,\n2,20,\n3,,7\n")
+        assert last_values(tmp_path / "x.csv") == {"step": "3", "speed": "20", "score": "7"}
 
 
 def test_progress_is_that_of_the_last_row(jobs):
@@ -57,6 +64,11 @@ def test_progress_is_that_of_the_last_row(jobs):
 def test_a_log_without_numbers_is_no_progress(text, jobs):
     log(jobs[0], text)
     assert read_progress(jobs[0]) == Progress()
+
+
+def test_an_evaluation_hides_neither_speed_nor_score(jobs):
+    log(jobs[0], A2C_LOG + ",,24000,\n")
+    assert read_progress(jobs[0]) == Progress(24_000, 1000, 310)
 
 
 def test_toy_progress_counts_epochs(tmp_path):
@@ -105,4 +117,5 @@ def test_a_full_screen_shows_what_runs_and_what_failed(tmp_path):
 
 def test_duration():
     assert duration(None) == ""
+    assert duration(-5) == "0:00:00"  # PPO goes on to the end of its rollout
     assert duration(90061) == "1 day, 1:01:01"

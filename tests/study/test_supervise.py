@@ -8,9 +8,11 @@ import pytest
 from rich.console import Console
 from study.runs import ROOT, TOY, write_study
 
+import rl_coordconv.study.supervise as supervise_module
 from rl_coordconv.study.plan import Job, read_study
 from rl_coordconv.study.supervise import supervise
 from rl_coordconv.study.table import LiveTable
+from rl_coordconv.study.worker import IN_USE
 
 DONE, CRASH, MISTAKE, TERMINATED = 0, 1, 2, 143
 
@@ -32,6 +34,9 @@ class Scripted:
     def start(self, job: Job) -> None:
         self.started.append(job.settings["seed"])
         self._running.append(job)
+
+    def has_begun(self, job: Job) -> bool:
+        return True
 
     def wait(self, seconds: float) -> Iterator[tuple[Job, int]]:
         job = self._running.pop(0)
@@ -91,7 +96,7 @@ def test_a_mistake_is_not_tried_again(jobs):
 def test_a_run_that_was_told_to_stop_goes_on(jobs):
     """As on a machine that is taken away with a warning."""
     backend = Scripted({0: [TERMINATED] * 5 + [DONE], 1: [DONE]})
-    assert outcome(jobs, backend) == (0, [])
+    assert outcome(jobs, backend, retries=0) == (0, [])
 
 
 def test_a_finished_run_is_not_started(jobs):
@@ -100,6 +105,27 @@ def test_a_finished_run_is_not_started(jobs):
     backend = Scripted({0: [], 1: [DONE]})
     assert outcome(jobs, backend) == (0, [])
     assert backend.started == [1]
+
+
+def test_a_run_that_another_process_works_on_is_left_alone_for_a_while(jobs, monkeypatch):
+    monkeypatch.setattr(supervise_module, "_IN_USE_SECONDS", 0.1)
+    backend = Scripted({0: [IN_USE] * 5 + [DONE], 1: [DONE]})
+    assert outcome(jobs, backend, retries=0) == (0, [])
+    assert backend.started[:3] == [0, 1, 0]
+
+
+def test_a_run_that_another_process_finished_is_not_started_again(jobs, monkeypatch):
+    monkeypatch.setattr(supervise_module, "_IN_USE_SECONDS", 0.1)
+
+    class Finishing(Scripted):
+        def wait(self, seconds: float) -> Iterator[tuple[Job, int]]:
+            for job, code in super().wait(seconds):
+                job.run.done.touch()  # by the other process
+                yield job, code
+
+    backend = Finishing({0: [IN_USE], 1: [DONE]})
+    assert outcome(jobs, backend) == (0, [])
+    assert backend.started == [0, 1]
 
 
 def test_an_end_without_a_result_is_no_end(jobs):

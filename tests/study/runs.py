@@ -22,7 +22,7 @@ SCRIPT = ROOT / "scripts" / "study.py"
 # Trainings of some seconds that repeat to the last bit, with a checkpoint every epoch.
 TOY = {
     **{"experiment": "toy", "task": "classification", "split": "quadrant", "model": "coordconv"},
-    **{"preset": "quick", "canvas": 24, "square": 5, "n_epochs": 24, "save_freq": 1},
+    **{"preset": "quick", "canvas": 24, "square": 5, "n_epochs": 60, "save_freq": 1},
     **{"device": "cpu", "num_threads": 1},
 }
 SEEDS = list(range(8))

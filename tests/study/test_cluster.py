@@ -95,12 +95,14 @@ from rl_coordconv.study.plan import read_study
 from rl_coordconv.study.supervise import supervise
 from rl_coordconv.study.table import LiveTable
 
+delay = float(sys.argv[4])
+
 class SlowHome(Home):
     def store(self, *arguments):
-        time.sleep(1.2)  # Ray breaks off what a task that it stops waits for longer than a second
+        time.sleep(delay)  # Ray breaks off what a task that it stops waits for longer than a second
         super().store(*arguments)
 
-study, configs, address = sys.argv[1:]
+study, configs, address = sys.argv[1:4]
 jobs = read_study(Path(study), Path(configs))
 log_dir = Path(jobs[0].settings["log_dir"])
 log_dir.mkdir(exist_ok=True)
@@ -114,11 +116,11 @@ sys.exit(code)
 """
 
 
-def start_on(cluster, study, shared):
+def start_on(cluster, study, shared, delay=0.0):
     """A study in which one failure of a run is too much; a lost machine is none."""
     if shared:
         return start(study, "--backend", "ray", "--address", cluster.address, "--retries", "0")
-    return start_python("-c", APART, study, ROOT / "configs", cluster.address)
+    return start_python("-c", APART, study, ROOT / "configs", cluster.address, delay)
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -143,7 +145,7 @@ def test_ctrl_c_saves_every_run_and_the_same_command_goes_on(
     shared, cluster, tmp_path, undisturbed
 ):
     study = write_study(tmp_path, {"seed": SEEDS[:3]}, TOY)
-    with start_on(cluster, study, shared) as process:
+    with start_on(cluster, study, shared, delay=1.2) as process:
         begun = wait_until(lambda: in_the_middle(tmp_path), process)
         process.send_signal(signal.SIGINT)
         finish(process, code=130)

@@ -22,7 +22,7 @@ SCRIPT = ROOT / "scripts" / "study.py"
 # Trainings of some seconds that repeat to the last bit, with a checkpoint every epoch.
 TOY = {
     **{"experiment": "toy", "task": "classification", "split": "quadrant", "model": "coordconv"},
-    **{"preset": "quick", "canvas": 24, "square": 5, "n_epochs": 60, "save_freq": 1},
+    **{"preset": "quick", "canvas": 24, "square": 5, "n_epochs": 24, "save_freq": 1},
     **{"device": "cpu", "num_threads": 1},
 }
 SEEDS = list(range(8))
@@ -72,12 +72,23 @@ def children(pid: int) -> list[int]:
 
 def in_the_middle(folder: Path) -> list[Run]:
     """The runs that have a checkpoint and more than half of their way to go."""
-    return [
-        run
-        for run in runs_in(folder).values()
-        if any(run.checkpoints.glob("step-*"))
-        and len(run.progress.read_text().splitlines()) <= TOY["n_epochs"] // 2
-    ]
+    return [run for run in runs_in(folder).values() if is_in_the_middle(run)]
+
+
+def is_in_the_middle(run: Run) -> bool:
+    has_checkpoint = any(run.checkpoints.glob("step-*"))
+    return has_checkpoint and len(run.progress.read_text().splitlines()) <= TOY["n_epochs"] // 2
+
+
+def runs_of(pids: list[int]) -> dict[int, Run]:
+    """What processes work on: the folders that their output goes to."""
+    found = {}
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            output = Path(f"/proc/{pid}/fd/1").readlink()
+            if output.name == "output.txt":
+                found[pid] = Run(output.parent)
+    return found
 
 
 def runs_in(folder: Path) -> dict[str, Run]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from study.runs import (
     ROOT,
     SEEDS,
@@ -21,6 +22,7 @@ from study.runs import (
     finish,
     in_the_middle,
     runs_in,
+    runs_of,
     start,
     start_python,
     starts,
@@ -127,8 +129,9 @@ def start_on(cluster, study, shared, delay=0.0):
 def test_a_lost_node_costs_no_run_and_doubles_none(shared, cluster, tmp_path, undisturbed):
     study = write_study(tmp_path, {"seed": SEEDS}, TOY)
     with start_on(cluster, study, shared) as process:
-        wait_until(lambda: len(in_the_middle(tmp_path)) == 2, process)
+        wait_until(lambda: has_a_run_in_the_middle(cluster.nodes[1], tmp_path), process)
         cluster.kill_node(1)
+        cluster.add_node(f"--address={cluster.address}")
         out = finish(process)
 
     runs = runs_in(tmp_path / "runs")
@@ -138,6 +141,14 @@ def test_a_lost_node_costs_no_run_and_doubles_none(shared, cluster, tmp_path, un
     (twice,) = [run for run in runs.values() if starts(run) == 2]
     assert "resuming" in twice.output.read_text()
     assert out.count("\nfinished  seed-") == len(SEEDS)
+
+
+def has_a_run_in_the_middle(node: subprocess.Popen[bytes], folder: Path) -> bool:
+    """Whether a run on a node is in the middle, and its folder at home says so too."""
+    at_home = {run.folder.name for run in in_the_middle(folder)}
+    runs = runs_of(descendants(node.pid)).values()
+    seeds = [yaml.safe_load(run.config.read_text())["seed"] for run in runs if run.config.exists()]
+    return any(f"seed-{seed}" in at_home for seed in seeds)
 
 
 @pytest.mark.parametrize("shared", [True, False])

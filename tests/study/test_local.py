@@ -14,8 +14,10 @@ from study.runs import (
     children,
     finish,
     in_the_middle,
+    is_in_the_middle,
     run_study,
     runs_in,
+    runs_of,
     start,
     starts,
     wait_until,
@@ -36,6 +38,12 @@ def workers(pid: int) -> list[int]:
     return [child for child in children(pid) if b"spawn_main" in command_line(child)]
 
 
+def worker_in_the_middle(pid: int) -> int | None:
+    """The process of a study whose run is in the middle."""
+    runs = runs_of(workers(pid))
+    return next((worker for worker, run in runs.items() if is_in_the_middle(run)), None)
+
+
 def command_line(pid: int) -> bytes:
     path = Path(f"/proc/{pid}/cmdline")
     return path.read_bytes() if path.exists() else b""
@@ -43,8 +51,7 @@ def command_line(pid: int) -> bytes:
 
 def test_a_killed_run_goes_on_and_the_others_are_not_touched(study, tmp_path, undisturbed):
     with start(study, *AT_ONCE) as process:
-        wait_until(lambda: len(in_the_middle(tmp_path)) == 2, process)
-        os.kill(workers(process.pid)[0], signal.SIGKILL)
+        os.kill(wait_until(lambda: worker_in_the_middle(process.pid), process), signal.SIGKILL)
         finish(process)
     assert_same_runs(tmp_path / "runs", undisturbed)
     counts = [starts(run) for run in runs_in(tmp_path / "runs").values()]
@@ -55,7 +62,7 @@ def test_runs_of_a_killed_study_save_and_stop_and_the_same_command_goes_on(
     study, tmp_path, undisturbed
 ):
     with start(study, *AT_ONCE) as process:
-        begun = wait_until(lambda: two(in_the_middle(tmp_path)), process)
+        begun = wait_until(lambda: in_the_middle(tmp_path), process)
         orphans = workers(process.pid)
         process.kill()
     deadline = time.monotonic() + 60
@@ -72,7 +79,7 @@ def test_runs_of_a_killed_study_save_and_stop_and_the_same_command_goes_on(
 
 def test_ctrl_c_saves_every_run_and_the_same_command_goes_on(study, tmp_path, undisturbed):
     with start(study, *AT_ONCE, start_new_session=True) as process:
-        begun = wait_until(lambda: two(in_the_middle(tmp_path)), process)
+        begun = wait_until(lambda: in_the_middle(tmp_path), process)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         out = finish(process, code=130)
     assert "Stopped and saved; the same command goes on from here." in out
@@ -92,10 +99,6 @@ def test_ctrl_c_ends_the_measurement_of_costs(tmp_path):
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert error == "Interrupted.\n"
-
-
-def two(runs: list) -> list | None:
-    return runs if len(runs) == 2 else None
 
 
 def test_a_full_disk_fails_the_runs_by_name_and_harms_nothing(study, tmp_path, undisturbed):

@@ -245,6 +245,7 @@ def _check_versions() -> None:
 
 
 def _version() -> str:
+    """A machine's version, once all that the largest training imports is found there."""
     import rl_coordconv.atari.train
 
     return rl_coordconv.__version__

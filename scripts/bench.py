@@ -20,6 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = benches.add_parser("layer", help="CoordConv2d, nn.Conv2d and plain concatenation")
     flags.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     flags.add_argument("--dtype", default="float32", choices=list(layer.DTYPES))
+    formats = list(layer.MEMORY_FORMATS)
+    flags.add_argument("--memory-format", default="contiguous", choices=formats)
     benches.add_parser("toy", help="the toy tasks' networks, and the same as written down")
     flags = benches.add_parser("envs", help="games without a network, ours and others'")
     flags.add_argument("--n-envs", type=int, nargs="+", default=envs.N_ENVS, metavar="N")
@@ -40,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"There is no folder {options.json.parent} to write to.")
         o = options
         measure = {
-            "layer": lambda: layer.run(o.repeats, o.device, o.dtype),
+            "layer": lambda: layer.run(o.repeats, o.device, o.dtype, o.memory_format),
             "toy": lambda: toy.run(o.repeats, CONFIGS / "toy"),
             "envs": lambda: envs.run(o.repeats, o.n_envs),
             "train": lambda: train.run(o.repeats, SCRIPTS, o.algorithm, o.seconds),

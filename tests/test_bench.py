@@ -35,12 +35,15 @@ def small_cases(monkeypatch):
 
 
 class TestTheScript:
-    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    @pytest.mark.parametrize(
+        ("dtype", "memory_format"), [("float32", "contiguous"), ("float64", "channels-last")]
+    )
     def test_prints_a_row_and_writes_the_numbers_of_every_case(
-        self, main, small_cases, tmp_path, capsys, dtype
+        self, main, small_cases, tmp_path, capsys, dtype, memory_format
     ):
         path = tmp_path / "layer.json"
-        assert main(["layer", "--repeats", "2", "--dtype", dtype, "--json", str(path)]) == 0
+        where = ["--dtype", dtype, "--memory-format", memory_format]
+        assert main(["layer", "--repeats", "2", *where, "--json", str(path)]) == 0
         header, rule, *rows = capsys.readouterr().out.split("\n\n")[0].splitlines()
         assert [cell.strip() for cell in header.strip("|").split("|")][-2:] == [
             "CoordConv2d",
@@ -55,6 +58,7 @@ class TestTheScript:
         assert report["torch"] == torch.__version__
         assert report["threads"] == torch.get_num_threads()
         assert (report["device"], report["dtype"], report["repeats"]) == ("cpu", dtype, 2)
+        assert report["memory_format"] == memory_format
         for row, case in zip(report["rows"], small_cases, strict=True):
             assert tuple(row["input"]) == case.input
             assert list(row["seconds"]) == ["Conv2d", "CoordConv2d", "concatenation"]

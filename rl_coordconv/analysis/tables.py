@@ -40,13 +40,16 @@ def arms_table(comparison: Comparison, target: float) -> Table:
         scores = {measure: arm.scores(measure, arm.step) for measure in MEASURES}
         runs = arm.at(arm.step)
         reached = np.array([run.first_step(target) for run in runs])
-        there = reached[np.isfinite(reached)]
-        median = count(float(np.median(there))) if there.size else "-"
+        there = np.isfinite(reached)
+        # A seed that never got there counts as later than all others: to leave it out would flatter
+        # the arm.
+        middle = float(np.median(np.where(there, reached, np.inf)))
+        median = count(middle) if np.isfinite(middle) else "-"
         rows.append(
             [
                 *(arm.name, str(len(runs)), count(arm.step)),
                 *(interval(mean_interval(values)) for values in scores.values()),
-                median if there.size == len(runs) else f"{median} ({there.size} of {len(runs)})",
+                median if there.all() else f"{median} ({there.sum()} of {len(runs)})",
             ]
         )
     head = ["arm", "seeds", "at step", *_MEASURE_NAMES.values(), f"steps to {number(target)}"]

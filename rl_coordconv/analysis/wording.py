@@ -112,7 +112,8 @@ def seeds_sentence(comparison: Comparison) -> str:
         return ""
     return (
         "To see a difference of 15% four times in five takes about this many seeds, by the spread"
-        f" seen so far: {'; '.join(parts)}."
+        f" seen so far: {'; '.join(parts)}. The spread of a few seeds is rough itself, so this may"
+        " be far off; a smaller difference takes more."
     )
 
 

@@ -19,6 +19,10 @@ DTYPES = {
     "float16": torch.float16,
     "float64": torch.float64,
 }
+MEMORY_FORMATS = {
+    "contiguous": torch.contiguous_format,
+    "channels-last": torch.channels_last,  # that of trainings on a CPU
+}
 
 
 class ConcatConv2d(nn.Conv2d):
@@ -57,11 +61,11 @@ class Case:
         padding = f" pad {self.padding}" if self.padding else ""
         return f"{self.kernel_size}x{self.kernel_size}{stride}{padding} -> {self.out_channels}"
 
-    def contenders(self, device: str, dtype: torch.dtype) -> Contenders:
+    def contenders(self, device: str, dtype: str, memory_format: str) -> Contenders:
         """What to time, by layer, on the same input."""
-        where: dict[str, Any] = {"device": device, "dtype": dtype}
+        where: dict[str, Any] = {"device": device, "dtype": DTYPES[dtype]}
         geometry = (self.input[1], self.out_channels, self.kernel_size, self.stride, self.padding)
-        x = torch.rand(self.input, **where)
+        x = torch.rand(self.input, **where).to(memory_format=MEMORY_FORMATS[memory_format])
         return {
             name: _TIMED[self.timed](layer(*geometry, **where), x) for name, layer in LAYERS.items()
         }
@@ -113,13 +117,19 @@ def _cases() -> Iterator[Case]:
 CASES = tuple(_cases())
 
 
-def run(repeats: int, device: str = "cpu", dtype: str = "float32") -> dict[str, Any]:
+def run(
+    repeats: int,
+    device: str = "cpu",
+    dtype: str = "float32",
+    memory_format: str = "contiguous",
+) -> dict[str, Any]:
     """Measure every case.
 
     Args:
         repeats: Rounds that count.
         device: ``cpu`` or ``cuda``.
         dtype: One of `DTYPES`.
+        memory_format: One of `MEMORY_FORMATS`: how the input lies in memory.
 
     Returns:
         What was measured and on what, as JSON holds it: ``seconds`` and ``ratio_to_conv2d`` by
@@ -132,20 +142,22 @@ def run(repeats: int, device: str = "cpu", dtype: str = "float32") -> dict[str, 
         raise UserError(f"repeats must be at least 1, not {repeats}.")
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("There is no CUDA device here.")
+    where = {"device": device, "dtype": dtype, "memory_format": memory_format}
     return {
         "bench": "layer",
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "dtype": dtype,
+        "memory_format": memory_format,
         "repeats": repeats,
-        "rows": [_measure(case, repeats, device, dtype) for case in progress(CASES, "Measuring")],
+        "rows": [_measure(case, repeats, **where) for case in progress(CASES, "Measuring")],
     }
 
 
-def _measure(case: Case, repeats: int, device: str, dtype: str) -> dict[str, Any]:
-    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
-    seconds = time_in_turns(case.contenders(device, DTYPES[dtype]), repeats, wait)
+def _measure(case: Case, repeats: int, **where: str) -> dict[str, Any]:
+    wait = torch.cuda.synchronize if where["device"] == "cuda" else lambda: None
+    seconds = time_in_turns(case.contenders(**where), repeats, wait)
     return {
         **asdict(case),
         "convolution": case.convolution,
@@ -167,6 +179,7 @@ def table(report: dict[str, Any]) -> str:
 
 
 _NOTE = """\
-Median (quartiles) of {repeats} rounds; torch {torch}, {device}, {threads} threads, {dtype}.
-CoordConv2d and concatenation, which is Conv2d over add_coords(x): ratios to Conv2d in the same
-round. As in training, backward goes to the weights, and to the input where the layer is hidden."""
+Median (quartiles) of {repeats} rounds; torch {torch}, {device}, {threads} threads, {dtype},
+{memory_format} inputs. CoordConv2d and concatenation, which is Conv2d over add_coords(x): ratios to
+Conv2d in the same round. As in training, backward goes to the weights, and to the input where the
+layer is hidden."""

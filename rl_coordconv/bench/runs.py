@@ -22,7 +22,7 @@ from rl_coordconv.study.progress import read_progress
 
 N_RUNS = (1, 2, 4)
 _LOG_INTERVAL = {"a2c": 10, "ppo": 1}  # rows of the log a second or more often
-_START_SECONDS = 300  # no run takes longer to begin
+_PATIENCE_SECONDS = 300  # no run takes longer to begin, or to log again
 
 
 def run(
@@ -68,16 +68,25 @@ def _speed(configs: Path, algorithm: str, n: int, n_threads: int, seconds: float
         try:
             for job in jobs:
                 pool.start(job)
-            deadline = time.monotonic() + _START_SECONDS
-            while not all(read_progress(job).step for job in jobs):
-                if time.monotonic() > deadline or list(pool.wait(0.1)):
-                    raise UserError("A run did not begin; does its script, by itself?")
-            before, start = sum(read_progress(job).step for job in jobs), time.monotonic()
+            before = _steps_beyond([0] * n, jobs, pool)
+            start = time.monotonic()
             time.sleep(seconds)
-            after, end = sum(read_progress(job).step for job in jobs), time.monotonic()
+            after = _steps_beyond(before, jobs, pool)  # on a slow machine, that takes longer
+            end = time.monotonic()
         finally:
             pool.close()
-    return (after - before) / (end - start)
+    return (sum(after) - sum(before)) / (end - start)
+
+
+def _steps_beyond(steps: Sequence[int], jobs: Sequence[Job], pool: LocalPool) -> list[int]:
+    """How far the runs are, as soon as each has logged more than these."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        reached = [read_progress(job).step for job in jobs]
+        if all(now > then for now, then in zip(reached, steps, strict=True)):
+            return reached
+        if time.monotonic() > deadline or list(pool.wait(0.1)):
+            raise UserError("A run does not get on; does its script, by itself?")
 
 
 def _job(configs: Path, algorithm: str, seed: int, n_threads: int, folder: str) -> Job:

@@ -41,7 +41,7 @@ class ToyConfig(Config):
     model: str = Field(
         description="network: " + "; ".join(f"{t}: {', '.join(MODELS[t])}" for t in MODELS)
     )
-    preset: Preset = Field(description="the paper's settings, or a minute's version of them")
+    preset: Preset = Field(description="the paper's settings, or a short version of them")
     seed: CountOrNone = Field(description="of weights and order of samples")
     inputs: Literal["raw", "normalised", "image"] = Field(
         description="places as whole numbers (the paper's), or from -1 to 1; image for regression"

@@ -16,7 +16,8 @@ from rl_coordconv.analysis.find import find_runs
 from rl_coordconv.analysis.games import over_games
 from rl_coordconv.analysis.peers import HUMAN_AND_RANDOM, PEERS, human_normalised
 from rl_coordconv.analysis.report import write_report
-from rl_coordconv.analysis.wording import verdict
+from rl_coordconv.analysis.tables import arms_table
+from rl_coordconv.analysis.wording import count, verdict
 from rl_coordconv.atari.envs import GAMES
 from rl_coordconv.extractors import EXTRACTORS
 
@@ -100,6 +101,17 @@ def test_new_seeds_do_not_take_the_comparison_back_to_their_first_steps(tmp_path
     (arm,) = compare(find_runs([tmp_path]).runs)[0].arms
     assert arm.step == 60_000
     assert len(arm.at(arm.step)) == 3
+
+
+@pytest.mark.parametrize("late", [1, 2])
+def test_a_seed_that_never_reaches_a_score_is_later_than_those_that_do(tmp_path, late):
+    """Left out, it would make its arm look faster the worse it is."""
+    for seed in range(3):
+        write_run(tmp_path, seed=seed, final=400 if seed < late else 1000 + 200 * seed, noise=0)
+    (comparison,) = compare(find_runs([tmp_path]).runs)
+    ((*_, told),) = arms_table(comparison, target=800).rows
+    slower = max(run.first_step(800) for run in comparison.arms[0].runs[late:])
+    assert told == {1: f"{count(slower)} (2 of 3)", 2: "- (1 of 3)"}[late]
 
 
 def test_settings_that_differ_are_told(tmp_path):

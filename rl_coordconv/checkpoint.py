@@ -203,7 +203,11 @@ class _ResumedCsv(CSVOutputFormat):
 
 
 class StopSignals:
-    """Notes SIGINT and SIGTERM while the block lasts; a second one acts as usual."""
+    """Notes SIGINT and SIGTERM while the block lasts; a second Ctrl-C acts as usual.
+
+    A second SIGTERM does not: a machine that shuts down sends it to a study and to its runs, and
+    the study sends it to its runs.
+    """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
@@ -222,4 +226,4 @@ class StopSignals:
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
-        self.__exit__()
+        signal.signal(signal.SIGINT, self._previous[signal.SIGINT])

@@ -140,9 +140,7 @@ def open_run(
     run = Run(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        others = set(folder.iterdir()) - {run.output}
-        if others and not (run.config.exists() or _lock_file(folder).exists()):
-            raise UserError(f"{folder} holds other files and no run; name another --log-dir.")
+        refuse_other_files(run)
         # The lock alone stays in this block: what the caller does with the run is not for it.
         locked = ExitStack()
         locked.enter_context(lock(folder, patience))
@@ -226,6 +224,17 @@ def _prepare(run: Run, config: Config, overwrite: bool) -> None:
     run.checkpoints.mkdir(exist_ok=True)
 
 
+def refuse_other_files(run: Run) -> None:
+    """Make sure that a run's folder, if there is one, holds a run or nothing.
+
+    Raises:
+        UserError: It holds something else.
+    """
+    others = set(run.folder.glob("*")) - {run.output}
+    if others and not (run.config.exists() or _lock_file(run.folder).exists()):
+        raise UserError(f"{run.folder} holds other files and no run; name another --log-dir.")
+
+
 def refuse_other_config(
     run: Run, config: Config, remedy: str = "start over with --overwrite"
 ) -> None:
@@ -242,7 +251,7 @@ def refuse_other_config(
     try:
         stored = yaml.safe_load(run.config.read_text())
         assert isinstance(stored, dict)
-    except (yaml.YAMLError, AssertionError):
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AssertionError):
         raise UserError(f"{run.config} is damaged; {remedy}.") from None
     wanted = config.model_dump()
     keys = sorted((stored.keys() | wanted.keys()) - _UNCOMPARED)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -22,6 +25,19 @@ def summary(config: Config, run: Run, **more: str) -> Table:
     grid.add_row("folder", str(run.folder))
     grid.add_row("watch", f"tensorboard --logdir {getattr(config, 'log_dir', run.folder)}")
     return grid
+
+
+def flush_output() -> None:
+    """Write what was printed, and drop what a full disk does not take.
+
+    Python's own attempt at the end would change the exit code.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with Path(os.devnull).open("w") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
 
 
 class Bar:

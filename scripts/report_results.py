@@ -19,6 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parser.parse_args(argv)
         if bool(options.runs) != bool(options.name):
             parser.error("runs and --name go together")
+        if options.name and Path(options.name).name != options.name:
+            parser.error(f"--name is that of one folder, not {options.name}")
         # It needs the extra `analysis`, and says so in a sentence where that is missing.
         from rl_coordconv.analysis.kept import keep, write_page
 

@@ -167,14 +167,16 @@ def test_logs_go_on_without_the_lost_steps(run):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_signal_is_noted_once_and_handlers_come_back(number):
-    before = signal.getsignal(number)
+def test_a_stop_signal_is_noted_and_handlers_come_back(number):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with StopSignals() as signals:
         assert signals.received is None
         os.kill(os.getpid(), number)
         assert signals.received is number
-        assert signal.getsignal(number) is before  # a second one acts as usual
-    assert signal.getsignal(number) is before
+        os.kill(os.getpid(), signal.SIGTERM)  # by another one who wants the same
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 class TestStates:

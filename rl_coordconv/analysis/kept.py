@@ -17,11 +17,12 @@ from rl_coordconv.analysis.page import Section, markdown
 from rl_coordconv.analysis.report import section
 from rl_coordconv.analysis.results import packed, read_text
 from rl_coordconv.analysis.statistics import mean_interval
-from rl_coordconv.config import UserError
+from rl_coordconv.config import UserError, read_yaml
 from rl_coordconv.run import Run, atomic_write
 
 # Before the numbers of a folder: what made them, in words.
 _ABOUT = "about.md"
+_LEVELS = 4  # of a run's folder: algorithm, game, arm, seed
 _CLAIM = (
     "By their paper and their blog post, Liu et al. (2018) saw A2C with CoordConv get better in six"
     " of nine Atari games, most of all in Ms. Pac-Man, stay about equal in two and get slightly"
@@ -45,9 +46,12 @@ def keep(runs: Path, folder: Path) -> None:
     if not finished:
         raise UserError(f"There is no finished run in {runs}.")
     for run in finished:
-        kept = Run(folder / run.folder.relative_to(runs))
+        path = run.folder.resolve()
+        inner = path.relative_to(runs.resolve()).parts
+        # Under its own name, even if `runs` is a folder within that of all runs, or the run's.
+        kept = Run(folder.joinpath(*(inner if len(inner) >= _LEVELS else path.parts[-_LEVELS:])))
+        settings = read_yaml(run.config)
         kept.folder.mkdir(parents=True, exist_ok=True)
-        settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
         kept.config.write_text(yaml.safe_dump({**settings, "log_dir": "runs"}, sort_keys=False))
         # Without a time, so that the same games are the same file.
         packed(kept.episodes).write_bytes(gzip.compress(read_text(run.episodes).encode(), mtime=0))
@@ -66,7 +70,7 @@ def write_page(folder: Path) -> Path:
         The page.
 
     Raises:
-        UserError: There are no results.
+        UserError: There are no results, or some cannot be read.
     """
     sections = [Section("The claim", text=[_CLAIM])]
     comparisons: list[Comparison] = []
@@ -75,7 +79,10 @@ def write_page(folder: Path) -> Path:
         raise UserError(f"No folder in {folder} has an {_ABOUT} that says how its runs were made.")
     for part in parts:
         # Paths on the page are those within the folder.
-        runs = [replace(r, folder=r.folder.relative_to(folder)) for r in find_runs([part]).runs]
+        found = find_runs([part])
+        for run, reason in found.left_out:
+            raise UserError(f"{run}, which is kept there, cannot be used: {reason}.")
+        runs = [replace(r, folder=r.folder.relative_to(folder)) for r in found.runs]
         for comparison in compare(runs):
             sections.append(_section(part, comparison))
             comparisons.append(comparison)

@@ -112,12 +112,14 @@ def find_defaults(folder: Path, flags: Mapping[str, str]) -> Defaults:
     chosen = {"task": "classification", "split": "quadrant", "model": "coordconv"}
     chosen |= {"preset": "paper"} | {k: v for k, v in flags.items() if k in {*chosen, "preset"}}
     task, model, preset = chosen["task"], chosen["model"], chosen["preset"]
+    # What comes from a study's file may be anything.
     for name, known in ("task", MODELS), ("preset", ("paper", "quick")):
-        if chosen[name] not in known:
-            raise UserError(f"There is no {name} {chosen[name]!r}; {nearest(chosen[name], known)}")
-    if model not in MODELS[task]:
-        raise UserError(f"There is no {task} model {model!r}; {nearest(model, MODELS[task])}")
-    file = Path(flags.get("config", folder / f"{task}.yaml"))
+        if str(chosen[name]) not in known:
+            end = nearest(str(chosen[name]), known)
+            raise UserError(f"There is no {name} {chosen[name]!r}; {end}")
+    if str(model) not in MODELS[task]:
+        raise UserError(f"There is no {task} model {model!r}; {nearest(str(model), MODELS[task])}")
+    file = Path(str(flags.get("config", folder / f"{task}.yaml")))
     blocks = read_yaml(file)
     values: dict[str, Any] = {}
     try:

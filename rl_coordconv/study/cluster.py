@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import socket
 import time
 import uuid
@@ -22,10 +21,17 @@ from rl_coordconv.config import UserError
 from rl_coordconv.run import InUse
 from rl_coordconv.study.mirror import Files, Home, Mirror
 from rl_coordconv.study.plan import Job
-from rl_coordconv.study.supervise import LOST
-from rl_coordconv.study.worker import ENVIRONMENT, GPUS_PER_RUN, IN_USE, work
+from rl_coordconv.study.worker import (
+    CRASHED,
+    ENVIRONMENT,
+    GPUS_PER_RUN,
+    IN_USE,
+    INTERRUPTED,
+    LOST,
+    USER_ERROR,
+    work,
+)
 
-_CRASHED, _USER_ERROR = 1, 2
 _PROBE_SECONDS = 120
 _NOTICE_SECONDS = 60  # in which Ray notices that a machine is gone, unless told otherwise
 
@@ -62,14 +68,19 @@ class RayCluster:
         push_seconds: float = 30,
     ) -> None:
         _connect(address)
-        if gpus_per_run is None:
-            gpus_per_run = GPUS_PER_RUN if ray.cluster_resources().get("GPU") else 0
+        if all(job.settings["device"] == "cpu" for job in jobs):
+            gpus_per_run = 0
+        elif gpus_per_run is None:
+            wanted = any(job.settings["device"] == "cuda" for job in jobs)
+            found = ray.cluster_resources().get("GPU")
+            gpus_per_run = GPUS_PER_RUN if found or wanted else 0
         self._gpus_per_run = gpus_per_run
         _check_size(jobs, gpus_per_run)
         _check_versions()
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         home = ray.remote(Home).options(num_cpus=0, scheduling_strategy=here).remote()
-        self._mirror = partial(Mirror, home=_RemoteHome(home), push_seconds=push_seconds)
+        self._home = _RemoteHome(home)
+        self._mirror = partial(Mirror, home=self._home, push_seconds=push_seconds)
         # Who sees it sees the folder, and not one of the same name.
         self._mark = log_dir.resolve() / f".study-{uuid.uuid4()}"
         if shared is not False:
@@ -93,8 +104,7 @@ class RayCluster:
             num_gpus=self._gpus_per_run,
             runtime_env={"env_vars": ENVIRONMENT},
         )
-        folder = str(job.run.folder.resolve())
-        self._running[task.remote(job, folder, str(self._mark), self._mirror)] = job
+        self._running[task.remote(job, _folder(job), str(self._mark), self._mirror)] = job
 
     def has_begun(self, job: Job) -> bool:
         """Whether a run has left the queue, as far as its folder says here."""
@@ -109,14 +119,17 @@ class RayCluster:
             ended = []
         for task in ended:
             job = self._running.pop(task)
+            # Its machine may be gone, and the next one may work in the folder itself.
+            self._home.forget(_folder(job))
             try:
-                yield job, ray.get(task)
+                code = ray.get(task)
+                # What looks like a mistake may be that machine's: no GPU, a full disk.
+                yield job, CRASHED if code == USER_ERROR else code
             except TaskCancelledError:
-                yield job, 128 + signal.SIGINT
+                yield job, INTERRUPTED
             except RayTaskError as error:
-                code = {InUse: IN_USE, UserError: _USER_ERROR}.get(type(error.cause), _CRASHED)
-                _append(job, error.cause if code == _USER_ERROR else error)
-                yield job, code
+                _append(job, error)
+                yield job, IN_USE if isinstance(error.cause, InUse) else CRASHED
             except NodeDiedError as error:
                 _append(job, error)
                 yield job, LOST
@@ -132,7 +145,7 @@ class RayCluster:
             if not machines.keys() <= _machines().keys() or self._stopping:
                 yield job, LOST
             elif time.monotonic() > deadline:
-                yield job, _CRASHED
+                yield job, CRASHED
             else:
                 self._crashed.append((job, machines, deadline))
 
@@ -164,6 +177,9 @@ class _RemoteHome:
     def release(self, folder: str, holder: int) -> None:
         ray.get(self._actor.release.remote(folder, holder))
 
+    def forget(self, folder: str) -> None:
+        self._actor.forget.remote(folder)
+
 
 # One run, one process: a run leaves settings of torch and open files behind.
 @ray.remote(max_calls=1, max_retries=0)
@@ -181,7 +197,7 @@ def _connect(address: str) -> None:
             raise UserError(f"{address} is no address of a Ray cluster, as 10.0.0.1:6379 is one.")
         try:
             socket.create_connection((host, int(port)), timeout=5).close()
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, UnicodeError) as error:
             raise _no_answer(address, error) from None
     try:
         ray.init(
@@ -249,6 +265,11 @@ def _version() -> str:
     import rl_coordconv.atari.train
 
     return rl_coordconv.__version__
+
+
+def _folder(job: Job) -> str:
+    """A run's folder at home."""
+    return str(job.run.folder.resolve())
 
 
 def _changed(path: Path) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import shlex
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,13 +15,14 @@ from rich.console import Console
 from rl_coordconv.config import Parser, UserError, flag, nearest
 from rl_coordconv.device import visible_gpus
 from rl_coordconv.experiments import EXPERIMENTS
-from rl_coordconv.run import refuse_other_config
+from rl_coordconv.run import refuse_other_config, refuse_other_files
 from rl_coordconv.study.local import LocalPool
 from rl_coordconv.study.plan import Job, read_study
 from rl_coordconv.study.progress import Estimate
 from rl_coordconv.study.supervise import Backend, supervise
 from rl_coordconv.study.table import LiveTable, cost_table
 from rl_coordconv.study.worker import GPUS_PER_RUN
+from rl_coordconv.terminal import flush_output
 
 
 def main(argv: Sequence[str] | None, description: str | None, root: Path) -> int:
@@ -36,34 +39,40 @@ def main(argv: Sequence[str] | None, description: str | None, root: Path) -> int
     options, flags = _parse(argv, description)
     jobs = read_study(options.study, root / "configs", flags)
     for job in jobs:
+        refuse_other_files(job.run)
         if job.run.config.exists():
             refuse_other_config(job.run, job.config, remedy="delete that folder")
     scripts = os.path.relpath(root / "scripts")
+    console = Console()
     if options.dry_run or options.backend == "print":
         for job in jobs:
             if not job.run.is_finished:
-                print(job.command(scripts))
+                console.out(job.command(scripts), highlight=False)
         return 0
-    console = Console()
     if options.list:
+        jobs, pool = _on_this_machine(jobs, options)
         estimate = Estimate(jobs)
-        pool = _local_pool(jobs, options)
         estimate.measure(jobs, pool)
         console.print(cost_table(jobs, estimate, pool.n_slots))
         return 0
+    jobs, backend = _backend(jobs, options)
     table = LiveTable(jobs, console)
-    backend = _backend(jobs, options)
     try:
         code = supervise(jobs, backend, options.retries, table)
     finally:
         backend.close()
     for job in table.failed():
-        print(f"Failed: {job.run.folder}; what it printed: {job.run.output}")
-    if code > 128:
-        print("Stopped and saved; the same command goes on from here.")
+        printed = f"what it printed: {job.run.output}"
+        empty = not (job.run.output.exists() and job.run.output.stat().st_size)
+        silent = "it could not write there; is the disk full?"
+        table.say(f"Failed: {job.run.folder}; {silent if empty else printed}")
+    if code > 128 and not table.failed():
+        table.say("Stopped and saved; the same command goes on from here.")
     if any(job.run.episodes.exists() for job in jobs):
         folder = os.path.commonpath([job.run.folder.parent for job in jobs])
-        print(f"To compare the runs: python {scripts}/compare.py {folder}")
+        compare = shlex.join(["python", f"{scripts}/compare.py", folder])
+        table.say(f"To compare the runs: {compare}")
+    flush_output()
     return code
 
 
@@ -88,7 +97,6 @@ def _parse(
     )
     add(
         "--address",
-        default="auto",
         help="of the Ray cluster: auto, host:port, or local to start one here (default: auto)",
     )
     add(
@@ -120,30 +128,48 @@ def _parse(
         value = getattr(options, name)
         if value is not None and not least <= value < math.inf:
             raise UserError(f"{flag(name)} must be at least {least}, not {value}.")
+    if options.address and options.backend != "ray":
+        raise UserError("--address is that of a Ray cluster; say --backend ray too.")
     return options, {name: value for name, value in vars(options).items() if name in settings}
 
 
-def _backend(jobs: Sequence[Job], options: argparse.Namespace) -> Backend:
+def _backend(jobs: list[Job], options: argparse.Namespace) -> tuple[list[Job], Backend]:
+    """What does the runs, and the runs as it does them."""
     log_dir = Path(os.path.commonpath([str(job.settings["log_dir"]) for job in jobs]))
     try:
         log_dir.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=log_dir).close()
     except OSError as error:
         raise UserError(f"Cannot write to {log_dir}: {error.strerror}.") from None
+    devices = {str(job.settings["device"]) for job in jobs}
+    if numbered := [device for device in devices if device.startswith("cuda:")]:
+        raise UserError(
+            f"{numbered[0]} is one GPU, and a study hands them out itself: take --device cuda, and"
+            " CUDA_VISIBLE_DEVICES to say which."
+        )
     if options.backend == "local":
-        return _local_pool(jobs, options)
-    if options.address != "local":
+        if "cuda" in devices and not visible_gpus():
+            raise UserError("There is no GPU on this machine; take --device cpu.")
+        return _on_this_machine(jobs, options)
+    address = options.address or "auto"
+    if address != "local":
         # Ray reads it when it is imported: it would try a cluster that is gone for a quarter of an
         # hour, and now for a minute.
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
     try:
         from rl_coordconv.study.cluster import RayCluster
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
         raise UserError("--backend ray needs Ray: pip install 'rl_coordconv[ray]'.") from None
-    return RayCluster(options.address, jobs, log_dir, options.gpus_per_run)
+    return jobs, RayCluster(address, jobs, log_dir, options.gpus_per_run)
 
 
-def _local_pool(jobs: Sequence[Job], options: argparse.Namespace) -> LocalPool:
-    """As many runs at once as there are cores for, and shares of GPUs."""
+def _on_this_machine(jobs: list[Job], options: argparse.Namespace) -> tuple[list[Job], LocalPool]:
+    """As many runs at once as there are cores for, and shares of GPUs.
+
+    Where fewer are left to do, each gets more threads, unless the study says how many.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cores = cores or 1
     n_slots = max(cores // max(job.settings["num_threads"] or cores for job in jobs), 1)
@@ -151,4 +177,7 @@ def _local_pool(jobs: Sequence[Job], options: argparse.Namespace) -> LocalPool:
     share = GPUS_PER_RUN if options.gpus_per_run is None else options.gpus_per_run
     if gpus and share:
         n_slots = max(min(n_slots, int(len(gpus) / share)), 1)
-    return LocalPool(options.parallel or n_slots, gpus)
+    n_slots = options.parallel or n_slots
+    n_left = sum(not job.run.is_finished for job in jobs)
+    threads = max(cores // max(min(n_slots, n_left), 1), 1)
+    return [job.with_threads(threads) for job in jobs], LocalPool(n_slots, gpus)

@@ -59,8 +59,9 @@ class LocalPool:
         for process in [process for process in self._running if process.exitcode is not None]:
             job, slot = self._running.pop(process)
             self._free.append(slot)
-            assert process.exitcode is not None
-            yield job, process.exitcode
+            code = process.exitcode
+            assert code is not None
+            yield job, 128 - code if code < 0 else code  # a signal, as a shell counts it
 
     def stop(self) -> None:
         """Ask all runs to save and end; `wait` tells when they have."""

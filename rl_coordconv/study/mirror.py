@@ -77,9 +77,15 @@ class Home:
             (root / name).unlink()
 
     def release(self, folder: str, holder: int) -> None:
-        """Let other processes have a run's folder."""
+        """Let other processes have a run's folder, which its holder has brought home."""
         self._check(folder, holder)
-        self._locks.pop(folder).close()
+        self.forget(folder)
+
+    def forget(self, folder: str) -> None:
+        """Let other processes have a run's folder, whose holder is not heard any more."""
+        self._holders[folder] += 1
+        if locked := self._locks.pop(folder, None):
+            locked.close()
 
     def _check(self, folder: str, holder: int) -> None:
         if holder != self._holders[folder]:

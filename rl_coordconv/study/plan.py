@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -60,9 +60,16 @@ class Job:
         """How long it is, in the experiment's unit."""
         return int(self.settings[self.experiment.length])
 
+    def with_threads(self, number: int) -> Job:
+        """The same run with so many threads, unless the study chose them."""
+        if "num_threads" in self.chosen:
+            return self
+        return replace(self, settings={**self.settings, "num_threads": number})
+
     def command(self, scripts: str) -> str:
         """The line that does the run by itself; ``scripts`` is the folder of the scripts."""
-        words = [part for name, value in self.chosen.items() for part in (flag(name), str(value))]
+        chosen = {**self.chosen, "num_threads": self.settings["num_threads"]}
+        words = [part for name, value in chosen.items() for part in (flag(name), str(value))]
         return shlex.join(["python", f"{scripts}/{self.experiment.script}", *words])
 
 
@@ -82,7 +89,10 @@ def read_study(file: Path, configs: Path, flags: Mapping[str, str] | None = None
     Raises:
         UserError: The study makes no sense; the sentence says where.
     """
-    given = {name: text.split(",") for name, text in (flags or {}).items()}
+    given = {
+        name: [text] if name == "log_dir" else text.split(",")
+        for name, text in (flags or {}).items()
+    }
     fixed, vary = _read_values(file)
     reader = _Reader(file, configs, frozenset(given))
     values: dict[str, list[Any]] = {**vary, **fixed, **given}
@@ -117,6 +127,9 @@ def _read_values(file: Path) -> tuple[dict[str, list[Any]], dict[str, list[Any]]
         if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
             raise UserError(f"{file}: {block} must hold settings, one `name: value` a line.")
     fixed, vary = (blocks.get(block, {}) for block in _BLOCKS)
+    for name, value in fixed.items():
+        if isinstance(value, (list, dict)):
+            raise UserError(f"{file}: {name} under fixed must be one value, not {value!r}.")
     for name, listed in vary.items():
         if not isinstance(listed, list) or not listed:
             raise UserError(f"{file}: {name} under vary must be a list of values, not {listed!r}.")
@@ -144,20 +157,19 @@ class _Reader:
         experiment = find_experiment(name)
         config_class = experiment.config_class()
         settings = {key: value for key, value in chosen.items() if key != "experiment"}
-        # On all cores of a machine, as a single run is, several would be in each other's way.
-        settings.setdefault("num_threads", 1)
         for key, field in config_class.model_fields.items():
             if key in settings:
                 settings[key] = parse_value(settings[key], field)
         defaults = experiment.defaults(self.configs, settings)
-        if hidden:
-            log_dir = settings.get("log_dir", defaults.values.get("log_dir"))
-            above = [f"{key}-{settings[key]}" for key in hidden]
-            settings["log_dir"] = str(Path(str(log_dir), *above))
         from_flags = {key: value for key, value in settings.items() if key in self.flags}
         from_file = {key: value for key, value in settings.items() if key not in self.flags}
-        values = Defaults(self.file, {**defaults.values, **from_file})
-        return Job(name, load_config(config_class, values, from_flags).model_dump(), settings)
+        # On all cores of a machine, as a single run is, several would be in each other's way.
+        values = Defaults(self.file, {**defaults.values, "num_threads": 1, **from_file})
+        full = load_config(config_class, values, from_flags).model_dump()
+        if hidden:  # by their validated values, in one order: a study may be written in many ways
+            above = [f"{key}-{full[key]}" for key in sorted(hidden)]
+            full["log_dir"] = settings["log_dir"] = str(Path(full["log_dir"], *above))
+        return Job(name, full, settings)
 
     def is_hidden(self, name: str, values: Mapping[str, Sequence[Any]]) -> bool:
         """Whether runs that differ in one setting only have the same folder."""

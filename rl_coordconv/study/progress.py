@@ -84,14 +84,15 @@ class Estimate:
                     while trials and pool.has_room:
                         batch.append(trials.pop())
                         pool.start(batch[-1])
-                    for job in _until_logged(batch, pool):
+                    _let_run_until_logged(batch, pool)
+                    for job in batch:
                         if speed := read_progress(job).speed:
                             self._speeds[_kind(job)] = [speed]
             finally:
                 pool.close()
 
 
-def _until_logged(jobs: Sequence[Job], pool: LocalPool) -> Sequence[Job]:
+def _let_run_until_logged(jobs: Sequence[Job], pool: LocalPool) -> None:
     """Let runs go on until each has logged a speed, or has ended, and stop them."""
     running, deadline = set(map(id, jobs)), time.monotonic() + _TRIAL_SECONDS
     while running and time.monotonic() < deadline:
@@ -100,7 +101,6 @@ def _until_logged(jobs: Sequence[Job], pool: LocalPool) -> Sequence[Job]:
         if all(id(job) not in running or read_progress(job).speed for job in jobs):
             break
     pool.close()
-    return jobs
 
 
 def _kind(job: Job) -> Hashable:

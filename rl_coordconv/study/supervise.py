@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,12 +11,11 @@ from rl_coordconv.checkpoint import StopSignals
 from rl_coordconv.run import Run
 from rl_coordconv.study.plan import Job
 from rl_coordconv.study.table import LiveTable, State
-from rl_coordconv.study.worker import IN_USE
+from rl_coordconv.study.worker import IN_USE, INTERRUPTED, LOST, USER_ERROR
 
-LOST = 143  # the exit code of a run whose machine is gone: as if it had been asked to stop
-_USER_ERROR = 2  # that of a mistake, which another try would make again
-_STOPPED = {128 + signal.SIGINT, 128 + signal.SIGTERM, LOST}
+_STOPPED = {INTERRUPTED, LOST}
 _IN_USE_SECONDS = 60  # until a run is tried again that another process works on
+_FAILED_SECONDS = 5  # until a run is tried again that failed, perhaps for want of memory
 
 
 class Backend(Protocol):
@@ -64,6 +62,7 @@ def supervise(jobs: Sequence[Job], backend: Backend, retries: int, table: LiveTa
         while (queue.waiting and not stopping) or queue.running:
             if signals.received and not stopping:
                 stopping = True
+                table.say(f"Stopping: {len(queue.running)} runs save what they have.")
                 backend.stop()
             while backend.has_room and not stopping and (job := queue.next_ready()):
                 backend.start(job)
@@ -119,22 +118,28 @@ class _Queue:
             self._reached[job.run], self._failures[job.run] = newest, 0
         if job.run.is_finished:
             state = State.FINISHED
-        elif stopping:
-            state = State.STOPPED
         elif code == IN_USE:
             state = State.IN_USE
-            self._ready_at[job.run] = time.monotonic() + _IN_USE_SECONDS
-            self.waiting.append(job)
-        elif code not in _STOPPED and not self._may_try_again(job, code):
+            self._wait(job, _IN_USE_SECONDS)
+        elif code in _STOPPED:
+            state = State.STOPPED if stopping else State.WAITING
+            self._wait(job, 0)
+        elif stopping or not self._may_try_again(job, code):
             state = State.FAILED
         else:
             state = State.WAITING
-            self.waiting.insert(0, job)
+            self._wait(job, _FAILED_SECONDS)
         self._table.mark(job, state)
 
+    def _wait(self, job: Job, seconds: float) -> None:
+        """Let a run be the next one, after so many seconds."""
+        self._ready_at[job.run] = time.monotonic() + seconds
+        self.waiting.insert(0, job)
+
     def _may_try_again(self, job: Job, code: int) -> bool:
+        """Whether another try may help: a mistake would be made again."""
         self._failures[job.run] += 1
-        return code != _USER_ERROR and self._failures[job.run] <= self._retries
+        return code != USER_ERROR and self._failures[job.run] <= self._retries
 
 
 def _newest_checkpoint(run: Run) -> str:

@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from enum import Enum
 from types import TracebackType
@@ -60,14 +61,20 @@ class LiveTable:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         if self._live:
-            self._live.update(self._render(), refresh=True)
+            with suppress(OSError):
+                self._live.update(self._render(), refresh=True)
             self._live.stop()
 
     def mark(self, job: Job, state: State) -> None:
         """Say what has become of a run."""
         if self._states[job.run] is not state and not self._live:
-            print(f"{state.value:8}  {self._names[job.run]}", flush=True)
+            self.say(f"{state.value:8}  {self._names[job.run]}")
         self._states[job.run] = state
+
+    def say(self, text: str) -> None:
+        """Print a line, above the table."""
+        with suppress(OSError):  # a full disk, say; the runs go on
+            self._console.out(text, highlight=False)
 
     def refresh(self) -> None:
         """Show how things stand, if it is time."""
@@ -75,10 +82,11 @@ class LiveTable:
         if time.monotonic() - self._shown_at < every:
             return
         self._shown_at = time.monotonic()
-        if self._live:
-            self._live.update(self._render(), refresh=True)
-        else:
-            self._console.print(self._render({State.RUNNING}))
+        with suppress(OSError):
+            if self._live:
+                self._live.update(self._render(), refresh=True)
+            else:
+                self._console.print(self._render({State.RUNNING}))
 
     def failed(self) -> list[Job]:
         """The runs that were given up."""

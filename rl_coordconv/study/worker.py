@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 import traceback
 from contextlib import suppress
 from pathlib import Path
 
-from rl_coordconv.config import one_sentence_errors
+from rl_coordconv.config import UserError
 from rl_coordconv.run import InUse, Run, disk_errors, run_experiment
 from rl_coordconv.study.plan import Job
+from rl_coordconv.terminal import flush_output
 
 # As in the scripts of single runs: idle threads are not to spin on the cores that emulate.
 ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
 
 GPUS_PER_RUN = 0.25  # a guess, where there are any: not measured on a GPU yet
 
-IN_USE = 75  # the exit code of a run that another process works on: EX_TEMPFAIL of sysexits.h
+# Exit codes of a run.
+CRASHED = 1
+USER_ERROR = 2  # a mistake, or a full disk
+IN_USE = 75  # another process works on it: EX_TEMPFAIL of sysexits.h
+INTERRUPTED = 128 + signal.SIGINT
+LOST = 128 + signal.SIGTERM  # its machine is gone: as if it had been asked to stop
+
 _PATIENCE_SECONDS = 10  # a process that lost its study may need a moment to let go
 
 
@@ -33,27 +41,35 @@ def work(job: Job, folder: Path) -> int:
         folder: Where it lies on this machine.
 
     Returns:
-        The exit code that its script would have, or `IN_USE`.
+        The exit code that its script would have, or one of the above.
     """
     sys.argv = shlex.split(job.command("scripts"))[1:]  # for the run's command.txt
     try:
-        with one_sentence_errors():
-            with disk_errors(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-                with Run(folder).output.open("a") as output:
-                    os.dup2(output.fileno(), sys.stdout.fileno())
-                    os.dup2(output.fileno(), sys.stderr.fileno())
-            try:
-                train = job.experiment.train()
-                return run_experiment(train, job.config, folder=folder, patience=_PATIENCE_SECONDS)
-            except InUse:
-                return IN_USE
-    except SystemExit as exit_:
-        return int(exit_.code or 0)
+        with disk_errors(folder):
+            _print_to(Path(os.devnull))  # what the folder does not take is not for the terminal
+            folder.mkdir(parents=True, exist_ok=True)
+            _print_to(Run(folder).output)
+        train = job.experiment.train()
+        code = run_experiment(train, job.config, folder=folder, patience=_PATIENCE_SECONDS)
+    except InUse:
+        code = IN_USE
+    except UserError as error:
+        code = _say(str(error), USER_ERROR)
+    except KeyboardInterrupt:
+        code = _say("Interrupted.", INTERRUPTED)
     except Exception:
-        traceback.print_exc()
-        return 1
-    finally:
-        with suppress(OSError):  # a full disk, of which the exit code tells
-            sys.stdout.flush()
-            sys.stderr.flush()
+        code = _say(traceback.format_exc(), CRASHED)
+    flush_output()
+    return code
+
+
+def _print_to(path: Path) -> None:
+    with path.open("a") as output:
+        os.dup2(output.fileno(), sys.stdout.fileno())
+        os.dup2(output.fileno(), sys.stderr.fileno())
+
+
+def _say(text: str, code: int) -> int:
+    with suppress(OSError):
+        print(text, flush=True)
+    return code

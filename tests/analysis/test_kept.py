@@ -12,6 +12,7 @@ from fake_runs import write_run
 
 from rl_coordconv.analysis.kept import keep
 from rl_coordconv.analysis.results import BrokenRun, read_run
+from rl_coordconv.config import UserError
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "report_results.py"
 
@@ -92,6 +93,46 @@ def test_the_page_has_each_set_of_runs_and_published_scores(runs, tmp_path, caps
     shutil.rmtree(runs)  # the page needs no more than what is kept
     assert main("--docs", docs) == 0
     assert (docs / "results" / "README.md").read_text() == text
+
+
+@pytest.mark.parametrize("inner", ["a2c", "a2c/MsPacman", "a2c/MsPacman/nature/seed-1"])
+def test_a_run_has_its_place_whichever_folder_is_named(inner, runs, tmp_path):
+    keep(runs, tmp_path / "kept")
+    before = sorted((tmp_path / "kept").rglob("*"))
+    keep(runs / inner, tmp_path / "kept")
+    assert sorted((tmp_path / "kept").rglob("*")) == before
+
+
+def test_what_can_not_be_read_is_not_left_out_in_silence(runs, tmp_path, capsys):
+    docs = tmp_path / "docs"
+    (docs / "results" / "short").mkdir(parents=True)
+    (docs / "results" / "short" / "about.md").write_text("How they were made.\n")
+    assert main(runs, "--name", "short", "--docs", docs) == 0
+    page = (docs / "results" / "README.md").read_text()
+    games = (
+        docs / "results" / "short" / "a2c" / "MsPacman" / "nature" / "seed-0" / "episodes.csv.gz"
+    )
+    games.write_bytes(games.read_bytes()[:-20])
+    with pytest.raises(SystemExit) as exit_:
+        main("--docs", docs)
+    assert exit_.value.code == 2
+    assert f"{games.parent}, which is kept there, cannot be used: " in capsys.readouterr().err
+    assert (docs / "results" / "README.md").read_text() == page
+
+
+@pytest.mark.parametrize("content", [None, "", "a: ["])
+def test_a_run_with_damaged_settings_is_one_sentence(content, runs, tmp_path):
+    config = runs / "a2c" / "MsPacman" / "nature" / "seed-0" / "config.yaml"
+    config.unlink() if content is None else config.write_text(content)
+    with pytest.raises(UserError, match=r"config\.yaml"):
+        keep(runs, tmp_path / "kept")
+
+
+def test_a_name_is_that_of_one_folder(runs, tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(runs, "--name", "a/b", "--docs", tmp_path)
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == "--name is that of one folder, not a/b.\n"
 
 
 def test_runs_without_a_name_are_a_mistake(runs, capsys):

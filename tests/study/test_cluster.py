@@ -40,10 +40,11 @@ class Cluster:
     address: str
     nodes: list[subprocess.Popen[bytes]]
 
-    def add_node(self, *flags: str) -> None:
+    def add_node(self, *flags: str, **environment: str) -> None:
         command = [RAY, "start", "--block", "--num-cpus=1", "--object-store-memory=100000000"]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.nodes.append(subprocess.Popen([*command, *flags], **quiet))
+        env = {**os.environ, **environment}
+        self.nodes.append(subprocess.Popen([*command, *flags], env=env, **quiet))
 
     def kill_node(self, number: int) -> None:
         """As a machine is lost: with all that runs there, without a word to anyone."""
@@ -79,15 +80,14 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 break
         time.sleep(0.1)
-    cluster.add_node(f"--address={cluster.address}")
     yield cluster
     while cluster.nodes:
         cluster.kill_node(-1)
 
 
-# A study whose other machines do not see the folder of its runs, as on a real cluster they may not,
-# and where it takes a while to bring something home.
-APART = """
+# A study that brings runs home often, for which that takes a while; its machines see the folder of
+# its runs (None: those that do), as on a real cluster they may or may not.
+STUDY = """
 import sys, time
 from pathlib import Path
 from rich.console import Console
@@ -97,7 +97,7 @@ from rl_coordconv.study.plan import read_study
 from rl_coordconv.study.supervise import supervise
 from rl_coordconv.study.table import LiveTable
 
-delay = float(sys.argv[4])
+shared, delay = {"apart": False, "mixed": None}[sys.argv[4]], float(sys.argv[5])
 
 class SlowHome(Home):
     def store(self, *arguments):
@@ -109,7 +109,7 @@ jobs = read_study(Path(study), Path(configs))
 log_dir = Path(jobs[0].settings["log_dir"])
 log_dir.mkdir(exist_ok=True)
 cluster.Home = SlowHome
-backend = cluster.RayCluster(address, jobs, log_dir, shared=False, push_seconds=0.2)
+backend = cluster.RayCluster(address, jobs, log_dir, shared=shared, push_seconds=0.2)
 try:
     code = supervise(jobs, backend, 0, LiveTable(jobs, Console()))
 finally:
@@ -118,17 +118,29 @@ sys.exit(code)
 """
 
 
-def start_on(cluster, study, shared, delay=0.0):
+# Python on a machine that does not see the folder of runs which others see.
+BLIND = """
+from pathlib import Path
+
+exists = Path.exists
+Path.exists = lambda path, **options: ".study-" not in path.name and exists(path, **options)
+"""
+
+
+def start_on(cluster, study, folders, delay=0.0):
     """A study in which one failure of a run is too much; a lost machine is none."""
-    if shared:
+    if folders == "shared":
         return start(study, "--backend", "ray", "--address", cluster.address, "--retries", "0")
-    return start_python("-c", APART, study, ROOT / "configs", cluster.address, delay)
+    return start_python("-c", STUDY, study, ROOT / "configs", cluster.address, folders, delay)
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_a_lost_node_costs_no_run_and_doubles_none(shared, cluster, tmp_path, undisturbed):
+@pytest.mark.parametrize("folders", ["shared", "apart", "mixed"])
+def test_a_lost_node_costs_no_run_and_doubles_none(folders, cluster, tmp_path, undisturbed):
+    (tmp_path / "sitecustomize.py").write_text(BLIND)
+    blind = {"PYTHONPATH": str(tmp_path)} if folders == "mixed" else {}
+    cluster.add_node(f"--address={cluster.address}", **blind)
     study = write_study(tmp_path, {"seed": SEEDS}, TOY)
-    with start_on(cluster, study, shared) as process:
+    with start_on(cluster, study, folders) as process:
         wait_until(lambda: has_a_run_in_the_middle(cluster.nodes[1], tmp_path), process)
         cluster.kill_node(1)
         cluster.add_node(f"--address={cluster.address}")
@@ -151,19 +163,20 @@ def has_a_run_in_the_middle(node: subprocess.Popen[bytes], folder: Path) -> bool
     return any(f"seed-{seed}" in at_home for seed in seeds)
 
 
-@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("folders", ["shared", "apart"])
 def test_ctrl_c_saves_every_run_and_the_same_command_goes_on(
-    shared, cluster, tmp_path, undisturbed
+    folders, cluster, tmp_path, undisturbed
 ):
+    cluster.add_node(f"--address={cluster.address}")
     study = write_study(tmp_path, {"seed": SEEDS[:3]}, TOY)
-    with start_on(cluster, study, shared, delay=1.2) as process:
+    with start_on(cluster, study, folders, delay=1.2) as process:
         begun = wait_until(lambda: in_the_middle(tmp_path), process)
         process.send_signal(signal.SIGINT)
         finish(process, code=130)
     for run in begun:
         assert run.is_finished or "Stopped and saved" in run.output.read_text()
 
-    with start_on(cluster, study, shared) as process:
+    with start_on(cluster, study, folders) as process:
         finish(process)
     assert len(runs_in(tmp_path / "runs")) == 3
     assert_same_runs(tmp_path / "runs", undisturbed)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 import yaml
 from study.runs import ROOT, SCRIPT, TOY, run_study, runs_in, write_study
 
@@ -107,6 +108,9 @@ def test_list_measures_what_a_run_will_cost_and_leaves_nothing(tmp_path, capsys)
             "--backend ray --address here:x",
             "here:x is no address of a Ray cluster, as 10.0.0.1:6379",
         ),
+        ("--backend ray --address ..:1", "No Ray cluster lets us in at ..:1: "),
+        ("--address 127.0.0.1:1", "--address is that of a Ray cluster; say --backend ray too."),
+        ("--device cuda:0", "cuda:0 is one GPU, and a study hands them out itself: "),
         ("--gpus-per-run nan", "--gpus-per-run must be at least 0, not nan."),
     ],
 )
@@ -138,12 +142,41 @@ def test_a_file_that_is_no_study_is_one_sentence(text, sentence, study, capsys):
 
 
 def test_a_missing_extra_is_one_sentence(study, capsys, monkeypatch):
-    for name in ("ray", "rl_coordconv.study.cluster", "rl_coordconv.study.mirror"):
-        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "rl_coordconv.study.cluster", raising=False)
     with pytest.raises(SystemExit) as exit_:
         main(study, "--backend", "ray")
     assert exit_.value.code == 2
     assert "pip install 'rl_coordconv[ray]'" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_a_gpu_that_is_not_here_is_one_sentence(study, tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(study, "--device", "cuda")
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == "There is no GPU on this machine; take --device cpu.\n"
+    assert not runs_in(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("letter.txt", b"Dear", "holds other files and no run; name another --log-dir."),
+        ("config.yaml", b"\xff\xfe", "config.yaml is damaged; delete that folder."),
+    ],
+)
+def test_what_is_no_run_is_told_before_the_first_run(
+    name, content, sentence, study, tmp_path, capsys
+):
+    folder = tmp_path / "runs" / "a2c" / "MsPacman" / "coordconv" / "seed-1"
+    folder.mkdir(parents=True)
+    (folder / name).write_bytes(content)
+    with pytest.raises(SystemExit) as exit_:
+        main(study)
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err.endswith(f"{sentence}\n")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["study.yaml", name]
 
 
 def test_runs_that_another_study_made_are_not_taken_for_this_ones(study, tmp_path, capsys):
@@ -166,3 +199,24 @@ def test_as_many_runs_at_once_as_there_are_cores(study, capsys):
     main(study, "--list", "--total-timesteps", "100", "--seed", "0")
     cores = len(os.sched_getaffinity(0))
     assert f" with {cores} at once on this machine" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="it cannot be told here")
+def test_a_run_that_is_alone_has_all_cores(tmp_path):
+    fixed = {name: value for name, value in TOY.items() if name != "num_threads"}
+    study = write_study(tmp_path, {"seed": [0]}, {**fixed, "n_epochs": 1})
+    run_study(study)
+    (run,) = runs_in(tmp_path / "runs").values()
+    threads = yaml.safe_load(run.config.read_text())["num_threads"]
+    assert threads == len(os.sched_getaffinity(0))
+
+
+def test_nobody_has_to_read_all_commands(study):
+    seeds = ",".join(map(str, range(999)))  # more commands than a pipe holds
+    command = [sys.executable, SCRIPT, study, "--backend", "print", "--seed", seeds]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr
+        assert process.stderr.read() == b""

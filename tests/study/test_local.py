@@ -3,11 +3,14 @@
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from study.runs import (
+    SCRIPT,
     SEEDS,
     TOY,
     assert_same_runs,
@@ -101,13 +104,50 @@ def test_ctrl_c_ends_the_measurement_of_costs(tmp_path):
     assert error == "Interrupted.\n"
 
 
+def test_sigterm_for_the_study_and_its_runs_saves_every_run(study, tmp_path, undisturbed):
+    """As when a machine shuts down: the study's own comes on top."""
+    with start(study, *AT_ONCE) as process:
+        begun = wait_until(lambda: in_the_middle(tmp_path), process)
+        for pid in [*workers(process.pid), process.pid]:
+            os.kill(pid, signal.SIGTERM)
+        out = finish(process, code=143)
+    assert "Stopped and saved; the same command goes on from here." in out
+    for run in begun:
+        assert run.is_finished or "Stopped and saved" in run.output.read_text()
+
+
+def test_a_log_on_a_full_disk_does_not_stop_the_runs(tmp_path):
+    study = write_study(tmp_path, {"seed": [0]}, {**TOY, "n_epochs": 1})
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, SCRIPT, study]
+        process = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (process.returncode, process.stderr) == (0, b"")
+    (run,) = runs_in(tmp_path / "runs").values()
+    assert run.is_finished
+
+
+def test_a_disk_that_takes_nothing_is_told_by_the_study(tmp_path):
+    def allow_nothing() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    study = write_study(tmp_path, {"seed": [0, 1]}, TOY)
+    with start(study, preexec_fn=allow_nothing) as process:
+        out = finish(process, code=1)
+    lines = [line for line in out.splitlines() if line.startswith("Failed: ")]
+    assert len(lines) == 2
+    assert all(line.endswith("; it could not write there; is the disk full?") for line in lines)
+    assert out.count("failed") == 2  # and was not tried again
+
+
 def test_a_full_disk_fails_the_runs_by_name_and_harms_nothing(study, tmp_path, undisturbed):
     def allow_little() -> None:  # a checkpoint has 100 kB
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 
     with start(study, *AT_ONCE, preexec_fn=allow_little) as process:
         out = finish(process, code=1)
-    for run in runs_in(tmp_path / "runs").values():
+    runs = runs_in(tmp_path / "runs").values()
+    assert len(runs) == N_RUNS
+    for run in runs:
         assert f"Failed: {run.folder}; what it printed: {run.output}" in out
         assert "Could not write to" in run.output.read_text()
         assert "Traceback" not in run.output.read_text()

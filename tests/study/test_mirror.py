@@ -67,6 +67,20 @@ def test_another_process_at_home_is_not_written_over(folder):
         pass
 
 
+def test_the_folder_of_a_machine_that_is_gone_is_free_and_its_holder_is_not_heard(folder):
+    home = Home()
+    gone, _ = home.fetch(str(folder))
+    home.forget(str(folder))
+    with lock(folder):  # by a run on a machine that sees the folder
+        pass
+    with pytest.raises(RuntimeError, match="was given to another machine"):
+        home.store(str(folder), gone, {"progress.csv": b"old"}, ["progress.csv"])
+    with pytest.raises(RuntimeError, match="was given to another machine"):
+        home.release(str(folder), gone)
+    assert kept(folder) == {}
+    home.forget(str(folder))  # once more does no harm
+
+
 class Recorder(Home):
     """Notes in which order files come home; fails as often as it is told."""
 

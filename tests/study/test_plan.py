@@ -54,8 +54,29 @@ def test_the_algorithm_may_vary(file):
 def test_what_does_not_show_in_a_folder_gets_one(file):
     vary = {"learning_rate": [0.001, 0.002], "gamma": [0.9, 0.99], "seed": [0, 1]}
     folders = [str(job.run.folder) for job in jobs(file, vary, {**A2C, "log_dir": "x"})]
-    assert folders[0] == "x/learning_rate-0.001/gamma-0.9/a2c/MsPacman/coordconv/seed-0"
+    assert folders[0] == "x/gamma-0.9/learning_rate-0.001/a2c/MsPacman/coordconv/seed-0"
     assert len(set(folders)) == 8
+
+
+def test_its_folder_does_not_depend_on_how_the_study_is_written(file):
+    (first, *_) = jobs(file, {"learning_rate": [0.001, 0.1], "max_grad_norm": [1, 2]}, A2C)
+    (same, *_) = jobs(file, {"max_grad_norm": [1.0, 2.0], "learning_rate": [1e-3, 0.1]}, A2C)
+    assert same.run.folder == first.run.folder
+    (same, *_) = jobs(file, {}, A2C, learning_rate="0.0010,.1", max_grad_norm="1,2")
+    assert same.run.folder == first.run.folder
+
+
+def test_threads_are_the_studys_or_those_that_there_is_room_for(file):
+    (free,) = jobs(file, {}, A2C)
+    assert free.with_threads(4).config.num_threads == 4
+    assert "--num-threads 4" in free.with_threads(4).command("scripts")
+    (chosen,) = jobs(file, {}, {**A2C, "num_threads": 2})
+    assert chosen.with_threads(4).config.num_threads == 2
+
+
+def test_a_comma_in_the_folder_of_all_runs_is_no_list(file):
+    (job,) = jobs(file, {}, A2C, log_dir="a,b")
+    assert job.run.folder.parts[0] == "a,b"
 
 
 def test_its_folder_does_not_depend_on_how_many_values_there_are(file):
@@ -121,6 +142,14 @@ def test_the_studies_that_come_along_make_sense(file):
             {"vary": {"extractor": ["cordconv"]}, "fixed": A2C},
             "There is no extractor 'cordconv'; did you mean coordconv?",
         ),
+        (
+            {"fixed": {**A2C, "extractor": ["nature", "coordconv"]}},
+            "study.yaml: extractor under fixed must be one value, not ['nature', 'coordconv'].",
+        ),
+        ({"fixed": {**TOY, "task": 1}}, "There is no task 1; there are: classification, "),
+        ({"fixed": {**TOY, "model": 1}}, "There is no classification model 1; there are: "),
+        ({"fixed": {**TOY, "preset": 1}}, "There is no preset 1; there are: paper, quick."),
+        ({"fixed": {**TOY, "config": 3}}, "Cannot read the config file 3: "),
         ({"fixed": {"seed": 1}}, "study.yaml must name an experiment, as in `experiment: a2c`"),
         ({"fixed": {"experiment": "a3c"}}, "There is no experiment 'a3c'; did you mean a2c?"),
         (

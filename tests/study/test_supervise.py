@@ -1,5 +1,7 @@
 """What becomes of runs that fail, by a backend that does as it is told."""
 
+import os
+import signal
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +61,11 @@ def jobs(tmp_path: Path) -> list[Job]:
     return read_study(write_study(tmp_path, {"seed": [0, 1]}, TOY), ROOT / "configs")
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise_module, "_FAILED_SECONDS", 0.01)
+
+
 def outcome(jobs: list[Job], backend: Scripted, retries: int = 2) -> tuple[int, list[int]]:
     """The exit code, and the seeds that were given up."""
     table = LiveTable(jobs, Console())
@@ -97,6 +104,28 @@ def test_a_run_that_was_told_to_stop_goes_on(jobs):
     """As on a machine that is taken away with a warning."""
     backend = Scripted({0: [TERMINATED] * 5 + [DONE], 1: [DONE]})
     assert outcome(jobs, backend, retries=0) == (0, [])
+
+
+def test_a_run_that_fails_is_not_tried_again_at_once(jobs, monkeypatch):
+    """Others have their turn, and what it failed for want of may be there then."""
+    monkeypatch.setattr(supervise_module, "_FAILED_SECONDS", 1)
+    backend = Scripted({0: [CRASH, DONE], 1: [DONE]})
+    assert outcome(jobs, backend) == (0, [])
+    assert backend.started == [0, 1, 0]
+
+
+@pytest.mark.parametrize(("code", "failed"), [(TERMINATED, []), (CRASH, [1]), (MISTAKE, [1])])
+def test_a_run_that_fails_while_the_study_stops_is_named(jobs, code, failed):
+    """It has not saved."""
+
+    class Stopped(Scripted):
+        def wait(self, seconds: float) -> Iterator[tuple[Job, int]]:
+            os.kill(os.getpid(), signal.SIGTERM)
+            yield from super().wait(seconds)
+
+    backend = Stopped({0: [TERMINATED], 1: [code]})
+    assert outcome(jobs, backend) == (TERMINATED, failed)
+    assert backend.started == [0, 1]
 
 
 def test_a_finished_run_is_not_started(jobs):

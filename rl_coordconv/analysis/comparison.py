@@ -90,6 +90,13 @@ class Pair:
         """How much higher the second is."""
         return difference(*self.scores(measure), self.level)
 
+    def over_training(self, steps: Array) -> list[Interval]:
+        """How much higher the second's score is at each of some steps."""
+        first, second = (
+            _scores_over(arm.at(self.step), steps) for arm in (self.first, self.second)
+        )
+        return [difference(first[:, i], second[:, i], self.level) for i in range(len(steps))]
+
     def probability(self) -> Interval:
         """How often a seed of the second beats one of the first."""
         return probability_of_improvement(*self.scores("training"))
@@ -147,6 +154,12 @@ class Comparison:
         for run in (run for arm in self.arms for run in arm.runs):
             notes += [f"{run.folder}: {note}." for note in run.notes]
         return notes
+
+
+def _scores_over(runs: Iterable[RunResult], steps: Array) -> Array:
+    """Scores ``[runs, steps]`` of the runs that are known game by game."""
+    scores = [run.score_at(steps) for run in runs if run.steps.size]
+    return np.array(scores).reshape(-1, len(steps))
 
 
 def _differing(runs: Iterable[RunResult]) -> str:

@@ -99,14 +99,18 @@ def write_page(folder: Path) -> Path:
 def _section(part: Path, comparison: Comparison) -> Section:
     with plots.house_style():
         made = section(comparison)
-        curves = replace(made.drawings[0], name=f"{part.name}/curves")
-        curves.figure.savefig(part / "curves.png", dpi=150)
+        *over_training, _ = made.drawings  # the final scores are in the table
+        drawings = []
+        for drawing in over_training:
+            kind = drawing.name.partition("-")[0]
+            drawing.figure.savefig(part / f"{kind}.png", dpi=150)
+            drawings.append(replace(drawing, name=f"{part.name}/{kind}"))
     about = (part / _ABOUT).read_text(encoding="utf-8").strip()
     return replace(
         made,
         title=f"{part.name}: {made.title}",
         text=[about, *made.text],
-        drawings=[curves],
+        drawings=drawings,
         tables=[table for table in made.tables if not table.caption.startswith("Published")],
     )
 

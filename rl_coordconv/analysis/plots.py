@@ -78,6 +78,27 @@ def curves(comparison: Comparison, x: XAxis) -> Figure:
     return figure
 
 
+def differences(comparison: Comparison) -> Figure:
+    """What lies between two arms over the training, with its interval: where one stops matters."""
+    pairs = [pair for pair in comparison.pairs if pair.is_enough]
+    figure = Figure(figsize=(_SIZE[0], 0.6 + 1.9 * len(pairs)), layout="constrained")
+    rows = figure.subplots(len(pairs), sharex=True, squeeze=False)[:, 0]
+    for axes, pair in zip(rows, pairs, strict=True):
+        runs = [*pair.first.at(pair.step), *pair.second.at(pair.step)]
+        start = max(grid(run, "steps")[0] for run in runs if run.steps.size)
+        steps = np.linspace(start, pair.step, _POINTS)
+        gaps = pair.over_training(steps)
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.plot(steps, [gap.value for gap in gaps], color=pair.second.style.colour, linewidth=2.2)
+        low, high = [gap.low for gap in gaps], [gap.high for gap in gaps]
+        axes.fill_between(steps, low, high, color=pair.second.style.colour, alpha=0.18, linewidth=0)
+        axes.set_title(f"{pair.second.name} less {pair.first.name}", fontsize=11)
+        axes.set_ylabel("points")
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    rows[-1].set_xlabel("steps")
+    return figure
+
+
 def grid(run: RunResult, x: XAxis) -> Array:
     """Points over a run's training, in steps, frames or hours.
 

@@ -18,6 +18,8 @@ _READING = (
     "Where an arm has three seeds or more: its curve's band is a 95% bootstrap interval of the mean"
     " over seeds, a mean's interval is Student's, a difference's is Welch's. With three to five"
     " seeds the band is too narrow, so a difference is judged by its own interval, not by bands.",
+    "The verdict is about one step. The figure of differences has the same interval at every step:"
+    " each alone holds the truth as often as it says, all together do not.",
     "The mean over training is the area under the curve, divided by its length. The probability of"
     " improvement is how often a seed of one arm beats a seed of the other: 0.5 is no difference.",
 )
@@ -80,17 +82,19 @@ def section(
 ) -> Section:
     """What there is to say about one algorithm in one game; arguments as in `write_report`."""
     c, name = comparison, f"{comparison.algorithm}-{comparison.game}-{comparison.protocol}"
-    seeds = wording.seeds_sentence(c)
+    words = [*map(wording.stopping_sentence, c.pairs), wording.seeds_sentence(c)]
     score = c.score_to_reach if target is None else target
     candidates = [tables.arms_table(c, score), tables.pairs_table(c), tables.peers_table(c)]
+    drawings = [Drawing(f"curves-{name}", f"Learning curves in {c.game}", plots.curves(c, x))]
+    if any(pair.is_enough for pair in c.pairs):
+        gaps = plots.differences(c)
+        drawings.append(Drawing(f"differences-{name}", f"Differences in {c.game}", gaps))
+    drawings.append(Drawing(f"final-{name}", f"Final scores in {c.game}", plots.final_scores(c)))
     return Section(
         wording.title(c.algorithm, c.protocol, game=c.game),
         verdicts=wording.verdicts(c),
-        text=[seeds] if seeds else [],
-        drawings=[
-            Drawing(f"curves-{name}", f"Learning curves in {c.game}", plots.curves(c, x)),
-            Drawing(f"final-{name}", f"Final scores in {c.game}", plots.final_scores(c)),
-        ],
+        text=list(filter(None, words)),
+        drawings=drawings,
         tables=[table for table in candidates if table.rows],
         notes=c.notes,
     )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from rl_coordconv.analysis.comparison import Comparison, Pair
 from rl_coordconv.analysis.games import OverGames
 from rl_coordconv.analysis.statistics import LEVEL, MIN_SEEDS, Interval
+
+_STEPS = 100  # at which a training's second half is looked at
 
 
 def number(value: float, size: float = 0.0) -> str:
@@ -96,6 +100,24 @@ def verdict(pair: Pair, of_pairs: int = 1) -> str:
     return (
         f"No difference between {b} and {a} can be claimed {at}: {more}, but the interval includes"
         f" zero ({sure})."
+    )
+
+
+def stopping_sentence(pair: Pair) -> str:
+    """What the second half of the training says; empty where no conclusion holds."""
+    if not pair.is_enough:
+        return ""
+    gaps = pair.over_training(np.linspace(pair.step / 2, pair.step, _STEPS))
+    values = [gap.value for gap in gaps]
+    above, below = (
+        f"{sum(side) / len(gaps):.0%}"
+        for side in ([gap.low > 0 for gap in gaps], [gap.high < 0 for gap in gaps])
+    )
+    size = max(map(abs, values))
+    return (
+        f"Where one stops matters: over the second half of the training {pair.second.name} less"
+        f" {pair.first.name} went from {number(min(values), size)} to {number(max(values), size)}"
+        f" points, with an interval above zero at {above} of the steps and below zero at {below}."
     )
 
 

@@ -17,7 +17,7 @@ from rl_coordconv.analysis.games import over_games
 from rl_coordconv.analysis.peers import HUMAN_AND_RANDOM, PEERS, human_normalised
 from rl_coordconv.analysis.report import write_report
 from rl_coordconv.analysis.tables import arms_table
-from rl_coordconv.analysis.wording import count, verdict
+from rl_coordconv.analysis.wording import count, stopping_sentence, verdict
 from rl_coordconv.atari.envs import GAMES
 from rl_coordconv.extractors import EXTRACTORS
 
@@ -55,6 +55,25 @@ def test_a_known_difference_is_found(tmp_path):
     assert pair.probability().value == 1
 
 
+def test_the_difference_over_training_ends_at_that_of_the_verdict(tmp_path):
+    (comparison,) = write_study(tmp_path, {"nature": 1000, "coordconv": 1500})
+    (pair,) = comparison.pairs
+    *_, last = pair.over_training(np.linspace(0, pair.step, 7))
+    assert last == pair.difference("training")
+
+
+def test_where_one_stops_is_told(tmp_path):
+    """The arms rise from the same score to two that are far apart."""
+    (comparison,) = write_study(tmp_path, {"nature": 1000, "coordconv": 2000}, noise=0, spread=1)
+    (pair,) = comparison.pairs
+    middle, end = (gap.value for gap in pair.over_training(pair.step * np.array([0.5, 1])))
+    assert stopping_sentence(pair) == (
+        "Where one stops matters: over the second half of the training coordconv less nature went"
+        f" from {middle:.0f} to {end:.0f} points, with an interval above zero at 100% of the steps"
+        " and below zero at 0%."
+    )
+
+
 def test_a_difference_that_is_not_there_is_not_claimed(tmp_path):
     (comparison,) = write_study(tmp_path, {"nature": 1000, "coordconv": 1000})
     (pair,) = comparison.pairs
@@ -75,6 +94,8 @@ def test_with_fewer_than_three_seeds_no_conclusion_holds_and_no_band_is_drawn(tm
     assert "No conclusion holds about coordconv against nature: it takes 3 seeds" in text
     assert "FillBetween" not in next((tmp_path / "out").glob("curves*.svg")).read_text()
     assert {row["low"] for row in read(tmp_path / "out" / "differences.csv")} == {"nan"}
+    assert "Where one stops" not in text
+    assert not list((tmp_path / "out").glob("differences*.svg"))
 
 
 def test_arms_are_compared_where_both_have_got_to(tmp_path):

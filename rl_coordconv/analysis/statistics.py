@@ -30,6 +30,9 @@ MIN_SEEDS = 3  # fewer show no spread, so nothing can be concluded from them
 _MANY_SEEDS = 10  # from here on a bootstrap interval holds the truth nearly as often as it says
 _REPETITIONS = 2000
 _SEED = 0
+_TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+_SHARE = 0.15  # of a mean: the difference that a comparison should be able to see
+_POWER = 0.8  # how often it should
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,12 @@ class Interval:
         return self.low > 0 or self.high < 0
 
 
-def mean_interval(scores: Array, level: float = LEVEL) -> Interval:
+def mean_interval(scores: Array) -> Interval:
     """The mean of one value per seed ``[seeds]``, with Student's interval from three seeds on."""
     mean = float(scores.mean()) if scores.size else float("nan")
     if scores.size < MIN_SEEDS:
         return Interval(mean)
-    half = stats.t.ppf((1 + level) / 2, scores.size - 1) * stats.sem(scores)
+    half = stats.t.ppf(_TAILS[1], scores.size - 1) * stats.sem(scores)
     return Interval(mean, float(mean - half), float(mean + half))
 
 
@@ -95,7 +98,7 @@ def probability_of_improvement(a: Array, b: Array) -> Interval:
         return Interval(float(wins.mean()))
     weights_a, weights_b = _resampled(a.size), _resampled(b.size, _SEED + 1)
     samples = np.einsum("ri,ij,rj->r", weights_b, wins, weights_a)
-    low, high = np.quantile(samples, _tails()).clip(0, 1)  # rounding leaves [0, 1]
+    low, high = np.quantile(samples, _TAILS).clip(0, 1)  # rounding leaves [0, 1]
     return Interval(float(wins.mean()), float(low), float(high))
 
 
@@ -105,7 +108,7 @@ def band(curves: Array) -> tuple[Array, Array]:
     Whole curves are drawn, as whole runs would be repeated.
     """
     weights = _resampled(len(curves))
-    low, high = np.quantile(weights @ curves, _tails(), axis=0)
+    low, high = np.quantile(weights @ curves, _TAILS, axis=0)
     return low, high
 
 
@@ -115,26 +118,18 @@ def _resampled(n: int, seed: int = _SEED) -> Array:
     return np.asarray((drawn[:, :, None] == np.arange(n)).mean(axis=1))
 
 
-def _tails(level: float = LEVEL) -> list[float]:
-    return [(1 - level) / 2, (1 + level) / 2]
-
-
-def seeds_needed(
-    a: Array, b: Array, share: float = 0.15, power: float = 0.8, level: float = LEVEL
-) -> int | None:
-    """Seeds per arm with which Welch's test sees a difference that is a share of ``a``'s mean.
+def seeds_needed(a: Array, b: Array, level: float = LEVEL) -> int | None:
+    """Seeds per arm to see a difference of 15% of ``a``'s mean by Welch's test, four times in five.
 
     From the spread seen in both arms; None where there is too little to tell, or past a thousand.
 
     Args:
         a: Scores of the first arm, one per seed.
         b: Scores of the other.
-        share: The difference, as a share of the first arm's mean.
-        power: How often it shall be seen.
         level: Of the test's interval.
     """
     freedom = a.size + b.size - 2
-    effect = share * abs(float(a.mean())) if a.size else 0.0
+    effect = _SHARE * abs(float(a.mean())) if a.size else 0.0
     if min(a.size, b.size) < MIN_SEEDS or effect == 0:
         return None
     variance = ((a.size - 1) * a.var(ddof=1) + (b.size - 1) * b.var(ddof=1)) / freedom
@@ -143,7 +138,7 @@ def seeds_needed(
     n = np.arange(MIN_SEEDS, 1000)
     critical = stats.t.ppf((1 + level) / 2, 2 * n - 2)
     seen = stats.nct.sf(critical, 2 * n - 2, effect / np.sqrt(2 * variance / n))
-    enough = np.flatnonzero(seen >= power)
+    enough = np.flatnonzero(seen >= _POWER)
     return int(n[enough[0]]) if enough.size else None
 
 

@@ -13,12 +13,10 @@ from rl_coordconv.analysis.comparison import Comparison
 from rl_coordconv.analysis.peers import HUMAN_AND_RANDOM, human_normalised
 from rl_coordconv.analysis.results import Array
 from rl_coordconv.analysis.statistics import (
-    LEVEL,
     Interval,
     aggregates,
     difference,
     performance_profile,
-    rows_of,
 )
 
 
@@ -38,16 +36,17 @@ class ArmOverGames:
 
     @cached_property
     def matrix(self) -> Array:
-        """``[seeds, games]``, as many seeds as every game has."""
-        return rows_of(self.scores)
+        """``[seeds, games]``: each game's first seeds, as many as every game has."""
+        seeds = min(map(len, self.scores.values()))
+        return np.column_stack([values[:seeds] for values in self.scores.values()])
 
     @cached_property
     def aggregates(self) -> dict[str, Interval]:
         """IQM, median, mean and optimality gap."""
         return aggregates(self.matrix)
 
-    def mean_difference(self, other: ArmOverGames, level: float = LEVEL) -> Interval:
-        """How much higher this arm's mean over games is, with its interval."""
+    def mean_difference(self, other: ArmOverGames, level: float) -> Interval:
+        """How much higher this arm's mean over games is, with its interval of that level."""
         return difference(other.matrix, self.matrix, level)
 
     def profile(self, thresholds: Array) -> tuple[Array, Array, Array]:

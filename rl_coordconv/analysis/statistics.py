@@ -7,7 +7,7 @@ the truth. Curves and several games have bootstrap intervals, as is usual there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -196,9 +196,3 @@ def _reproducible() -> Iterator[None]:
         yield
     finally:
         np.random.set_state(state)  # noqa: NPY002 - rliable draws from it
-
-
-def rows_of(scores: Mapping[str, Array]) -> Array:
-    """A matrix ``[seeds, games]`` of each game's first seeds, as many as every game has."""
-    seeds = min(map(len, scores.values()))
-    return np.column_stack([values[:seeds] for values in scores.values()])

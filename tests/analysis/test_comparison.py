@@ -13,7 +13,7 @@ from fake_runs import write_run
 from rl_coordconv.analysis.arms import styles
 from rl_coordconv.analysis.comparison import compare
 from rl_coordconv.analysis.find import find_runs
-from rl_coordconv.analysis.games import over_games
+from rl_coordconv.analysis.games import ArmOverGames, over_games
 from rl_coordconv.analysis.peers import HUMAN_AND_RANDOM, PEERS, human_normalised
 from rl_coordconv.analysis.report import write_report
 from rl_coordconv.analysis.tables import arms_table
@@ -295,6 +295,12 @@ def test_published_scores_are_of_games_that_exist():
     assert {peer.game for peer in PEERS} <= set(GAMES)
     assert len({(peer.source, peer.algorithm, peer.game) for peer in PEERS}) == len(PEERS)
     assert human_normalised("MsPacman", 307.3) == 0
+
+
+def test_only_the_seeds_that_every_game_has_count_over_games():
+    scores = {"Pong": np.array([1.0, 2.0, 3.0]), "Qbert": np.array([4.0, 5.0])}
+    arm = ArmOverGames("nature", styles(["nature"])["nature"], scores)
+    np.testing.assert_array_equal(arm.matrix, [[1, 4], [2, 5]])
 
 
 def test_a_game_that_one_arm_has_not_begun_is_left_out_and_told(tmp_path):

@@ -13,7 +13,6 @@ from rl_coordconv.analysis.statistics import (
     mean_interval,
     performance_profile,
     probability_of_improvement,
-    rows_of,
     seeds_needed,
 )
 
@@ -162,7 +161,3 @@ class TestOverGames:
         np.testing.assert_allclose(values, [1, 5 / 6, 1 / 2, 0])
         assert np.all(low <= values)
         assert np.all(values <= high)
-
-    def test_rows_are_the_seeds_that_every_game_has(self):
-        matrix = rows_of({"Pong": np.array([1.0, 2.0, 3.0]), "Qbert": np.array([4.0, 5.0])})
-        np.testing.assert_array_equal(matrix, [[1, 4], [2, 5]])

@@ -20,9 +20,7 @@ from rl_coordconv.run import atomic_write
 
 _FORMAT = 2  # raise it whenever what is read, or how, changes
 _ARRAYS = ("steps", "hours", "returns", "evaluation_steps", "evaluation_returns")
-_PLAIN = tuple(
-    field.name for field in fields(RunResult) if field.name not in (*_ARRAYS, "folder", "notes")
-)
+_PLAIN = tuple(f.name for f in fields(RunResult) if f.name not in (*_ARRAYS, "folder"))
 
 
 def cache_folder() -> Path:
@@ -75,7 +73,7 @@ def _load(kept: Path, marks: str, folder: Path) -> RunResult | None:
 
 
 def _save(kept: Path, marks: str, result: RunResult) -> None:
-    plain = {name: getattr(result, name) for name in (*_PLAIN, "notes")}
+    plain = {name: getattr(result, name) for name in _PLAIN}
     arrays = {name: getattr(result, name) for name in _ARRAYS}
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from rl_coordconv.analysis.events import read_events
 from rl_coordconv.analysis.peers import HUMAN_AND_RANDOM
 from rl_coordconv.analysis.results import (
     FRAMES_PER_STEP,
-    GAMES,
+    GAMES_PER_SCORE,
     Array,
     BrokenRun,
     RunResult,
@@ -91,7 +91,7 @@ def read_foreign(files: ForeignFiles, arm: str) -> RunResult:
     evaluation = _read_evaluations(files.evaluations)
     if not len(evaluation):
         evaluation = scalars[_EVALUATION][:, [0, 2]]
-    window = GAMES
+    window = GAMES_PER_SCORE
     if len(games):
         last = max([*scalars[_SCORE][-1:, 0], *evaluation[-1:, 0]], default=float("nan"))
         games, note = _in_steps(games, last, env_id or str(files.folder.resolve()))

@@ -19,7 +19,7 @@ from rl_coordconv.run import Run
 Array = NDArray[np.float64]
 
 FRAMES_PER_STEP = 4
-GAMES = 100  # a score is the mean of this many games, as in Schulman et al. 2017
+GAMES_PER_SCORE = 100  # as in Schulman et al. 2017
 _PAUSE_SECONDS = 600  # a longer silence between two games is a run that was stopped
 # Where a run lies, what computes it and what watches it, not what it is.
 _NOT_SETTINGS = {
@@ -150,7 +150,7 @@ def read_run(folder: Path) -> RunResult:
         steps=games[:, 0],
         hours=hours_without_pauses(games[:, 1]),
         returns=games[:, 2],
-        window=GAMES,
+        window=GAMES_PER_SCORE,
         evaluation_steps=evaluation_steps,
         evaluation_returns=evaluation_returns,
         settings={key: value for key, value in config.items() if key not in _NOT_SETTINGS},

@@ -12,10 +12,10 @@ import numpy as np
 from rl_coordconv.analysis.arms import Style, styles
 from rl_coordconv.analysis.results import Array, RunResult
 from rl_coordconv.analysis.statistics import (
-    LEVEL,
     MIN_SEEDS,
     Interval,
     difference,
+    level_of_each,
     probability_of_improvement,
     seeds_needed,
 )
@@ -119,14 +119,13 @@ class Comparison:
     def pairs(self) -> tuple[Pair, ...]:
         """What is compared with what.
 
-        With several pairs each interval is wider, so that all hold together as surely as one would
-        alone (Bonferroni).
+        With several pairs each interval is wider, so that all hold together: `level_of_each`.
         """
         if len(self.arms) <= _ALL_PAIRS:
             pairs = list(itertools.combinations(self.arms, 2))
         else:
             pairs = [(self.arms[0], arm) for arm in self.arms[1:]]
-        return tuple(Pair(a, b, 1 - (1 - LEVEL) / len(pairs)) for a, b in pairs)
+        return tuple(Pair(a, b, level_of_each(len(pairs))) for a, b in pairs)
 
     @property
     def score_to_reach(self) -> float:

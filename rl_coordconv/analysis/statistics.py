@@ -35,6 +35,11 @@ _SHARE = 0.15  # of a mean: the difference that a comparison should be able to s
 _POWER = 0.8  # how often it should
 
 
+def level_of_each(n: int) -> float:
+    """The level of ``n`` intervals that hold together as surely as one alone (Bonferroni)."""
+    return 1 - (1 - LEVEL) / n
+
+
 @dataclass(frozen=True)
 class Interval:
     """An estimate and the interval around it; without one, ``low`` and ``high`` are NaN."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from rl_coordconv.analysis.comparison import Comparison, Pair
 from rl_coordconv.analysis.games import OverGames
-from rl_coordconv.analysis.statistics import LEVEL, MIN_SEEDS, Interval
+from rl_coordconv.analysis.statistics import LEVEL, MIN_SEEDS, Interval, level_of_each
 
 _STEPS = 100  # at which a training's second half is looked at
 
@@ -85,13 +85,12 @@ def verdict(pair: Pair, of_pairs: int = 1) -> str:
         )
     gap = pair.difference("training")
     better, other = (b, a) if gap.value >= 0 else (a, b)
-    low, high = sorted((gap.low, gap.high)) if gap.value >= 0 else sorted((-gap.low, -gap.high))
+    low, high = (gap.low, gap.high) if gap.value >= 0 else (-gap.high, -gap.low)
     mean = float(min(values.mean() for values in scores))
     share = f" ({abs(gap.value) / mean:.0%})" if mean > 0 else ""
     size = max(abs(low), abs(high))
-    widened = "" if of_pairs == 1 else f", widened for {of_pairs} comparisons"
     sure = (
-        f"{LEVEL:.0%} interval{widened}: {number(low, size)} to {number(high, size)};"
+        f"{LEVEL:.0%} interval{_widened(of_pairs)}: {number(low, size)} to {number(high, size)};"
         f" {seeds[1]} and {seeds[0]} seeds"
     )
     more = f"{better} scores {number(abs(gap.value), size)} points{share} more"
@@ -119,6 +118,10 @@ def stopping_sentence(pair: Pair) -> str:
         f" {pair.first.name} went from {number(min(values), size)} to {number(max(values), size)}"
         f" points, with an interval above zero at {above} of the steps and below zero at {below}."
     )
+
+
+def _widened(n: int) -> str:
+    return "" if n == 1 else f", widened for {n} comparisons"
 
 
 def seeds_sentence(comparison: Comparison) -> str:
@@ -150,8 +153,7 @@ def over_games_sentences(summary: OverGames) -> list[str]:
                 f" takes {MIN_SEEDS} seeds of each in every game."
             )
             continue
-        gap = arm.mean_difference(first, 1 - (1 - LEVEL) / len(others))
-        widened = "" if len(others) == 1 else f", widened for {len(others)} comparisons"
+        gap = arm.mean_difference(first, level_of_each(len(others)))
         word = "more" if gap.value > 0 else "less"
         claim = (
             f"{arm.name} scores {abs(gap.value):.3f} {word} than {first.name}"
@@ -160,6 +162,7 @@ def over_games_sentences(summary: OverGames) -> list[str]:
         )
         sentences.append(
             f"{claim} over {len(summary.games)} games, in mean human-normalised score"
-            f" ({LEVEL:.0%} interval of the difference{widened}: {gap.low:.3f} to {gap.high:.3f})."
+            f" ({LEVEL:.0%} interval of the difference{_widened(len(others))}:"
+            f" {gap.low:.3f} to {gap.high:.3f})."
         )
     return sentences

@@ -34,9 +34,7 @@ def _split(parts: Sequence[Samples]) -> Figure:
     """Where the squares' centres are."""
     figure, (axes,) = _panels(1, "Centres of the squares")
     for name, colour, part in zip(_PARTS, _COLOURS, parts, strict=True):
-        axes.scatter(
-            part.xy[:, 0], part.xy[:, 1], s=2, color=colour, label=f"{name}: {len(part):,}"
-        )
+        _dots(axes, part.xy, colour, f"{name}: {len(part):,}")
     _canvas(axes, parts[0].canvas)
     figure.legend(loc="outside lower center", ncols=2, markerscale=4)
     return figure
@@ -86,7 +84,6 @@ def _sums(parts: Sequence[Samples], true: Sequence[Tensor], predicted: Sequence[
             panels[2 * i : 2 * i + 2], (f"{name}, true", f"{name}, predicted"), sums, strict=True
         ):
             _grey(axes, image, sums[0].max().item())
-            _canvas(axes, parts[0].canvas)
             axes.set_title(title)
     return figure
 
@@ -133,7 +130,6 @@ def _squares(samples: Samples, images: Tensor) -> Figure:
             panels[2 * i : 2 * i + 2], ("true", "rendered"), (samples.images, images), strict=True
         ):
             _grey(axes, image[index, 0], 1.0)
-            _canvas(axes, samples.canvas)
             axes.set_title(f"{title} ({ious[index]:.2f}), {kind}")
     return figure
 
@@ -152,6 +148,7 @@ def _dots(axes: Axes, xy: Tensor, colour: str, label: str | None = None) -> None
 
 def _grey(axes: Axes, image: Tensor, white: float) -> None:
     axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=white)
+    _canvas(axes, len(image))
 
 
 def _canvas(axes: Axes, canvas: int) -> None:

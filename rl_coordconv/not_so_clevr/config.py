@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, get_args
 
 import torch
 from pydantic import Field, model_validator
@@ -109,25 +109,20 @@ def find_defaults(folder: Path, flags: Mapping[str, str]) -> Defaults:
     Raises:
         UserError: There is no such task, model or preset, or the file is not of this kind.
     """
-    chosen = {"task": "classification", "split": "quadrant", "model": "coordconv"}
-    chosen |= {"preset": "paper"} | {k: v for k, v in flags.items() if k in {*chosen, "preset"}}
+    chosen = dict(task="classification", split="quadrant", model="coordconv", preset="paper")
+    chosen |= {key: flags[key] for key in chosen if key in flags}
     task, model, preset = chosen["task"], chosen["model"], chosen["preset"]
-    # What comes from a study's file may be anything.
-    for name, known in ("task", MODELS), ("preset", ("paper", "quick")):
-        if str(chosen[name]) not in known:
-            end = nearest(str(chosen[name]), known)
-            raise UserError(f"There is no {name} {chosen[name]!r}; {end}")
-    if str(model) not in MODELS[task]:
-        raise UserError(f"There is no {task} model {model!r}; {nearest(str(model), MODELS[task])}")
+    for name, known in ("task", MODELS), ("preset", get_args(Preset)):
+        if chosen[name] not in known:
+            raise UserError(f"There is no {name} {chosen[name]!r}; {nearest(chosen[name], known)}")
+    if model not in MODELS[task]:
+        raise UserError(f"There is no {task} model {model!r}; {nearest(model, MODELS[task])}")
     file = Path(str(flags.get("config", folder / f"{task}.yaml")))
     blocks = read_yaml(file)
-    values: dict[str, Any] = {}
     try:
-        layers = [blocks["all"], blocks[model]["paper"]]
+        values = {**blocks["all"], **blocks[model]["paper"]}
         if preset == "quick":
-            layers.append(blocks[model]["quick"])
-        for layer in layers:
-            values |= layer
+            values |= blocks[model]["quick"]
     except (KeyError, TypeError):
         raise UserError(f"{file} holds no {preset} settings of {model}.") from None
     return Defaults(file, values | chosen)

@@ -98,8 +98,8 @@ def _doubling(shape: Shape, stage: Callable[[int, int], list[nn.Module]]) -> nn.
             f" not {shape.canvas}."
         )
     # Small canvases keep the last stages.
-    hidden = [*[64 * shape.channels] * (n_stages - 3), *[32 * shape.channels] * 2][1 - n_stages :]
-    widths = [2, *(hidden if n_stages > 1 else []), 1]
+    wide, narrow = 64 * shape.channels, 32 * shape.channels
+    widths = [2, *[wide] * (n_stages - 3), *[narrow] * min(n_stages - 1, 2), 1]
     layers: list[nn.Module] = [FromPlace()]
     for before, after in itertools.pairwise(widths):
         layers += stage(before, after)

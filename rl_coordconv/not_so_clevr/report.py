@@ -169,9 +169,9 @@ def ratio_markdown(groups: Sequence[Group], configs: Path) -> str:
         comparable = a.task == b.task == "classification" and (a.model, b.model) == _RACE
         if not comparable or (a.split, a.inputs) != (b.split, b.inputs):
             continue
-        to_80 = [result.first("test", 0.8) for result in slow]
+        to_80 = [result.first_test(0.8) for result in slow]
         at_least = [row or result.last for row, result in zip(to_80, slow, strict=True)]
-        to_100 = [result.first("test", 1.0) for result in fast]
+        to_100 = [result.first_test(1.0) for result in fast]
         bound = "over " if None in to_80 and None not in to_100 else ""
         ratios = [bound + ratio(at_least, to_100, unit) for unit in ("seconds", "updates")]
         paper = "150" if a.split == "uniform" else "-"
@@ -254,7 +254,7 @@ def name(config: ToyConfig, configs: Path) -> str:
 
 def first_touch(group: Group, goal: float) -> str:
     """The epoch and the seconds where each seed first reached a value on the test samples."""
-    rows = [result.first("test", goal) for result in group]
+    rows = [result.first_test(goal) for result in group]
     texts = [f"epoch {row['epoch']:.0f} ({row['seconds']:,.0f} s)" if row else "-" for row in rows]
     return "; ".join(texts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,16 +59,10 @@ class Result:
             model = make_model(self.config.task, self.config.model, self.config.shape)
         return sum(p.numel() for p in model.parameters())
 
-    def first(self, part: str, goal: float) -> Mapping[str, float] | None:
-        """The first evaluation where the measure was as good as a value; None if it never was.
-
-        Args:
-            part: ``train`` or ``test``.
-            goal: The value.
-        """
-        values = [(row, row[f"{part}_{self.measure}"]) for row in self.rows]
-        reached = (row for row, v in values if (v <= goal if self.less_is_better else v >= goal))
-        return next(reached, None)
+    def first_test(self, goal: float) -> Mapping[str, float] | None:
+        """The first evaluation as good as ``goal`` over the test samples; None if there is none."""
+        reaches = operator.le if self.less_is_better else operator.ge
+        return next((row for row in self.rows if reaches(row[f"test_{self.measure}"], goal)), None)
 
 
 def read_result(folder: Path) -> Result:

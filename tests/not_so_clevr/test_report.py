@@ -99,7 +99,7 @@ def test_of_regression_the_best_is_the_least(tmp_path):
     Run(config.folder).progress.write_text(f"{columns}\n0,0,0,9,9\n1,1,1,2,3\n2,2,2,5,6\n")
     ((result,),) = read_groups(tmp_path)
     assert result.best_test == 3
-    assert result.first("test", 4)["epoch"] == 1
+    assert result.first_test(4)["epoch"] == 1
     table = touch_markdown([[result]], "regression", CONFIGS)
     assert table.splitlines()[2] == "| quadrant | coordconv | - | 3.00 | 6.00 |"
 

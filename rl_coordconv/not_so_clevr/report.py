@@ -273,11 +273,7 @@ def spread(values: Sequence[float], number: Callable[[float], str]) -> str:
     >>> spread([1.0, 2.0, 6.0], "{:.1f}".format)
     '3.0 (1.0 to 6.0)'
     """
-    mean, least, largest = (
-        number(sum(values) / len(values)),
-        number(min(values)),
-        number(max(values)),
-    )
+    mean, least, largest = map(number, (sum(values) / len(values), min(values), max(values)))
     return mean if least == largest else f"{mean} ({least} to {largest})"
 
 

@@ -23,7 +23,7 @@ from rl_coordconv.config import (
 )
 from rl_coordconv.device import DeviceName
 from rl_coordconv.not_so_clevr.data import split
-from rl_coordconv.not_so_clevr.models import MODELS, Shape, make_model
+from rl_coordconv.not_so_clevr.models import MODELS, Shape, find_model, make_model
 from rl_coordconv.not_so_clevr.tasks import TASKS
 
 Preset = Literal["paper", "quick"]
@@ -112,11 +112,9 @@ def find_defaults(folder: Path, flags: Mapping[str, str]) -> Defaults:
     chosen = dict(task="classification", split="quadrant", model="coordconv", preset="paper")
     chosen |= {key: flags[key] for key in chosen if key in flags}
     task, model, preset = chosen["task"], chosen["model"], chosen["preset"]
-    for name, known in ("task", MODELS), ("preset", get_args(Preset)):
-        if chosen[name] not in known:
-            raise UserError(f"There is no {name} {chosen[name]!r}; {nearest(chosen[name], known)}")
-    if model not in MODELS[task]:
-        raise UserError(f"There is no {task} model {model!r}; {nearest(model, MODELS[task])}")
+    find_model(task, model)
+    if preset not in get_args(Preset):
+        raise UserError(f"There is no preset {preset!r}; {nearest(preset, get_args(Preset))}")
     file = Path(str(flags.get("config", folder / f"{task}.yaml")))
     blocks = read_yaml(file)
     try:

@@ -43,6 +43,19 @@ class Shape:
     channels: int = 1
 
 
+def find_model(task: str, model: str) -> Callable[[Shape], nn.Module]:
+    """What builds a network of a shape, by task and name.
+
+    Raises:
+        UserError: There is no such task or model.
+    """
+    if task not in MODELS:
+        raise UserError(f"There is no task {task!r}; {nearest(task, MODELS)}")
+    if model not in MODELS[task]:
+        raise UserError(f"There is no {task} model {model!r}; {nearest(model, MODELS[task])}")
+    return MODELS[task][model]
+
+
 def make_model(task: str, model: str, shape: Shape) -> nn.Module:
     """A network, initialised from torch's global stream.
 
@@ -54,13 +67,10 @@ def make_model(task: str, model: str, shape: Shape) -> nn.Module:
     Raises:
         UserError: There is no such task or model, or the model cannot have this shape.
     """
-    if task not in MODELS:
-        raise UserError(f"There is no task {task!r}; {nearest(task, MODELS)}")
-    if model not in MODELS[task]:
-        raise UserError(f"There is no {task} model {model!r}; {nearest(model, MODELS[task])}")
+    build = find_model(task, model)
     if shape.filter_size < 1 or shape.channels < 1:
         raise UserError("The filter size and the channels must be at least 1.")
-    network = MODELS[task][model](shape)
+    network = build(shape)
     initialise(network)
     return network
 

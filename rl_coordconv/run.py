@@ -13,6 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -105,6 +106,10 @@ class Run:
     def is_finished(self) -> bool:
         """Whether there is nothing left to do."""
         return self.done.exists()
+
+    def finish(self) -> None:
+        """Mark it as finished: there is nothing left to do."""
+        self.done.write_text(time.strftime("%Y-%m-%d %H:%M:%S\n"))
 
 
 class InUse(UserError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from rich.console import Console
@@ -83,7 +82,7 @@ def train(config: AtariConfig, run: Run) -> None:
             evaluation.env.close()
         with atomic_write(run.final_model) as path:
             model.save(path)
-        run.done.write_text(time.strftime("%Y-%m-%d %H:%M:%S\n"))
+        run.finish()
 
 
 def algorithm(config: AtariConfig) -> type[Model]:

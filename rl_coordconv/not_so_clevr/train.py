@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from rich.console import Console
 
 from rl_coordconv.checkpoint import StopSignals, load_state, save_state, save_tensors
@@ -51,7 +49,7 @@ def train(config: ToyConfig, run: Run) -> None:
                     raise Stopped(signals.received)
             log.figures(training, test)
         save_tensors(run.final_weights, learner.model.state_dict())
-        run.done.write_text(time.strftime("%Y-%m-%d %H:%M:%S\n"))
+        run.finish()
     console.print(results_table(read_result(run.folder)))
 
 

@@ -17,7 +17,16 @@ from stable_baselines3.common.vec_env import VecFrameStack
 
 from rl_coordconv.atari.envs import GAMES, make_atari_env
 from rl_coordconv.atari.vec_env import AtariVecEnv
-from rl_coordconv.bench.timing import Contenders, Spread, aligned, progress, ratios, time_in_turns
+from rl_coordconv.bench.timing import (
+    RATIO,
+    SPEED,
+    Contenders,
+    Spread,
+    aligned,
+    progress,
+    ratios,
+    time_in_turns,
+)
 from rl_coordconv.config import UserError
 from rl_coordconv.run import versions
 
@@ -136,11 +145,9 @@ def table(report: dict[str, Any]) -> str:
     """A report in Markdown, aligned for a terminal."""
     lines = [["games", "Stable-Baselines3, steps/s", "ale-py alone", "AtariVecEnv"]]
     for row in report["rows"]:
-        stock = "{median:,.0f} ({low:,.0f}-{high:,.0f})"
-        ratio = "{median:.2f} ({low:.2f}-{high:.2f})"
         others = (row["ratio_to_stock"][name] for name in ("ale-py", "AtariVecEnv"))
-        speed = stock.format(**row["steps_per_second"]["Stable-Baselines3"])
-        lines.append([str(row["n_envs"]), speed, *(ratio.format(**other) for other in others)])
+        speed = SPEED.format(**row["steps_per_second"]["Stable-Baselines3"])
+        lines.append([str(row["n_envs"]), speed, *(RATIO.format(**other) for other in others)])
     return aligned(lines) + "\n\n" + _NOTE.format(**report)
 
 

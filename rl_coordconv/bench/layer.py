@@ -9,7 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rl_coordconv.bench.timing import Contenders, Spread, aligned, progress, ratios, time_in_turns
+from rl_coordconv.bench.timing import (
+    RATIO,
+    Contenders,
+    Spread,
+    aligned,
+    progress,
+    ratios,
+    time_in_turns,
+)
 from rl_coordconv.config import UserError
 from rl_coordconv.coordconv import CoordConv2d, add_coords
 
@@ -173,7 +181,7 @@ def table(report: dict[str, Any]) -> str:
     for row in report["rows"]:
         milliseconds = {k: 1000 * v for k, v in row["seconds"]["Conv2d"].items()}
         spreads = [milliseconds, *(row["ratio_to_conv2d"][name] for name in others)]
-        numbers = ["{median:.2f} ({low:.2f}-{high:.2f})".format(**spread) for spread in spreads]
+        numbers = [RATIO.format(**spread) for spread in spreads]
         lines.append(["x".join(map(str, row["input"])), row["convolution"], row["timed"], *numbers])
     return aligned(lines) + "\n\n" + _NOTE.format(**report)
 

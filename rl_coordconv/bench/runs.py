@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rl_coordconv.bench.timing import Spread, aligned, progress, ratios
+from rl_coordconv.bench.timing import RATIO, SPEED, Spread, aligned, progress, ratios
 from rl_coordconv.config import UserError, load_config
 from rl_coordconv.device import visible_gpus
 from rl_coordconv.experiments import find_experiment
@@ -104,13 +104,7 @@ def table(report: dict[str, Any]) -> str:
     lines = [["runs at once", "steps/s together", "to one run's"]]
     for name, speed in report["steps_per_second"].items():
         ratio = report["ratio_to_first"][name]
-        lines.append(
-            [
-                name,
-                "{median:,.0f} ({low:,.0f}-{high:,.0f})".format(**speed),
-                "{median:.2f} ({low:.2f}-{high:.2f})".format(**ratio),
-            ]
-        )
+        lines.append([name, SPEED.format(**speed), RATIO.format(**ratio)])
     return aligned(lines) + "\n\n" + _NOTE.format(**report)
 
 

@@ -17,6 +17,9 @@ from rich.console import Console
 from rich.progress import track
 
 WARM_UP = 3  # rounds that do not count
+# How a `Spread`, as a dict, stands in a table.
+RATIO = "{median:.2f} ({low:.2f}-{high:.2f})"
+SPEED = "{median:,.0f} ({low:,.0f}-{high:,.0f})"
 
 Contenders = Mapping[str, Callable[[], object]]
 T = TypeVar("T")

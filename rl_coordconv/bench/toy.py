@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rl_coordconv.bench.timing import aligned, ratios, time_in_turns
+from rl_coordconv.bench.timing import RATIO, aligned, ratios, time_in_turns
 from rl_coordconv.config import UserError, load_config
 from rl_coordconv.coordconv import CoordConv2d, add_coords
 from rl_coordconv.device import use_device
@@ -108,7 +108,7 @@ def table(report: dict[str, Any]) -> str:
     lines = [["task", "model", "batch", "as written, ms", "ours, ms", "ours / as written"]]
     for row in report["rows"]:
         milliseconds = (f"{1000 * value:.1f}" for value in row["seconds"].values())
-        ratio = "{median:.2f} ({low:.2f}-{high:.2f})".format(**row["ratio"])
+        ratio = RATIO.format(**row["ratio"])
         lines.append([row["task"], row["model"], str(row["batch_size"]), *milliseconds, ratio])
     return aligned(lines) + "\n\n" + _NOTE.format(**report)
 

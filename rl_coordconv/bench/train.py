@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from rl_coordconv.bench import limit, stock
-from rl_coordconv.bench.timing import Spread, aligned, ratios
+from rl_coordconv.bench.timing import RATIO, SPEED, Spread, aligned, ratios
 from rl_coordconv.bench.turns import Contender, Turn, race
 from rl_coordconv.config import UserError
 from rl_coordconv.run import versions
@@ -157,19 +157,18 @@ def table(report: dict[str, Any]) -> str:
     head = ["contender", "steps/s", "to stock's", "of the limit"]
     lines = [[*head, "memory, MiB", "to stock's", "above libraries"]]
     for row in report["rows"]:
-        speed = "{median:,.0f} ({low:,.0f}-{high:,.0f})".format(**row["steps_per_second"])
-        line = [row["contender"], speed, _RATIO.format(**row["ratio"])]
+        speed = SPEED.format(**row["steps_per_second"])
+        line = [row["contender"], speed, RATIO.format(**row["ratio"])]
         if "memory_mib" in row:
             memory = (row["memory_ratio"], row["memory_ratio_above_libraries"])
             line += [f"{row['share_of_limit']['median']:.0%}", f"{row['memory_mib']:,.0f}"]
             line += [f"{ratio:.2f}" for ratio in memory]
         lines.append([*line, *[""] * (len(lines[0]) - len(line))])
     pairs = [["precision", "coordconv / nature"]]
-    pairs += [[p, _RATIO.format(**ratio)] for p, ratio in report["coordconv_to_nature"].items()]
+    pairs += [[p, RATIO.format(**ratio)] for p, ratio in report["coordconv_to_nature"].items()]
     return "\n\n".join([aligned(lines), aligned(pairs), _NOTE.format(**report)])
 
 
-_RATIO = "{median:.2f} ({low:.2f}-{high:.2f})"
 _NOTE = """\
 {algorithm}, Ms. Pac-Man: median (quartiles) of {repeats} rounds of {seconds} s for each contender;
 torch {torch}, stable-baselines3 {versions[stable-baselines3]}, {device}, {cores} cores.

@@ -6,7 +6,6 @@ and channels come before rows and columns in memory. The networks and their weig
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,6 @@ CASES = (
     ("regression", "coordconv"),
     ("regression", "conv"),
 )
-_SIZES: Mapping[str, Any] = {"split": "quadrant", "preset": "quick"}
 
 
 class _AsWritten(nn.Module):
@@ -70,7 +68,7 @@ def run(repeats: int, configs: Path, **sizes: Any) -> dict[str, Any]:
     Args:
         repeats: Rounds that count.
         configs: The folder ``configs/toy``.
-        sizes: Settings of the toy tasks other than their quick version's.
+        sizes: Settings in place of those of the quick versions.
 
     Returns:
         What was measured and on what, as JSON holds it.
@@ -83,7 +81,7 @@ def run(repeats: int, configs: Path, **sizes: Any) -> dict[str, Any]:
     use_device("cpu", 0)
     rows = []
     for task, model in CASES:
-        chosen = {"task": task, "model": model, **_SIZES}
+        chosen = {"task": task, "split": "quadrant", "model": model, "preset": "quick"}
         config = load_config(ToyConfig, find_defaults(configs, chosen), {**chosen, **sizes})
         training, _ = split(config.split, config.canvas, config.square)
         learners = {name: Learner(config, training) for name in ("as written", "ours")}

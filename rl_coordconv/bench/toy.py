@@ -7,6 +7,7 @@ and channels come before rows and columns in memory. The networks and their weig
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -91,7 +92,7 @@ def run(repeats: int, configs: Path, **sizes: Any) -> dict[str, Any]:
         rows.append(
             {
                 **{"task": task, "model": model, "batch_size": config.batch_size},
-                "seconds": {name: sorted(s)[len(s) // 2] for name, s in seconds.items()},
+                "seconds": {name: median(s) for name, s in seconds.items()},
                 "ratio": ratios(seconds, "as written")["ours"],
             }
         )

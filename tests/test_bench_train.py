@@ -199,7 +199,6 @@ class TestEnvs:
             raise Noted
 
         monkeypatch.setattr(vec_env, "AtariVectorEnv", note)
-        monkeypatch.setattr(envs, "AtariVectorEnv", note)
         for make in (make_atari_env, envs.ale_games):
             with pytest.raises(Noted):
                 make("Breakout", 3, num_threads=2)

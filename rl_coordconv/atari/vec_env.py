@@ -78,7 +78,7 @@ class AtariVecEnv(VecEnv):
         full_action_space: bool = False,
         num_threads: int = 0,
     ) -> None:
-        self._games = AtariVectorEnv(
+        self.games = AtariVectorEnv(
             game,
             n_envs,
             noop_max=noop_max,
@@ -96,9 +96,10 @@ class AtariVecEnv(VecEnv):
             autoreset_mode="SameStep",
             num_threads=num_threads,
         )
-        action_space = self._games.single_action_space
+        """ale-py's own environment, without anything around it."""
+        action_space = self.games.single_action_space
         assert isinstance(action_space, gym.spaces.Discrete)
-        super().__init__(n_envs, self._games.single_observation_space, action_space)
+        super().__init__(n_envs, self.games.single_observation_space, action_space)
         self._n_actions = int(action_space.n)
         self._frame_stack = frame_stack
         self._terminal_on_life_loss = terminal_on_life_loss
@@ -125,7 +126,7 @@ class AtariVecEnv(VecEnv):
         self._reset_seeds()
         self._reset_options()
         observations: NDArray[np.uint8]
-        observations, info = self._games.reset(seed=seeds)
+        observations, info = self.games.reset(seed=seeds)
         self._lives = info["lives"]
         for i in range(self.num_envs):
             self._begin_game(i, info)
@@ -144,7 +145,7 @@ class AtariVecEnv(VecEnv):
         # Such an action would stop its emulator, and ale-py would wait for it for ever.
         if actions.min() < 0 or actions.max() >= self._n_actions:
             raise ValueError(f"Actions must be from 0 to {self._n_actions - 1}, not {actions}.")
-        self._games.send(actions)
+        self.games.send(actions)
         self._stepping = True
 
     def step_wait(self) -> VecEnvStepReturn:
@@ -156,7 +157,7 @@ class AtariVecEnv(VecEnv):
             (where a game was cut off: before it); at the end of an episode also
             ``terminal_observation``; at the end of a game also ``episode``.
         """
-        observations, points, terminated, truncated, info = self._games.recv()
+        observations, points, terminated, truncated, info = self.games.recv()
         self._stepping = False
         # Where a game is over, `observations` and `info` are those of the next game already.
         lives, game_over = info["lives"], terminated | truncated
@@ -203,8 +204,8 @@ class AtariVecEnv(VecEnv):
 
     def close(self) -> None:
         """Stop the emulators and their threads; a second call does nothing."""
-        if hasattr(self, "_games"):
-            del self._games
+        if hasattr(self, "games"):
+            del self.games
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """An attribute of this object, once for each game asked for."""

@@ -36,31 +36,14 @@ _STEPS = 512  # over all games, in a turn; but never fewer than two of each game
 
 
 def ale_games(game: str, n_envs: int, num_threads: int = 0) -> AtariVectorEnv:
-    """The games of `AtariVecEnv` without anything around them, in training on classic terms.
+    """The games of `AtariVecEnv` without anything around them.
 
     Args:
         game: A name in `GAMES`.
         n_envs: How many games are played side by side.
         num_threads: Threads that emulate; 0 for one per core.
     """
-    return AtariVectorEnv(
-        GAMES[game],
-        n_envs,
-        noop_max=30,
-        frameskip=4,
-        img_height=84,
-        img_width=84,
-        stack_num=4,
-        episodic_life=False,
-        life_loss_info=False,
-        reward_clipping=False,
-        repeat_action_probability=0.0,
-        use_fire_reset=True,
-        full_action_space=False,
-        max_num_frames_per_episode=AtariVecEnv.MAX_FRAMES,
-        autoreset_mode="SameStep",
-        num_threads=num_threads,
-    )
+    return AtariVecEnv(GAMES[game], n_envs, num_threads=num_threads).games
 
 
 def play(

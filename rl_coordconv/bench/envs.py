@@ -79,9 +79,8 @@ def _contenders(n_envs: int, n_steps: int) -> Iterator[Contenders]:
         games.reset()
     actions = alone.single_action_space
     steps = {"Stable-Baselines3": stacked.step, "ale-py": alone.step, "AtariVecEnv": ours.step}
-    plays = {name: play(step, actions, n_envs) for name, step in steps.items()}
     try:
-        yield {name: partial(play, n_steps) for name, play in plays.items()}
+        yield {name: partial(play(step, actions, n_envs), n_steps) for name, step in steps.items()}
     finally:
         ours.close()
         stacked.close()

@@ -68,17 +68,15 @@ def explain(
         console.print(f"{arm}: {np.mean(games.returns):,.0f} ({low:,.0f} to {high:,.0f})")
 
 
-def watch(
-    model: BaseAlgorithm, game: str, protocol: Protocol, n_envs: int = 8, n_steps: int = 160
-) -> NDArray[Any]:
-    """What an agent sees while it plays: every tenth observation, ``[N, C, H, W]``."""
-    env = make_atari_env(game, n_envs, protocol=protocol, training=False, seed=0)
+def watch(model: BaseAlgorithm, game: str, protocol: Protocol) -> NDArray[Any]:
+    """What an agent sees in 160 steps of 8 games: every tenth observation, ``[128, C, H, W]``."""
+    env = make_atari_env(game, 8, protocol=protocol, training=False, seed=0)
     try:
         check_fit(model, env, game)
         model.set_random_seed(0)
         observations = env.reset()
         seen = []
-        for step in range(n_steps):
+        for step in range(160):
             # Stable-Baselines3 annotates `reset` more widely than what `predict` takes.
             actions, _ = model.predict(observations, deterministic=False)  # type: ignore[arg-type]
             observations, *_ = env.step(actions)

@@ -13,7 +13,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from rl_coordconv.atari.agents import check_fit
-from rl_coordconv.atari.envs import Backend, Protocol, make_atari_env
+from rl_coordconv.atari.envs import Protocol, make_atari_env
 from rl_coordconv.checkpoint import environment_seed
 from rl_coordconv.terminal import Bar
 
@@ -48,7 +48,6 @@ def play(
     deterministic: bool = False,
     n_envs: int = 16,
     seed: int = 0,
-    backend: Backend = "native",
     console: Console | None = None,
 ) -> Games:
     """Let an agent play whole games, several at once.
@@ -64,15 +63,12 @@ def play(
         deterministic: Take the likeliest action instead of drawing one.
         n_envs: How many games are played at once.
         seed: Of games and actions.
-        backend: See `make_atari_env`.
         console: Where to show a progress bar; None for nowhere.
 
     Raises:
         UserError: The agent does not fit the game.
     """
-    env = make_atari_env(
-        game, min(n_envs, n_games), protocol=protocol, backend=backend, training=False
-    )
+    env = make_atari_env(game, min(n_envs, n_games), protocol=protocol, training=False)
     bar = Bar(console or Console(quiet=True), n_games, "games")
     try:
         check_fit(model, env, game)

@@ -44,6 +44,13 @@ def passed(every: int, last_step: int, step: int) -> bool:
     return every > 0 and step // every > last_step // every
 
 
+class _BetweenRollouts(BaseCallback):
+    """Works before and after rollouts only; Stable-Baselines3 demands a method for steps too."""
+
+    def _on_step(self) -> bool:
+        return True
+
+
 class EpisodeLog(BaseCallback):
     """Every finished game: a row in ``episodes.csv`` and two points in TensorBoard."""
 
@@ -70,7 +77,7 @@ class EpisodeLog(BaseCallback):
         self._writer.add_scalar("raw/episode_length_frames", length_frames, step)
 
 
-class SpeedLog(BaseCallback):
+class SpeedLog(_BetweenRollouts):
     """``time/steps_per_second`` over the last ten seconds; ``time/fps`` is since the start."""
 
     def _on_training_start(self) -> None:
@@ -84,11 +91,8 @@ class SpeedLog(BaseCallback):
         since, from_step = self._marks[0]
         self.logger.record("time/steps_per_second", (step - from_step) / (now - since))
 
-    def _on_step(self) -> bool:
-        return True
 
-
-class CoordinateLog(BaseCallback):
+class CoordinateLog(_BetweenRollouts):
     """How much each CoordConv layer relies on its coordinates.
 
     ``coord/weight_share/<layer>`` is their part of the weight's squared norm, from 0 to 1. It
@@ -100,9 +104,6 @@ class CoordinateLog(BaseCallback):
             with torch.no_grad():
                 share = layer.split_weight()[1].square().sum() / layer.weight.square().sum()
             self.logger.record(f"coord/weight_share/{name}", share.item())
-
-    def _on_step(self) -> bool:
-        return True
 
 
 # The page of custom scalars: by section and chart, which curves of all runs to draw.
@@ -120,7 +121,7 @@ _CURVES = {
 }
 
 
-class ComparisonPages(BaseCallback):
+class ComparisonPages(_BetweenRollouts):
     """TensorBoard's pages that compare runs: HParams, and custom scalars for the main curves.
 
     HParams shows five settings of its own accord, so it gets what tells the arms apart, and the
@@ -145,11 +146,8 @@ class ComparisonPages(BaseCallback):
         self.logger.record("hparams", hparams, exclude=("stdout", "log", "json", "csv"))
         tensorboard_writer(self.logger).add_custom_scalars(_CURVES)
 
-    def _on_step(self) -> bool:
-        return True
 
-
-class Evaluation(BaseCallback):
+class Evaluation(_BetweenRollouts):
     """Whole games with the stochastic policy, in environments and random numbers of their own."""
 
     def __init__(self, config: AtariConfig, run: Run, env: VecEnv, state: State) -> None:
@@ -170,9 +168,6 @@ class Evaluation(BaseCallback):
     def _on_rollout_start(self) -> None:
         if passed(self._config.eval_freq, self._last_step, self.num_timesteps):
             self._evaluate()
-
-    def _on_step(self) -> bool:
-        return True
 
     def _on_training_end(self) -> None:
         if self._config.eval_freq and self.num_timesteps > self._last_step:
@@ -215,7 +210,7 @@ class Evaluation(BaseCallback):
         return returns, lengths
 
 
-class Checkpoints(BaseCallback):
+class Checkpoints(_BetweenRollouts):
     """Saves between updates, so that what is saved is whole, and stops the training on a signal."""
 
     def __init__(
@@ -243,9 +238,6 @@ class Checkpoints(BaseCallback):
         if passed(self._save_freq, self._last_step, self.num_timesteps):
             self._save()
 
-    def _on_step(self) -> bool:
-        return True
-
     def _save(self) -> None:
         self._last_step = self.num_timesteps
         # The last update's losses are logged after the next rollout.
@@ -258,7 +250,7 @@ class Checkpoints(BaseCallback):
         save_checkpoint(self._run, self.model, {**self._evaluation.state, "pending_log": pending})
 
 
-class ProgressBar(BaseCallback):
+class ProgressBar(_BetweenRollouts):
     """Steps, speed, time left and the mean score of the last 100 games."""
 
     def __init__(self, total_timesteps: int, console: Console) -> None:
@@ -275,9 +267,6 @@ class ProgressBar(BaseCallback):
         speed = f"{self._bar.speed:,.0f}" if self._bar.speed else "-"
         step = min(self.num_timesteps, self._total)
         self._bar.update(step, f"{speed} steps/s, score {score}")
-
-    def _on_step(self) -> bool:
-        return True
 
     def close(self) -> None:
         """Leave the terminal in order."""

@@ -100,7 +100,7 @@ class CoordinateLog(_BetweenRollouts):
     """
 
     def _on_rollout_end(self) -> None:
-        for name, layer in coordinate_layers(self.model):
+        for name, layer in coordconv_layers(self.model).items():
             with torch.no_grad():
                 share = layer.split_weight()[1].square().sum() / layer.weight.square().sum()
             self.logger.record(f"coord/weight_share/{name}", share.item())
@@ -273,10 +273,10 @@ class ProgressBar(_BetweenRollouts):
         self._bar.stop()
 
 
-def coordinate_layers(model: BaseAlgorithm) -> list[tuple[str, CoordConv2d]]:
-    """The CoordConv layers of a model's features extractor, by name."""
+def coordconv_layers(model: BaseAlgorithm) -> dict[str, CoordConv2d]:
+    """The CoordConv layers of a model's features extractor by name, the controls' among them."""
     extractor = model.policy.get_submodule("features_extractor")
-    return [(n, layer) for n, layer in extractor.named_modules() if isinstance(layer, CoordConv2d)]
+    return {n: layer for n, layer in extractor.named_modules() if isinstance(layer, CoordConv2d)}
 
 
 def positional_map_images(model: BaseAlgorithm) -> dict[str, NDArray[np.uint8]]:
@@ -285,12 +285,13 @@ def positional_map_images(model: BaseAlgorithm) -> dict[str, NDArray[np.uint8]]:
     An image ``[H, W, 3]`` is a sheet of tiles, one per filter: its positional map. White is 0; red
     adds to the filter's output there, blue takes away; full colour is the layer's largest value.
     """
+    layers = coordconv_layers(model)
     sizes: dict[str, torch.Size] = {}  # of each layer's input, learnt from an empty image
     hooks = [
         layer.register_forward_pre_hook(
             lambda _, inputs, name=name: sizes.update({name: inputs[0].shape[-2:]})
         )
-        for name, layer in coordinate_layers(model)
+        for name, layer in layers.items()
     ]
     with torch.no_grad():
         shape = model.policy.observation_space.shape
@@ -300,10 +301,7 @@ def positional_map_images(model: BaseAlgorithm) -> dict[str, NDArray[np.uint8]]:
         )
         for hook in hooks:
             hook.remove()
-        return {
-            name: _tiles(layer.positional_map(sizes[name]).cpu())
-            for name, layer in coordinate_layers(model)
-        }
+        return {n: _tiles(x.positional_map(sizes[n]).cpu()) for n, x in layers.items()}
 
 
 def _tiles(maps: Tensor) -> NDArray[np.uint8]:

@@ -230,7 +230,7 @@ class CoordCombinedExtractor(CombinedExtractor):
         extractor: str = "coordconv",
         **options: Any,
     ) -> None:
-        network, settings = _look_up(extractor)
+        network, settings = find_extractor(extractor)
         # Not CombinedExtractor's constructor, which would build its own networks.
         BaseFeaturesExtractor.__init__(self, observation_space, features_dim=1)
         self.extractors = nn.ModuleDict()
@@ -279,7 +279,7 @@ def policy_kwargs(extractor: str, **own: Any) -> dict[str, Any]:
     Raises:
         ValueError: There is no such extractor, or ``own`` names another class.
     """
-    network, settings = _look_up(extractor)
+    network, settings = find_extractor(extractor)
     if own.get("features_extractor_class", network) is not network:
         raise ValueError("Name the extractor, or give a features_extractor_class, but not both.")
     own = copy.deepcopy(own)
@@ -287,7 +287,12 @@ def policy_kwargs(extractor: str, **own: Any) -> dict[str, Any]:
     return {"features_extractor_class": network, "net_arch": [], **own}
 
 
-def _look_up(extractor: str) -> tuple[type[_CoordExtractor], dict[str, Any]]:
+def find_extractor(extractor: str) -> tuple[type[_CoordExtractor], dict[str, Any]]:
+    """An entry of `EXTRACTORS`.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
     if extractor not in EXTRACTORS:
         raise ValueError(f"There is no extractor {extractor!r}; {nearest(extractor, EXTRACTORS)}")
     return EXTRACTORS[extractor]

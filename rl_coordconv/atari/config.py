@@ -9,9 +9,9 @@ from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
 from rl_coordconv.atari.envs import game_name
-from rl_coordconv.config import Config, Count, CountOrNone, NonNegative, Positive, nearest
+from rl_coordconv.config import Config, Count, CountOrNone, NonNegative, Positive
 from rl_coordconv.device import DeviceName
-from rl_coordconv.extractors import EXTRACTORS
+from rl_coordconv.extractors import EXTRACTORS, find_extractor
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Schedule = Literal["constant", "linear"]
@@ -67,8 +67,7 @@ class AtariConfig(Config):
     @field_validator("extractor")
     @classmethod
     def _known_extractor(cls, name: str) -> str:
-        if name not in EXTRACTORS:
-            raise ValueError(f"There is no extractor {name!r}; {nearest(name, EXTRACTORS)}")
+        find_extractor(name)
         return name
 
     @field_validator("env")

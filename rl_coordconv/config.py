@@ -191,11 +191,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise UserError(f"Cannot read the config file {path}: {reason}.") from None
     except yaml.YAMLError as error:
-        line = (
-            error.problem_mark.line + 1
-            if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark
-            else 1
-        )
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
         raise UserError(f"{path} is not valid YAML: see line {line}.") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(f"{path} must hold settings, one `name: value` a line.")
@@ -231,7 +228,7 @@ def parse_value(text: object, field: FieldInfo) -> object:
 
 def _end_of_sentence(details: ErrorDetails, config_class: type[Config]) -> str:
     """A validation error in plain words."""
-    value, kind = details["input"], details["type"]
+    value, kind, limits = details["input"], details["type"], details.get("ctx", {})
     if kind == "extra_forbidden":
         return f"is not a setting; {nearest(str(details['loc'][0]), config_class.model_fields)}"
     if kind == "missing":
@@ -242,9 +239,9 @@ def _end_of_sentence(details: ErrorDetails, config_class: type[Config]) -> str:
         "float_type": "a number (in YAML, 0.0007 or 7.0e-4)",
         "finite_number": "a finite number",
         "string_type": "text",
-        "literal_error": details.get("ctx", {}).get("expected", ""),
-        "greater_than": f"greater than {details.get('ctx', {}).get('gt')}",
-        "greater_than_equal": f"at least {details.get('ctx', {}).get('ge')}",
-        "less_than_equal": f"at most {details.get('ctx', {}).get('le')}",
+        "literal_error": limits.get("expected", ""),
+        "greater_than": f"greater than {limits.get('gt')}",
+        "greater_than_equal": f"at least {limits.get('ge')}",
+        "less_than_equal": f"at most {limits.get('le')}",
     }.get(kind, details["msg"])
     return f"must be {wanted}, not {value!r}."

@@ -46,6 +46,9 @@ def coordinate_channels(
         ``[len(size), *size]``, or ``[len(size) + 1, *size]`` with r: the channels i (row) and j
         (column) of an image, then r.
 
+    Raises:
+        TypeError: The type is of whole numbers.
+
     >>> i, j = coordinate_channels((2, 3))
     >>> i
     tensor([[-1., -1., -1.],
@@ -259,7 +262,7 @@ class _CoordConv(_CoordConvNd):
         self.with_r = with_r
 
     def split_weight(self) -> tuple[Tensor, Tensor]:
-        """Views of ``weight``: the part over the input, and the part over the coordinates."""
+        """Views of ``weight``, ``[out, in / groups, *kernel]`` and ``[out, n_coords, *kernel]``."""
         sizes = (self.in_channels // self.groups, self.n_coords)
         x_weight, coord_weight = self.weight.split(sizes, dim=1)
         return x_weight, coord_weight
@@ -348,7 +351,10 @@ class CoordConvTranspose2d(_CoordConvNd, nn.ConvTranspose2d):
         self.with_r = with_r
 
     def split_weight(self) -> tuple[Tensor, Tensor]:
-        """The part of ``weight`` over the input, and the part over the coordinates."""
+        """The parts, ``[in, out / groups, kH, kW]`` and ``[groups * n_coords, ...]``.
+
+        With several groups they are copies of those in ``weight``.
+        """
         by_group = self.weight.unflatten(0, (self.groups, -1))
         sizes = (self.in_channels // self.groups, self.n_coords)
         x_weight, coord_weight = by_group.split(sizes, dim=1)
@@ -395,7 +401,8 @@ def convert(
         The network, or the new layer where ``module`` is itself a convolution.
 
     Raises:
-        ValueError: There is no convolution to convert.
+        ValueError: There is no convolution to convert, a hook computes the weight of one, or
+            ``layers`` is something else.
     """
     if layers not in ("all", "first"):
         raise ValueError(f"layers is 'all' or 'first', not {layers!r}.")

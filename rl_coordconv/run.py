@@ -26,8 +26,9 @@ from filelock import FileLock, Timeout
 from rl_coordconv.config import C, Config, UserError
 
 _PACKAGES = ("rl_coordconv", "torch", "stable-baselines3", "gymnasium", "ale-py", "numpy")
-# Where a run lies and what computes it, not what it is: it may go on elsewhere.
-_UNCOMPARED = frozenset({"log_dir", "device", "num_threads"})
+CIRCUMSTANCES = frozenset({"log_dir", "device", "num_threads"})
+"""Where a run lies and what computes it, not what it is: it may go on elsewhere."""
+
 _TAIL_BYTES = 8192  # more than ten rows have
 
 
@@ -259,7 +260,7 @@ def refuse_other_config(
     except (OSError, UnicodeDecodeError, yaml.YAMLError, AssertionError):
         raise UserError(f"{run.config} is damaged; {remedy}.") from None
     wanted = config.model_dump()
-    keys = sorted((stored.keys() | wanted.keys()) - _UNCOMPARED)
+    keys = sorted((stored.keys() | wanted.keys()) - CIRCUMSTANCES)
     differing = [key for key in keys if stored.get(key) != wanted.get(key)]
     if differing:
         changes = ", ".join(f"{k} ({stored.get(k)} there, {wanted.get(k)} now)" for k in differing)

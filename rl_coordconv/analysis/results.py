@@ -14,16 +14,16 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from rl_coordconv.run import Run
+from rl_coordconv.run import CIRCUMSTANCES, Run
 
 Array = NDArray[np.float64]
 
 FRAMES_PER_STEP = 4
 GAMES_PER_SCORE = 100  # as in Schulman et al. 2017
 _PAUSE_SECONDS = 600  # a longer silence between two games is a run that was stopped
-# Where a run lies, what computes it and what watches it, not what it is.
+# What a `RunResult` tells by itself, and what computes and watches a run, not what it is.
 _NOT_SETTINGS = {
-    *("seed", "extractor", "env", "protocol", "log_dir", "device", "num_threads"),
+    *("seed", "extractor", "env", "protocol", *CIRCUMSTANCES),
     *("eval_freq", "eval_episodes", "save_freq", "log_interval"),
 }
 

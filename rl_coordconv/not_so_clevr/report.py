@@ -19,10 +19,10 @@ from rl_coordconv.not_so_clevr.data import SPLITS
 from rl_coordconv.not_so_clevr.models import MODELS
 from rl_coordconv.not_so_clevr.paper import claim
 from rl_coordconv.not_so_clevr.results import Result, read_result
-from rl_coordconv.run import Run, atomic_write
+from rl_coordconv.run import CIRCUMSTANCES, Run, atomic_write
 
 # What may differ between the runs of one row.
-_APART = {"seed", "log_dir", "device", "num_threads"}
+_APART = {"seed", *CIRCUMSTANCES}
 _RACE = ("deconv", "coordconv")
 # Told apart by colour-blind people too (Okabe and Ito).
 _COLOURS = {

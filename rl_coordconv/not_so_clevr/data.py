@@ -16,6 +16,9 @@ from torch import Tensor
 
 from rl_coordconv.config import UserError, nearest
 
+PARTS = ("train", "test")
+"""What `split` returns, by name and in its order."""
+
 # The authors' seed and threshold: 768 of 3,136 for testing, where the paper says a fifth.
 _UNIFORM_SEED, _UNIFORM_TEST_SHARE = 20202, 0.25
 

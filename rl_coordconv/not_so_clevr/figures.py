@@ -8,9 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from rl_coordconv.not_so_clevr.data import Samples
+from rl_coordconv.not_so_clevr.data import PARTS, Samples
 
-_PARTS = ("train", "test")
 _COLOURS = ("#0072b2", "#d55e00")  # blue and vermilion: told apart by colour-blind people too
 _AROUND = 6  # pixels shown on each side of one
 
@@ -33,7 +32,7 @@ def make_figures(
 def _split(parts: Sequence[Samples]) -> Figure:
     """Where the squares' centres are."""
     figure, (axes,) = _panels(1, "Centres of the squares")
-    for name, colour, part in zip(_PARTS, _COLOURS, parts, strict=True):
+    for name, colour, part in zip(PARTS, _COLOURS, parts, strict=True):
         _dots(axes, part.xy, colour, f"{name}: {len(part):,}")
     _canvas(axes, parts[0].canvas)
     figure.legend(loc="outside lower center", ncols=2, markerscale=4)
@@ -59,7 +58,7 @@ def _rendering(parts: Sequence[Samples], outputs: Sequence[Tensor]) -> dict[str,
 def _regression(parts: Sequence[Samples], outputs: Sequence[Tensor]) -> dict[str, Figure]:
     figure, panels = _panels(2, "Predicted places (dots) and true ones (grey)")
     for axes, name, colour, part, shares in zip(
-        panels, _PARTS, _COLOURS, parts, outputs, strict=True
+        panels, PARTS, _COLOURS, parts, outputs, strict=True
     ):
         _dots(axes, part.xy, "0.8")
         _dots(axes, shares * part.canvas, colour)
@@ -78,7 +77,7 @@ _FIGURES: dict[str, Callable[[Sequence[Samples], Sequence[Tensor]], dict[str, Fi
 def _sums(parts: Sequence[Samples], true: Sequence[Tensor], predicted: Sequence[Tensor]) -> Figure:
     """Images summed over the samples: what should be there, and what is."""
     figure, panels = _panels(4, "Summed over all samples")
-    for i, (name, *images) in enumerate(zip(_PARTS, true, predicted, strict=True)):
+    for i, (name, *images) in enumerate(zip(PARTS, true, predicted, strict=True)):
         sums = [image.sum(dim=(0, 1)) for image in images]
         for axes, title, image in zip(
             panels[2 * i : 2 * i + 2], (f"{name}, true", f"{name}, predicted"), sums, strict=True

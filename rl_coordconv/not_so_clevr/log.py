@@ -8,14 +8,12 @@ from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
 from rl_coordconv.not_so_clevr.config import ToyConfig
-from rl_coordconv.not_so_clevr.data import Samples
+from rl_coordconv.not_so_clevr.data import PARTS, Samples
 from rl_coordconv.not_so_clevr.figures import make_figures
 from rl_coordconv.not_so_clevr.learner import Learner
 from rl_coordconv.not_so_clevr.tasks import TASKS
 from rl_coordconv.run import CsvLog, Run, atomic_write
 from rl_coordconv.terminal import Bar, summary
-
-_PARTS = ("train", "test")
 
 
 class Log:
@@ -60,7 +58,7 @@ class Log:
         learner = self._learner
         values = {
             f"{part}/{name}": measure(outputs, samples)
-            for part, samples in zip(_PARTS, parts, strict=True)
+            for part, samples in zip(PARTS, parts, strict=True)
             for outputs in [learner.predict(samples)]
             for name, measure in TASKS[self._config.task].measures.items()
         }
@@ -70,9 +68,7 @@ class Log:
         for tag, value in {**values, **{f"train/{k}": v for k, v in state.items()}}.items():
             self._writer.add_scalar(tag, value, learner.epoch)
         first = next(iter(TASKS[self._config.task].measures))
-        self._score = ", ".join(
-            f"{part} {first} {values[f'{part}/{first}']:.3f}" for part in _PARTS
-        )
+        self._score = ", ".join(f"{part} {first} {values[f'{part}/{first}']:.3f}" for part in PARTS)
 
     def figures(self, *parts: Samples) -> None:
         """Draw what the network does, for TensorBoard and as PNG files."""
@@ -88,5 +84,5 @@ def _columns(config: ToyConfig) -> list[str]:
     measures = TASKS[config.task].measures
     return [
         *("epoch", "updates", "seconds", "loss", "learning_rate"),
-        *(f"{part}_{measure}" for part in _PARTS for measure in measures),
+        *(f"{part}_{measure}" for part in PARTS for measure in measures),
     ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from types import MethodWrapperType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,14 @@ from torch.overrides import TorchFunctionMode
 
 Network = Callable[[Tensor], Tensor]
 Versions = list[tuple[int, int]]
+
+
+class _Step(NamedTuple):
+    """A forward pass: the images [B, ...], each layer's output, and the versions of the outputs."""
+
+    images: Tensor
+    outputs: list[Tensor]
+    versions: Versions
 
 
 class KeptForward:
@@ -45,7 +53,7 @@ class KeptForward:
         self._weights = [*module.parameters(), *module.buffers()]
         self._weight_versions: Versions = []
         self._n_steps = n_steps
-        self._steps: list[tuple[Tensor, list[Tensor], Versions]] = []
+        self._steps: list[_Step] = []
 
     def record(self, network: Network, images: Tensor) -> Tensor:
         """``network(images)``, the next step of the rollout; images are [B, ...]."""
@@ -57,7 +65,7 @@ class KeptForward:
             self._steps, self._weight_versions = [], weight_versions
         with _Record(len(images)) as record:
             features = network(images)
-        self._steps.append((images, record.outputs, record.versions))
+        self._steps.append(_Step(images, record.outputs, record.versions))
         return features
 
     def replay(self, network: Network, images: Tensor) -> Tensor:
@@ -68,23 +76,23 @@ class KeptForward:
         steps, self._steps = self._steps, []
         if not self._holds(steps, images):
             return network(images)
-        by_layer = zip(*(outputs for _, outputs, _ in steps), strict=True)
+        by_layer = zip(*(step.outputs for step in steps), strict=True)
         known = [torch.cat(outputs) for outputs in by_layer]
         del steps, by_layer
         with _Replay(len(images), known):
             return network(images)
 
-    def _holds(self, steps: list[tuple[Tensor, list[Tensor], Versions]], images: Tensor) -> bool:
+    def _holds(self, steps: list[_Step], images: Tensor) -> bool:
         """Whether the steps are the whole rollout that these images are, as it was recorded."""
         return (
             len(steps) == self._n_steps
             and _versions(self._weights) == self._weight_versions
-            and all(_versions(outputs) == versions for _, outputs, versions in steps)
-            and len({len(outputs) for _, outputs, _ in steps}) == 1
-            and len(images) == sum(len(seen) for seen, _, _ in steps)
+            and all(_versions(step.outputs) == step.versions for step in steps)
+            and len({len(step.outputs) for step in steps}) == 1
+            and len(images) == sum(len(step.images) for step in steps)
             and all(
-                torch.equal(_words(seen), _words(part))
-                for (seen, _, _), part in zip(steps, images.split(len(steps[0][0])), strict=False)
+                torch.equal(_words(step.images), _words(part))
+                for step, part in zip(steps, images.split(len(steps[0].images)), strict=False)
             )
         )
 

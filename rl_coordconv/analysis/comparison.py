@@ -138,18 +138,16 @@ class Comparison:
         """What a reader must know before believing a number."""
         notes = []
         for arm in self.arms:
-            behind = [run for run in arm.runs if run.last_step < arm.step]
-            for run in behind:
-                notes.append(
-                    f"{run.folder} is at step {run.last_step:,.0f} and left out of the numbers of"
-                    f" {arm.name}, which are those at step {arm.step:,.0f}."
-                )
-            keys = _differing(arm.runs)
-            if keys:
+            notes += [
+                f"{run.folder} is at step {run.last_step:,.0f} and left out of the numbers of"
+                f" {arm.name}, which are those at step {arm.step:,.0f}."
+                for run in arm.runs
+                if run.last_step < arm.step
+            ]
+            if keys := _differing(arm.runs):
                 notes.append(f"The runs of {arm.name} differ in more than the seed: {keys}.")
-        one_each = [arm.runs[0] for arm in self.arms]
-        if _differing(one_each):
-            notes.append(f"The arms differ in more than the network: {_differing(one_each)}.")
+        if keys := _differing([arm.runs[0] for arm in self.arms]):
+            notes.append(f"The arms differ in more than the network: {keys}.")
         for run in (run for arm in self.arms for run in arm.runs):
             notes += [f"{run.folder}: {note}." for note in run.notes]
         return notes

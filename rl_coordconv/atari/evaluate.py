@@ -24,7 +24,7 @@ from rl_coordconv.atari.video import (
     write_gif,
     write_mp4,
 )
-from rl_coordconv.config import UserError
+from rl_coordconv.config import UserError, flag
 from rl_coordconv.run import Run, disk_errors, lock, rows_until, write_rows
 
 
@@ -37,9 +37,9 @@ def evaluate(options: Namespace) -> int:
     Raises:
         UserError: The flags ask for something impossible.
     """
-    for flag in ("episodes", "n_envs", "best_of"):
-        if getattr(options, flag) < 1:
-            raise UserError(f"--{flag.replace('_', '-')} must be at least 1.")
+    for name in ("episodes", "n_envs", "best_of"):
+        if getattr(options, name) < 1:
+            raise UserError(f"{flag(name)} must be at least 1.")
     if options.seed < 0:
         raise UserError("--seed must be at least 0.")
     if options.video:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from matplotlib.figure import Figure
 
-from rl_coordconv.config import UserError
+from rl_coordconv.config import UserError, flag
 from rl_coordconv.not_so_clevr.config import ToyConfig, find_defaults
 from rl_coordconv.not_so_clevr.data import SPLITS
 from rl_coordconv.not_so_clevr.models import MODELS
@@ -196,7 +196,7 @@ def command(config: ToyConfig, configs: Path) -> str:
         del chosen["preset"]
     seed = {"seed": config.seed} if config.seed else {}
     flags = [
-        f"--{key.replace('_', '-')} {value}"
+        f"{flag(key)} {value}"
         for key, value in {**chosen, **deviations(config, configs), **seed}.items()
     ]
     return " ".join(["python scripts/train_toy.py", *flags])

@@ -37,7 +37,7 @@ _KEPT = 2  # the newest, and one to fall back on
 
 
 def environment_seed(seed: int, *stream: int) -> int:
-    """A seed for environments, far from that of every other run and stream.
+    """A seed for environments, 0 to 2^31 - 1, far from that of every other run and stream.
 
     Consecutive run seeds would otherwise share games, since game i is seeded with seed + i, and a
     resumed run would see its first games again.
@@ -85,6 +85,9 @@ def save_checkpoint(run: Run, model: BaseAlgorithm, state: State) -> Path:
         run: Whose checkpoint it is.
         model: Saved with its optimiser, schedules and counters.
         state: Tensors, numbers, text, and containers of these.
+
+    Returns:
+        The new checkpoint's file.
     """
     path = run.checkpoints / f"step-{model.num_timesteps:010d}.zip"
     with atomic_write(path) as temporary:

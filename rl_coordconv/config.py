@@ -86,7 +86,7 @@ def load_config(
 
     Args:
         config_class: The experiment's config.
-        defaults: A value for every field without a default, none unknown.
+        defaults: The file, or its values: one for every field without a default, none unknown.
         flags: Values by field name.
 
     Raises:

@@ -42,7 +42,7 @@ def explain(
         n_games: Games per bar of the second figure; the same games for every bar.
         folder: Where the figures go.
         console: Where to show progress.
-        **how: The games, as for `play`.
+        **how: The games, as for `play`; ``protocol`` has to be among it.
 
     Raises:
         UserError: The agent's network has no coordinates.

@@ -98,7 +98,7 @@ class Learner:
 
     @torch.no_grad()
     def predict(self, samples: Samples) -> Tensor:
-        """The network's output for samples, in evaluation mode."""
+        """The network's output for samples, ``[N, ...]`` (see `models`), in evaluation mode."""
         self.model.eval()
         inputs = self._task.inputs[self._config.inputs](samples)
         return torch.cat([self.model(part) for part in inputs.split(_PREDICTED_AT_ONCE)])

@@ -51,6 +51,9 @@ def keep(runs: Path, folder: Path) -> None:
     """Copy what counts of every finished run below a folder: settings, versions, evaluations.
 
     The figures are copied of the first seed only.
+
+    Raises:
+        UserError: A run cannot be read as a toy run.
     """
     for done in sorted(runs.rglob("DONE")):
         parts = [part for part in done.parent.relative_to(runs).parts if part != "toy"]

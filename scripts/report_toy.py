@@ -21,9 +21,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         kept = options.docs / "results" / "toy"
         if options.runs:
             keep(options.runs, kept)
-        groups = read_groups(kept)
-        fill_tables(options.docs / "toy.md", groups, CONFIGS)
-        for task in sorted({group[0].config.task for group in groups}):
+        groups = read_groups(kept, CONFIGS)
+        fill_tables(options.docs / "toy.md", groups)
+        for task in sorted({group.config.task for group in groups}):
             curves(groups, task).savefig(kept / f"{task}.png")
     print(f"Done: {options.docs / 'toy.md'}")
     return 0

@@ -6,6 +6,7 @@ import itertools
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,48 @@ _GOALS = {
     "regression": {"first below 1 pixel": 1.0},
 }
 
-Group = Sequence[Result]
 Row = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs that differ by their seed only: a row of each table.
+
+    Attributes:
+        results: One per seed, at least one.
+        deviations: The settings that are not the preset's own.
+    """
+
+    results: Sequence[Result]
+    deviations: Mapping[str, Any]
+
+    @property
+    def config(self) -> ToyConfig:
+        """That of the first seed."""
+        return self.results[0].config
+
+    @property
+    def name(self) -> str:
+        """The model, its inputs, the quick preset, and what is not the preset's own."""
+        config = self.config
+        words = [config.model, *([] if config.inputs == "image" else [config.inputs])]
+        if config.preset == "quick":
+            words.append("quick")
+        more = self.deviations.items()
+        words += [f"{key.replace('_', ' ')} {value}" for key, value in more if key != "inputs"]
+        return ", ".join(words)
+
+    @property
+    def command(self) -> str:
+        """What to type for the first seed: the flags that are not the preset's own."""
+        chosen = _chosen(self.config)
+        if self.config.preset == "paper":
+            del chosen["preset"]
+        seed = {"seed": self.config.seed} if self.config.seed else {}
+        flags = {**chosen, **self.deviations, **seed}.items()
+        return " ".join(
+            ["python scripts/train_toy.py", *(f"{flag(key)} {value}" for key, value in flags)]
+        )
 
 
 def keep(runs: Path, folder: Path) -> None:
@@ -67,8 +108,12 @@ def keep(runs: Path, folder: Path) -> None:
             shutil.copytree(run.figures, kept.figures, dirs_exist_ok=True)
 
 
-def read_groups(folder: Path) -> list[Group]:
+def read_groups(folder: Path, configs: Path) -> list[Group]:
     """The runs below a folder, by what they have in common but for the seed.
+
+    Args:
+        folder: Where they are.
+        configs: The folder ``configs/toy``, for what the presets say.
 
     Raises:
         UserError: There are none.
@@ -76,15 +121,28 @@ def read_groups(folder: Path) -> list[Group]:
     results = [read_result(path.parent) for path in sorted(folder.rglob("config.yaml"))]
     if not results:
         raise UserError(f"There are no runs in {folder}.")
-    groups: dict[str, list[Result]] = {}
+    alike: dict[str, list[Result]] = {}
     for result in results:
-        groups.setdefault(repr(result.config.model_dump(exclude=_APART)), []).append(result)
-    return sorted(groups.values(), key=_place)
+        alike.setdefault(repr(result.config.model_dump(exclude=_APART)), []).append(result)
+    groups = [Group(found, _deviations(found[0].config, configs)) for found in alike.values()]
+    return sorted(groups, key=_place)
+
+
+def _chosen(config: ToyConfig) -> dict[str, Any]:
+    """The settings that its defaults hang on."""
+    return config.model_dump(include={"task", "split", "model", "preset"})
+
+
+def _deviations(config: ToyConfig, configs: Path) -> dict[str, Any]:
+    """The settings that are not the preset's own; where a run lies and the seed are left out."""
+    defaults = find_defaults(configs, _chosen(config)).values
+    settings = config.model_dump(exclude=_APART)
+    return {key: value for key, value in settings.items() if value != defaults[key]}
 
 
 def _place(group: Group) -> tuple[int, ...]:
     """Where a group stands in a table; the settings that are the paper's come first."""
-    config = group[0].config
+    config = group.config
     return (
         list(MODELS).index(config.task),
         list(SPLITS).index(config.split),
@@ -94,20 +152,19 @@ def _place(group: Group) -> tuple[int, ...]:
     )
 
 
-def fill_tables(document: Path, groups: Sequence[Group], configs: Path) -> None:
+def fill_tables(document: Path, groups: Sequence[Group]) -> None:
     """Write each table between its marks, ``<!-- name -->`` and ``<!-- end -->``.
 
     Args:
         document: A Markdown file with such marks.
         groups: As `read_groups` returns them.
-        configs: The folder ``configs/toy``, for the commands.
     """
     text = document.read_text(encoding="utf-8")
     tables = {
-        "results": results_markdown(groups, configs),
-        **{f"touch-{task}": touch_markdown(groups, task, configs) for task in _GOALS},
-        "ratio": ratio_markdown(groups, configs),
-        "commands": commands_markdown(groups, configs),
+        "results": results_markdown(groups),
+        **{f"touch-{task}": touch_markdown(groups, task) for task in _GOALS},
+        "ratio": ratio_markdown(groups),
+        "commands": commands_markdown(groups),
     }
     for name, table in tables.items():
         marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -120,47 +177,48 @@ def _between(table: str, match: re.Match[str]) -> str:
     return f"{match[1]}{table}{match[2]}"
 
 
-def results_markdown(groups: Iterable[Group], configs: Path) -> str:
+def results_markdown(groups: Iterable[Group]) -> str:
     """Every row: the paper's value, and ours at the last evaluation: mean (least to largest)."""
     rows = []
     for group in groups:
-        config, last = group[0].config, [result.last for result in group]
-        paper, measure = claim(config.task, config.split, config.model), group[0].measure
+        config, first = group.config, group.results[0]
+        last = [result.last for result in group.results]
+        paper, measure = claim(config.task, config.split, config.model), first.measure
         number = _NUMBERS[measure].format
         rows.append(
             [
-                *(config.task, config.split, name(config, configs)),
+                *(config.task, config.split, group.name),
                 *(paper.train, spread([row[f"train_{measure}"] for row in last], number)),
                 *(paper.test, spread([row[f"test_{measure}"] for row in last], number)),
                 spread([row["updates"] for row in last], "{:,.0f}".format),
                 spread([row["seconds"] for row in last], "{:,.0f}".format),
-                *(f"{group[0].n_parameters:,}", str(len(group))),
+                *(f"{first.n_parameters:,}", str(len(last))),
             ]
         )
     head = "task, split, model, paper: train, ours: train, paper: test, ours: test, updates"
     return markdown([*head.split(", "), "seconds", "parameters", "seeds"], rows)
 
 
-def touch_markdown(groups: Iterable[Group], task: str, configs: Path) -> str:
+def touch_markdown(groups: Iterable[Group], task: str) -> str:
     """When each seed of a task first reached its goals on the test samples, and how it ended."""
     rows = []
     for group in groups:
-        config = group[0].config
-        if config.task != task:
+        if group.config.task != task:
             continue
-        number = _NUMBERS[group[0].measure].format
+        results, measure = group.results, group.results[0].measure
+        number = _NUMBERS[measure].format
         rows.append(
             [
-                *(config.split, name(config, configs)),
-                *(first_touch(group, goal) for goal in _GOALS[task].values()),
-                spread([result.best_test for result in group], number),
-                spread([result.last[f"test_{result.measure}"] for result in group], number),
+                *(group.config.split, group.name),
+                *(first_touch(results, goal) for goal in _GOALS[task].values()),
+                spread([result.best_test for result in results], number),
+                spread([result.last[f"test_{measure}"] for result in results], number),
             ]
         )
     return markdown(["split", "model", *_GOALS[task], "best", "last epoch"], rows)
 
 
-def ratio_markdown(groups: Sequence[Group], configs: Path) -> str:
+def ratio_markdown(groups: Sequence[Group]) -> str:
     """How much longer a deconvolution takes to 80% than CoordConv takes to 100%, per split.
 
     Pairs of the same inputs. Of a deconvolution that never came there the whole run counts, which
@@ -168,49 +226,24 @@ def ratio_markdown(groups: Sequence[Group], configs: Path) -> str:
     """
     rows = []
     for slow, fast in itertools.product(groups, groups):
-        a, b = slow[0].config, fast[0].config
+        a, b = slow.config, fast.config
         comparable = a.task == b.task == "classification" and (a.model, b.model) == _RACE
         if not comparable or (a.split, a.inputs) != (b.split, b.inputs):
             continue
-        to_80 = [result.first_test(0.8) for result in slow]
-        at_least = [row or result.last for row, result in zip(to_80, slow, strict=True)]
-        to_100 = [result.first_test(1.0) for result in fast]
+        to_80 = [result.first_test(0.8) for result in slow.results]
+        at_least = [row or result.last for row, result in zip(to_80, slow.results, strict=True)]
+        to_100 = [result.first_test(1.0) for result in fast.results]
         bound = "over " if None in to_80 and None not in to_100 else ""
         ratios = [bound + ratio(at_least, to_100, unit) for unit in ("seconds", "updates")]
         paper = "150" if a.split == "uniform" else "-"
-        rows.append([a.split, name(a, configs), name(b, configs), *ratios, paper])
+        rows.append([a.split, slow.name, fast.name, *ratios, paper])
     return markdown(["split", "80% by", "100% by", "seconds", "updates", "paper"], rows)
 
 
-def commands_markdown(groups: Iterable[Group], configs: Path) -> str:
+def commands_markdown(groups: Iterable[Group]) -> str:
     """The command of each row, with the first seed."""
-    rows = [
-        [group[0].config.task, group[0].config.split, name(group[0].config, configs), f"`{line}`"]
-        for group in groups
-        for line in [command(group[0].config, configs)]
-    ]
+    rows = [[g.config.task, g.config.split, g.name, f"`{g.command}`"] for g in groups]
     return markdown(["task", "split", "model", "command"], rows)
-
-
-def command(config: ToyConfig, configs: Path) -> str:
-    """What to type for a run: the flags that are not the preset's own."""
-    chosen = {key: getattr(config, key) for key in ("task", "split", "model", "preset")}
-    if config.preset == "paper":
-        del chosen["preset"]
-    seed = {"seed": config.seed} if config.seed else {}
-    flags = [
-        f"{flag(key)} {value}"
-        for key, value in {**chosen, **deviations(config, configs), **seed}.items()
-    ]
-    return " ".join(["python scripts/train_toy.py", *flags])
-
-
-def deviations(config: ToyConfig, configs: Path) -> dict[str, Any]:
-    """The settings that are not the preset's own; where a run lies and the seed are left out."""
-    chosen = {key: getattr(config, key) for key in ("task", "split", "model", "preset")}
-    defaults = find_defaults(configs, chosen).values
-    settings = config.model_dump(exclude=_APART)
-    return {key: value for key, value in settings.items() if value != defaults[key]}
 
 
 def curves(groups: Sequence[Group], task: str) -> Figure:
@@ -222,7 +255,7 @@ def curves(groups: Sequence[Group], task: str) -> Figure:
         axes.set_title(f"{task}, {split} split")
         axes.set_xlabel("updates")
         axes.set_xscale("symlog", linthresh=100)
-        for result in (result for group in groups for result in group):
+        for result in (result for group in groups for result in group.results):
             config = result.config
             if (config.task, config.split) != (task, split):
                 continue
@@ -238,26 +271,16 @@ def curves(groups: Sequence[Group], task: str) -> Figure:
             )
     handles, labels = list(lines.values()), list(lines)
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize="small")
-    measure = next(group[0].measure for group in groups if group[0].config.task == task)
+    measure = next(group.results[0].measure for group in groups if group.config.task == task)
     panels[0].set_ylabel(f"test {measure.replace('_', ' ')}")
     if "pixels" in measure:
         panels[0].set_yscale("log")
     return figure
 
 
-def name(config: ToyConfig, configs: Path) -> str:
-    """A row's label: the model, its inputs, the quick preset, and what is not the preset's own."""
-    words = [config.model, *([] if config.inputs == "image" else [config.inputs])]
-    if config.preset == "quick":
-        words.append("quick")
-    more = deviations(config, configs).items()
-    words += [f"{key.replace('_', ' ')} {value}" for key, value in more if key != "inputs"]
-    return ", ".join(words)
-
-
-def first_touch(group: Group, goal: float) -> str:
+def first_touch(results: Iterable[Result], goal: float) -> str:
     """The epoch and the seconds where each seed first reached a value on the test samples."""
-    rows = [result.first_test(goal) for result in group]
+    rows = [result.first_test(goal) for result in results]
     texts = [f"epoch {row['epoch']:.0f} ({row['seconds']:,.0f} s)" if row else "-" for row in rows]
     return "; ".join(texts)
 

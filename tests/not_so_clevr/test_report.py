@@ -9,7 +9,6 @@ import yaml
 from rl_coordconv.config import UserError, load_config
 from rl_coordconv.not_so_clevr.config import ToyConfig, find_defaults
 from rl_coordconv.not_so_clevr.report import (
-    command,
     fill_tables,
     first_touch,
     keep,
@@ -52,7 +51,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_the_results_are_the_last_evaluations_of_all_seeds(runs):
-    deconv, coordconv = results_markdown(read_groups(runs), CONFIGS).splitlines()[2:]
+    deconv, coordconv = results_markdown(read_groups(runs, CONFIGS)).splitlines()[2:]
     assert coordconv == (
         "| classification | quadrant | coordconv, raw | 100% | 100.0% | 100%"
         " | 75.0% (50.0% to 100.0%) | 200 | 25 (20 to 30) | 7,553 | 2 |"
@@ -61,7 +60,7 @@ def test_the_results_are_the_last_evaluations_of_all_seeds(runs):
 
 
 def test_the_first_touch_is_told_from_the_last_epoch(runs):
-    deconv, coordconv = touch_markdown(read_groups(runs), "classification", CONFIGS).splitlines()[
+    deconv, coordconv = touch_markdown(read_groups(runs, CONFIGS), "classification").splitlines()[
         2:
     ]
     assert coordconv == (
@@ -73,40 +72,42 @@ def test_the_first_touch_is_told_from_the_last_epoch(runs):
 
 def test_the_ratio_is_that_of_means_over_seeds(runs):
     """200 seconds to (10 + 30) / 2, and 900 updates to (100 + 200) / 2."""
-    (row,) = ratio_markdown(read_groups(runs), CONFIGS).splitlines()[2:]
+    (row,) = ratio_markdown(read_groups(runs, CONFIGS)).splitlines()[2:]
     assert row == "| quadrant | deconv, raw | coordconv, raw | 10.0 | 6.0 | - |"
 
 
 def test_a_deconvolution_that_never_came_there_leaves_a_lower_bound(tmp_path):
     write_run(tmp_path, (1, 100, 10, 1, 1))
     write_run(tmp_path, (9, 900, 200, 1, 0.7), model="deconv")
-    (row,) = ratio_markdown(read_groups(tmp_path), CONFIGS).splitlines()[2:]
+    (row,) = ratio_markdown(read_groups(tmp_path, CONFIGS)).splitlines()[2:]
     assert row == "| quadrant | deconv, raw | coordconv, raw | over 20.0 | over 9.0 | - |"
 
 
 def test_a_coordconv_that_never_came_there_leaves_no_ratio(tmp_path):
     write_run(tmp_path, (1, 100, 10, 1, 0.9))
     write_run(tmp_path, (9, 900, 200, 1, 0.7), model="deconv")
-    (row,) = ratio_markdown(read_groups(tmp_path), CONFIGS).splitlines()[2:]
+    (row,) = ratio_markdown(read_groups(tmp_path, CONFIGS)).splitlines()[2:]
     assert row == "| quadrant | deconv, raw | coordconv, raw | - | - | - |"
-    deconv, _ = read_groups(tmp_path)
-    assert first_touch(deconv, 1.0) == "-"
+    deconv, _ = read_groups(tmp_path, CONFIGS)
+    assert first_touch(deconv.results, 1.0) == "-"
 
 
 def test_of_regression_the_best_is_the_least(tmp_path):
     config = write_run(tmp_path, task="regression")
     columns = COLUMNS.replace("accuracy", "euclidean_pixels")
     Run(config.folder).progress.write_text(f"{columns}\n0,0,0,9,9\n1,1,1,2,3\n2,2,2,5,6\n")
-    ((result,),) = read_groups(tmp_path)
+    (group,) = read_groups(tmp_path, CONFIGS)
+    (result,) = group.results
     assert result.best_test == 3
     assert result.first_test(4)["epoch"] == 1
-    table = touch_markdown([[result]], "regression", CONFIGS)
+    table = touch_markdown([group], "regression")
     assert table.splitlines()[2] == "| quadrant | coordconv | - | 3.00 | 6.00 |"
 
 
 def test_a_command_names_what_the_preset_does_not_say(tmp_path):
-    config = write_run(tmp_path, model="deconv", n_epochs=450, channels=2, seed=2)
-    assert command(config, CONFIGS) == (
+    write_run(tmp_path, (1, 1, 1, 1, 1), model="deconv", n_epochs=450, channels=2, seed=2)
+    (group,) = read_groups(tmp_path, CONFIGS)
+    assert group.command == (
         "python scripts/train_toy.py --task classification --split quadrant --model deconv"
         " --channels 2 --n-epochs 450 --seed 2"
     )
@@ -117,7 +118,7 @@ def test_rows_of_other_settings_are_told_apart(tmp_path):
     write_run(tmp_path / "slow", (1, 1, 1, 1, 1), learning_rate=0.001)
     write_run(tmp_path / "quick", (1, 1, 1, 1, 1), preset="quick")
     labels = [
-        row.split(" | ")[2] for row in results_markdown(read_groups(tmp_path), CONFIGS).splitlines()
+        row.split(" | ")[2] for row in results_markdown(read_groups(tmp_path, CONFIGS)).splitlines()
     ]
     assert sorted(labels[2:-1]) == ["coordconv, raw", "coordconv, raw, learning rate 0.001"]
     assert labels[-1] == "coordconv, normalised, quick"
@@ -143,13 +144,13 @@ def test_what_counts_is_kept_without_where_it_lay(runs, tmp_path):
 
 def test_no_runs_are_a_sentence(tmp_path):
     with pytest.raises(UserError, match="There are no runs in"):
-        read_groups(tmp_path)
+        read_groups(tmp_path, CONFIGS)
 
 
 def test_the_page_in_the_repository_is_what_its_runs_give(tmp_path):
     page = tmp_path / "toy.md"
     page.write_text((ROOT / "docs" / "toy.md").read_text())
-    fill_tables(page, read_groups(ROOT / "docs" / "results" / "toy"), CONFIGS)
+    fill_tables(page, read_groups(ROOT / "docs" / "results" / "toy", CONFIGS))
     assert page.read_text() == (ROOT / "docs" / "toy.md").read_text()
 
 

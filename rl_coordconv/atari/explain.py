@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,21 +142,17 @@ def without_coordinates(model: BaseAlgorithm, ablation: str) -> BaseAlgorithm:
         else:
             assert ablation == "shuffled"
             # Of this layer alone, so that the class and the agent's own layer stay as they are.
-            layer.make_coordinates = _Shuffled(layer)  # type: ignore[method-assign]
+            shuffled = partial(_shuffled, layer.make_coordinates)
+            layer.make_coordinates = shuffled  # type: ignore[method-assign]
     return ablated
 
 
-class _Shuffled:
+def _shuffled(make: Callable[..., Tensor], size: Sequence[int], **where: Any) -> Tensor:
     """A layer's coordinates, dealt out to the pixels at random."""
-
-    def __init__(self, layer: CoordConv2d) -> None:
-        self._make = layer.make_coordinates
-
-    def __call__(self, size: Sequence[int], **where: Any) -> Tensor:
-        coords = self._make(size, **where)
-        generator = torch.Generator().manual_seed(0)
-        order = torch.randperm(coords[0].numel(), generator=generator).to(coords.device)
-        return coords.flatten(1)[:, order].view_as(coords)
+    coords = make(size, **where)
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(coords[0].numel(), generator=generator).to(coords.device)
+    return coords.flatten(1)[:, order].view_as(coords)
 
 
 def _maps(layer: CoordConv2d, x: Tensor, title: str) -> Figure:

@@ -60,10 +60,10 @@ def one_sentence_errors() -> Iterator[None]:
         raise SystemExit(130) from None
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
+def nearest(name: object, names: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the one meant, or all there are."""
     names = sorted(names)
-    match = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    match = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     return f"did you mean {match[0]}?" if match else f"there are: {', '.join(names)}."
 
 

@@ -101,7 +101,9 @@ def _job(configs: Path, algorithm: str, seed: int, n_threads: int, folder: str) 
 
 def table(report: dict[str, Any]) -> str:
     """A report in Markdown, aligned for a terminal."""
-    lines = [["runs at once", "steps/s together", "to one run's"]]
+    first = next(iter(report["steps_per_second"]))
+    whose = "one run's" if first == "1" else f"{first} runs'"
+    lines = [["runs at once", "steps/s together", f"to {whose}"]]
     for name, speed in report["steps_per_second"].items():
         ratio = report["ratio_to_first"][name]
         lines.append([name, SPEED.format(**speed), RATIO.format(**ratio)])

@@ -7,7 +7,7 @@ import math
 import os
 import shlex
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -61,19 +61,25 @@ def main(argv: Sequence[str] | None, description: str | None, root: Path) -> int
         code = supervise(jobs, backend, options.retries, table)
     finally:
         backend.close()
-    for job in table.failed():
-        printed = f"what it printed: {job.run.output}"
-        empty = not (job.run.output.exists() and job.run.output.stat().st_size)
-        silent = "it could not write there; is the disk full?"
-        table.say(f"Failed: {job.run.folder}; {silent if empty else printed}")
-    if code > 128 and not table.failed():
-        table.say("Stopped and saved; the same command goes on from here.")
-    if any(job.run.episodes.exists() for job in jobs):
-        folder = os.path.commonpath([job.run.folder.parent for job in jobs])
-        compare = shlex.join(["python", f"{scripts}/compare.py", folder])
-        table.say(f"To compare the runs: {compare}")
+    for line in _last_words(jobs, table.failed(), code, scripts):
+        table.say(line)
     flush_output()
     return code
+
+
+def _last_words(jobs: list[Job], failed: list[Job], code: int, scripts: str) -> Iterator[str]:
+    """How a study ended, and what to do next."""
+    for job in failed:
+        output = job.run.output
+        printed = output.exists() and output.stat().st_size
+        where = f"what it printed: {output}" if printed else "it could not write; is the disk full?"
+        yield f"Failed: {job.run.folder}; {where}"
+    if code > 128:
+        saved = "Stopped; the other runs are saved" if failed else "Stopped and saved"
+        yield f"{saved}; the same command goes on from here."
+    if any(job.run.episodes.exists() for job in jobs):
+        folder = os.path.commonpath([job.run.folder.parent for job in jobs])
+        yield f"To compare the runs: {shlex.join(['python', f'{scripts}/compare.py', folder])}"
 
 
 def _parse(

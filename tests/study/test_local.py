@@ -135,7 +135,7 @@ def test_a_disk_that_takes_nothing_is_told_by_the_study(tmp_path):
         out = finish(process, code=1)
     lines = [line for line in out.splitlines() if line.startswith("Failed: ")]
     assert len(lines) == 2
-    assert all(line.endswith("; it could not write there; is the disk full?") for line in lines)
+    assert all(line.endswith("; it could not write; is the disk full?") for line in lines)
     assert out.count("failed") == 2  # and was not tried again
 
 

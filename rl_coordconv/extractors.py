@@ -57,7 +57,7 @@ class _NoiseChannels(CoordConv2d):
         return noise.to(device=device, dtype=dtype)
 
 
-class _CoordExtractor(NatureCNN, ABC):
+class CoordExtractor(NatureCNN, ABC):
     """What the image networks share: checks, placement of coordinates, precision, output layer.
 
     It derives from `NatureCNN` because Stable-Baselines3 passes ``normalized_image`` on for
@@ -126,7 +126,7 @@ class _CoordExtractor(NatureCNN, ABC):
         return features.float()
 
 
-class CoordNatureCNN(_CoordExtractor):
+class CoordNatureCNN(CoordExtractor):
     """The network of Mnih et al. 2015, as Stable-Baselines3's `NatureCNN`, with coordinates.
 
     With ``coordinates="none"`` its parameters and their initialisation are exactly those of
@@ -155,7 +155,7 @@ class CoordNatureCNN(_CoordExtractor):
         )
 
 
-class CoordImpalaCNN(_CoordExtractor):
+class CoordImpalaCNN(CoordExtractor):
     """The residual network of Espeholt et al. 2018 (IMPALA, figure 3, right), with coordinates.
 
     Fifteen convolutions in three stages of 16, 32 and 32 channels, without the recurrent layer; the
@@ -247,7 +247,7 @@ class CoordCombinedExtractor(CombinedExtractor):
                 self._features_dim += get_flattened_obs_dim(space)
 
 
-EXTRACTORS: dict[str, tuple[type[_CoordExtractor], dict[str, Any]]] = {
+EXTRACTORS: dict[str, tuple[type[CoordExtractor], dict[str, Any]]] = {
     "nature": (CoordNatureCNN, {"coordinates": "none"}),
     "coordconv": (CoordNatureCNN, {"coordinates": "first"}),
     "coordconv-all": (CoordNatureCNN, {"coordinates": "all"}),
@@ -287,7 +287,7 @@ def policy_kwargs(extractor: str, **own: Any) -> dict[str, Any]:
     return {"features_extractor_class": network, "net_arch": [], **own}
 
 
-def find_extractor(extractor: str) -> tuple[type[_CoordExtractor], dict[str, Any]]:
+def find_extractor(extractor: str) -> tuple[type[CoordExtractor], dict[str, Any]]:
     """An entry of `EXTRACTORS`.
 
     Raises:

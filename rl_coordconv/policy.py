@@ -14,7 +14,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.type_aliases import PyTorchObs, RolloutBufferSamples
 from torch import Tensor
 
-from rl_coordconv.extractors import _CoordExtractor
+from rl_coordconv.extractors import CoordExtractor
 from rl_coordconv.reuse import KeptForward
 
 
@@ -99,7 +99,7 @@ class LeanCnnPolicy(ActorCriticCnnPolicy):
     def _features(self, obs: Tensor) -> Tensor:
         extractor = self.features_extractor
         if self._scales:
-            in_bf16 = isinstance(extractor, _CoordExtractor) and extractor.precision == "bf16"
+            in_bf16 = isinstance(extractor, CoordExtractor) and extractor.precision == "bf16"
             dtype = torch.bfloat16 if in_bf16 else torch.float32
             images = obs.to(dtype, copy=True).mul_(1 / 255)
         else:

@@ -49,7 +49,7 @@ class RayCluster:
             one here.
         jobs: The runs, which some machine must be large enough for.
         log_dir: The folder of all runs.
-        gpus_per_run: What share of a GPU a run takes; None decides by whether there are any.
+        gpus_per_run: What share of a GPU a run takes; None is a quarter where there are any to use.
         shared: Whether other machines see that folder; None looks for it on each.
         push_seconds: How often they bring home what is new where they do not.
 
@@ -68,12 +68,10 @@ class RayCluster:
         push_seconds: float = 30,
     ) -> None:
         _connect(address)
-        if all(job.settings["device"] == "cpu" for job in jobs):
-            gpus_per_run = 0
-        elif gpus_per_run is None:
-            wanted = any(job.settings["device"] == "cuda" for job in jobs)
-            found = ray.cluster_resources().get("GPU")
-            gpus_per_run = GPUS_PER_RUN if found or wanted else 0
+        if gpus_per_run is None:
+            devices = {job.settings["device"] for job in jobs}
+            may = devices != {"cpu"} and ray.cluster_resources().get("GPU")
+            gpus_per_run = GPUS_PER_RUN if may or "cuda" in devices else 0
         self._gpus_per_run = gpus_per_run
         _check_size(jobs, gpus_per_run)
         _check_versions()

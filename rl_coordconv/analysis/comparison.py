@@ -12,6 +12,7 @@ import numpy as np
 from rl_coordconv.analysis.arms import Style, styles
 from rl_coordconv.analysis.results import Array, RunResult
 from rl_coordconv.analysis.statistics import (
+    LEVEL,
     MIN_SEEDS,
     Interval,
     difference,
@@ -119,13 +120,15 @@ class Comparison:
     def pairs(self) -> tuple[Pair, ...]:
         """What is compared with what.
 
-        With several pairs each interval is wider, so that all hold together: `level_of_each`.
+        Where several pairs have the seeds that a conclusion needs, each interval is wider, so that
+        all hold together: `level_of_each`.
         """
         if len(self.arms) <= _ALL_PAIRS:
             pairs = list(itertools.combinations(self.arms, 2))
         else:
             pairs = [(self.arms[0], arm) for arm in self.arms[1:]]
-        return tuple(Pair(a, b, level_of_each(len(pairs))) for a, b in pairs)
+        judged = sum(Pair(a, b, LEVEL).is_enough for a, b in pairs)
+        return tuple(Pair(a, b, level_of_each(max(judged, 1))) for a, b in pairs)
 
     @property
     def score_to_reach(self) -> float:

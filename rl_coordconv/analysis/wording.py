@@ -68,7 +68,8 @@ def verdicts(comparison: Comparison) -> list[str]:
     if not comparison.pairs:
         arm = comparison.arms[0]
         return [f"There is one arm only, {arm.name}, so nothing is compared."]
-    return [verdict(pair, len(comparison.pairs)) for pair in comparison.pairs]
+    judged = sum(pair.is_enough for pair in comparison.pairs)
+    return [verdict(pair, judged) for pair in comparison.pairs]
 
 
 def verdict(pair: Pair, of_pairs: int = 1) -> str:

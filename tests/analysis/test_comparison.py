@@ -17,7 +17,7 @@ from rl_coordconv.analysis.games import ArmOverGames, over_games
 from rl_coordconv.analysis.peers import HUMAN_AND_RANDOM, PEERS, human_normalised
 from rl_coordconv.analysis.report import write_report
 from rl_coordconv.analysis.tables import arms_table
-from rl_coordconv.analysis.wording import count, stopping_sentence, verdict
+from rl_coordconv.analysis.wording import count, stopping_sentence, verdict, verdicts
 from rl_coordconv.atari.envs import GAMES
 from rl_coordconv.extractors import EXTRACTORS
 
@@ -158,6 +158,14 @@ def test_more_comparisons_make_wider_intervals(tmp_path):
     assert len(three.pairs) == 3
     assert wide.value == narrow.value
     assert wide.low < narrow.low
+
+
+def test_a_comparison_that_is_not_made_makes_none_wider(tmp_path):
+    (two,) = write_study(tmp_path, {"nature": 1000, "coordconv": 1100})
+    (three,) = write_study(tmp_path, {"nature-noise": 1000}, seeds=2)
+    assert len(three.pairs) == 3
+    assert three.pairs[0].difference("training") == two.pairs[0].difference("training")
+    assert not [sentence for sentence in verdicts(three) if "widened" in sentence]
 
 
 class Page(HTMLParser):

@@ -18,8 +18,9 @@ _READING = (
     "Where an arm has three seeds or more: its curve's band is a 95% bootstrap interval of the mean"
     " over seeds, a mean's interval is Student's, a difference's is Welch's. With three to five"
     " seeds the band is too narrow, so a difference is judged by its own interval, not by bands.",
-    "The verdict is about one step. The figure of differences has the same interval at every step:"
-    " each alone holds the truth as often as it says, all together do not.",
+    "The verdict is about one step, and where one stops matters. The figure of differences has the"
+    " same interval at every step: each alone holds the truth as often as it says, all together do"
+    " not.",
     "The mean over training is the area under the curve, divided by its length. The probability of"
     " improvement is how often a seed of one arm beats a seed of the other: 0.5 is no difference.",
 )

@@ -104,7 +104,7 @@ def verdict(pair: Pair, of_pairs: int = 1) -> str:
 
 
 def stopping_sentence(pair: Pair) -> str:
-    """What the second half of the training says; empty where no conclusion holds."""
+    """Where one stops matters: what other steps say; empty where no conclusion holds."""
     if not pair.is_enough:
         return ""
     gaps = pair.over_training(np.linspace(pair.step / 2, pair.step, _STEPS))
@@ -115,9 +115,9 @@ def stopping_sentence(pair: Pair) -> str:
     )
     size = max(map(abs, values))
     return (
-        f"Where one stops matters: over the second half of the training {pair.second.name} less"
-        f" {pair.first.name} went from {number(min(values), size)} to {number(max(values), size)}"
-        f" points, with an interval above zero at {above} of the steps and below zero at {below}."
+        f"Over the second half of the training {pair.second.name} less {pair.first.name} went from"
+        f" {number(min(values), size)} to {number(max(values), size)} points, with an interval"
+        f" above zero at {above} of the steps and below zero at {below}."
     )
 
 

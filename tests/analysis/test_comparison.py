@@ -68,7 +68,7 @@ def test_where_one_stops_is_told(tmp_path):
     (pair,) = comparison.pairs
     middle, end = (gap.value for gap in pair.over_training(pair.step * np.array([0.5, 1])))
     assert stopping_sentence(pair) == (
-        "Where one stops matters: over the second half of the training coordconv less nature went"
+        "Over the second half of the training coordconv less nature went"
         f" from {middle:.0f} to {end:.0f} points, with an interval above zero at 100% of the steps"
         " and below zero at 0%."
     )
@@ -94,7 +94,7 @@ def test_with_fewer_than_three_seeds_no_conclusion_holds_and_no_band_is_drawn(tm
     assert "No conclusion holds about coordconv against nature: it takes 3 seeds" in text
     assert "FillBetween" not in next((tmp_path / "out").glob("curves*.svg")).read_text()
     assert {row["low"] for row in read(tmp_path / "out" / "differences.csv")} == {"nan"}
-    assert "Where one stops" not in text
+    assert "Over the second half" not in text
     assert not list((tmp_path / "out").glob("differences*.svg"))
 
 

@@ -71,9 +71,9 @@ def _last_words(jobs: list[Job], failed: list[Job], code: int, scripts: str) -> 
     """How a study ended, and what to do next."""
     for job in failed:
         output = job.run.output
-        printed = output.exists() and output.stat().st_size
-        where = f"what it printed: {output}" if printed else "it could not write; is the disk full?"
-        yield f"Failed: {job.run.folder}; {where}"
+        is_whole = output.exists() and output.read_bytes().endswith(b"\n")
+        end = "" if is_whole else ", which is cut off: the disk is full, or it was killed"
+        yield f"Failed: {job.run.folder}; what it printed: {output}{end}"
     if code > 128:
         saved = "Stopped; the other runs are saved" if failed else "Stopped and saved"
         yield f"{saved}; the same command goes on from here."

@@ -126,17 +126,26 @@ def test_a_log_on_a_full_disk_does_not_stop_the_runs(tmp_path):
     assert run.is_finished
 
 
-def test_a_disk_that_takes_nothing_is_told_by_the_study(tmp_path):
-    def allow_nothing() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+def test_a_run_that_cannot_say_what_is_wrong_is_named_and_not_tried_again(tmp_path):
+    limit = 8192  # torch itself writes some thousand bytes when it is imported
+
+    def allow_little() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     study = write_study(tmp_path, {"seed": [0, 1]}, TOY)
-    with start(study, preexec_fn=allow_nothing) as process:
+    folder = tmp_path / "runs" / "toy" / "classification-quadrant" / "coordconv-normalised-quick"
+    for seed in 0, 1:
+        (folder / f"seed-{seed}").mkdir(parents=True)
+        (folder / f"seed-{seed}" / "output.txt").write_text(limit * "x")  # by earlier starts
+    with start(study, preexec_fn=allow_little) as process:
         out = finish(process, code=1)
     lines = [line for line in out.splitlines() if line.startswith("Failed: ")]
     assert len(lines) == 2
-    assert all(line.endswith("; it could not write; is the disk full?") for line in lines)
-    assert out.count("failed") == 2  # and was not tried again
+    assert all(
+        line.endswith("output.txt, which is cut off: the disk is full, or it was killed")
+        for line in lines
+    )
+    assert all(starts(run) == 1 for run in runs_in(tmp_path / "runs").values())
 
 
 def test_a_full_disk_fails_the_runs_by_name_and_harms_nothing(study, tmp_path, undisturbed):

@@ -141,8 +141,8 @@ def without_coordinates(model: BaseAlgorithm, ablation: str) -> BaseAlgorithm:
                 layer.split_weight()[1].zero_()
         else:
             assert ablation == "shuffled"
-            # Of this layer alone, so that the class and the agent's own layer stay as they are.
             shuffled = partial(_shuffled, layer.make_coordinates)
+            # Of this layer alone, so that the class and the agent's own layer stay as they are.
             layer.make_coordinates = shuffled  # type: ignore[method-assign]
     return ablated
 

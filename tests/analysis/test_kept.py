@@ -34,6 +34,15 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    """A folder of docs with a place for results, and without any."""
+    about = tmp_path / "docs" / "results" / "short" / "about.md"
+    about.parent.mkdir(parents=True)
+    about.write_text("How they were made.\n")
+    return tmp_path / "docs"
+
+
 def test_a_kept_run_reads_as_the_run_itself(runs, tmp_path):
     keep(runs, tmp_path / "kept")
     place = Path("a2c", "MsPacman", "nature", "seed-1")
@@ -74,10 +83,7 @@ def test_a_damaged_archive_is_named(content, runs, tmp_path):
         read_run(folder)
 
 
-def test_the_page_has_each_set_of_runs_and_published_scores(runs, tmp_path, capsys):
-    docs = tmp_path / "docs"
-    (docs / "results" / "short").mkdir(parents=True)
-    (docs / "results" / "short" / "about.md").write_text("How they were made.\n")
+def test_the_page_has_each_set_of_runs_and_published_scores(runs, docs, tmp_path):
     assert main(runs, "--name", "short", "--docs", docs) == 0
     text = (docs / "results" / "README.md").read_text()
     assert "## short: A2C in MsPacman, classic protocol" in text
@@ -103,10 +109,7 @@ def test_a_run_has_its_place_whichever_folder_is_named(inner, runs, tmp_path):
     assert sorted((tmp_path / "kept").rglob("*")) == before
 
 
-def test_what_can_not_be_read_is_not_left_out_in_silence(runs, tmp_path, capsys):
-    docs = tmp_path / "docs"
-    (docs / "results" / "short").mkdir(parents=True)
-    (docs / "results" / "short" / "about.md").write_text("How they were made.\n")
+def test_what_can_not_be_read_is_not_left_out_in_silence(runs, docs, capsys):
     assert main(runs, "--name", "short", "--docs", docs) == 0
     page = (docs / "results" / "README.md").read_text()
     games = (

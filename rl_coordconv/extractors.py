@@ -26,8 +26,8 @@ from stable_baselines3.common.torch_layers import (
 )
 from torch import Tensor, nn
 
-from rl_coordconv.config import nearest
 from rl_coordconv.coordconv import CoordConv2d
+from rl_coordconv.runs.config import nearest
 
 MakeConv = Callable[..., nn.Conv2d]
 Placement = Literal["none", "first", "all"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rl_coordconv.bench import envs, layer, runs, toy, train
-from rl_coordconv.config import Parser, UserError, one_sentence_errors
+from rl_coordconv.runs.config import Parser, UserError, one_sentence_errors
 
 SCRIPTS = Path(__file__).parent
 CONFIGS = SCRIPTS.parent / "configs"

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl_coordconv.config import Parser, one_sentence_errors
+from rl_coordconv.runs.config import Parser, one_sentence_errors
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with one_sentence_errors():
         options = parser.parse_args(argv)
         # It needs the extra `analysis`, and says so in a sentence where that is missing.
-        from rl_coordconv.analysis.report import write_report
+        from rl_coordconv.compare.report import write_report
 
         report = write_report(options.runs, options.out, options.x, options.score)
     print(f"Done: {report}")

@@ -8,9 +8,9 @@ from pathlib import Path
 # Before torch is imported: its idle threads would otherwise spin on the cores that emulate.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from rl_coordconv.atari.agents import ALGORITHMS
-from rl_coordconv.atari.evaluate import evaluate
-from rl_coordconv.config import Parser, one_sentence_errors
+from rl_coordconv.experiments.atari.agents import ALGORITHMS
+from rl_coordconv.experiments.atari.evaluate import evaluate
+from rl_coordconv.runs.config import Parser, one_sentence_errors
 
 
 def main(argv: Sequence[str] | None = None) -> int:

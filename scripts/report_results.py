@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl_coordconv.config import Parser, one_sentence_errors
+from rl_coordconv.runs.config import Parser, one_sentence_errors
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.name and Path(options.name).name != options.name:
             parser.error(f"--name is that of one folder, not {options.name}")
         # It needs the extra `analysis`, and says so in a sentence where that is missing.
-        from rl_coordconv.analysis.kept import keep, write_page
+        from rl_coordconv.compare.kept import keep, write_page
 
         results = options.docs / "results"
         if options.runs:

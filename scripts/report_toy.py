@@ -4,8 +4,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl_coordconv.config import Parser, one_sentence_errors
-from rl_coordconv.not_so_clevr.report import curves, fill_tables, keep, read_groups
+from rl_coordconv.experiments.not_so_clevr.report import curves, fill_tables, keep, read_groups
+from rl_coordconv.runs.config import Parser, one_sentence_errors
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs" / "toy"

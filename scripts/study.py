@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl_coordconv.config import one_sentence_errors
+from rl_coordconv.runs.config import one_sentence_errors
 from rl_coordconv.study.command import main as run_study
 
 ROOT = Path(__file__).parents[1]

@@ -10,10 +10,10 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # has the last word where OpenMP is GNU's
 
-from rl_coordconv.atari.config import PPOConfig
-from rl_coordconv.atari.train import train
-from rl_coordconv.config import one_sentence_errors, parse_args
-from rl_coordconv.run import run_experiment
+from rl_coordconv.experiments.atari.config import PPOConfig
+from rl_coordconv.experiments.atari.train import train
+from rl_coordconv.runs.config import one_sentence_errors, parse_args
+from rl_coordconv.runs.folder import run_experiment
 
 CONFIG = Path(__file__).parents[1] / "configs" / "ppo.yaml"
 

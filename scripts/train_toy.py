@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from rl_coordconv.config import one_sentence_errors, parse_args
-from rl_coordconv.not_so_clevr.config import ToyConfig, find_defaults
-from rl_coordconv.not_so_clevr.sweep import run_sweep
-from rl_coordconv.not_so_clevr.train import train
-from rl_coordconv.run import run_experiment
+from rl_coordconv.experiments.not_so_clevr.config import ToyConfig, find_defaults
+from rl_coordconv.experiments.not_so_clevr.sweep import run_sweep
+from rl_coordconv.experiments.not_so_clevr.train import train
+from rl_coordconv.runs.config import one_sentence_errors, parse_args
+from rl_coordconv.runs.folder import run_experiment
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "toy"
 SWITCHES = {"sweep": "do a run for every setting that the authors tried, one after the other"}

@@ -22,7 +22,7 @@ from rl_coordconv import (
     CoordNatureCNN,
     policy_kwargs,
 )
-from rl_coordconv.checkpoint import rng_state
+from rl_coordconv.runs.checkpoint import rng_state
 
 ATARI = spaces.Box(0, 255, (4, 84, 84), np.uint8)
 

@@ -44,8 +44,8 @@ def test_the_package_leaves_the_emulator_and_clusters_alone():
 
 
 def test_reading_runs_loads_no_torch():
-    loaded = imported("import rl_coordconv.analysis.report")
-    assert "rl_coordconv.analysis.results" in loaded
+    loaded = imported("import rl_coordconv.compare.report")
+    assert "rl_coordconv.compare.results" in loaded
     assert not {"torch", "stable_baselines3", "tensorflow"} & loaded
 
 

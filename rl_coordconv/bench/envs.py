@@ -15,8 +15,6 @@ from ale_py.vector_env import AtariVectorEnv
 from stable_baselines3.common import env_util
 from stable_baselines3.common.vec_env import VecFrameStack
 
-from rl_coordconv.atari.envs import GAMES, make_atari_env
-from rl_coordconv.atari.vec_env import AtariVecEnv
 from rl_coordconv.bench.timing import (
     RATIO,
     SPEED,
@@ -27,8 +25,10 @@ from rl_coordconv.bench.timing import (
     ratios,
     time_in_turns,
 )
-from rl_coordconv.config import UserError
-from rl_coordconv.run import versions
+from rl_coordconv.envs.atari import GAMES, make_atari_env
+from rl_coordconv.envs.vec_env import AtariVecEnv
+from rl_coordconv.runs.config import UserError
+from rl_coordconv.runs.folder import versions
 
 GAME = "MsPacman"
 N_ENVS = (8, 16, 32, 64, 128, 256)

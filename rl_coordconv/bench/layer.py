@@ -18,8 +18,8 @@ from rl_coordconv.bench.timing import (
     ratios,
     time_in_turns,
 )
-from rl_coordconv.config import UserError
 from rl_coordconv.coordconv import CoordConv2d, add_coords
+from rl_coordconv.runs.config import UserError
 
 DTYPES = {
     "float32": torch.float32,

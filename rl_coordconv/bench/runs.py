@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from rl_coordconv.bench.timing import RATIO, SPEED, Spread, aligned, progress, ratios
-from rl_coordconv.config import UserError, load_config
-from rl_coordconv.device import visible_gpus
 from rl_coordconv.experiments import find_experiment
-from rl_coordconv.run import versions
+from rl_coordconv.runs.config import UserError, load_config
+from rl_coordconv.runs.device import visible_gpus
+from rl_coordconv.runs.folder import versions
 from rl_coordconv.study.local import LocalPool
 from rl_coordconv.study.plan import Job
 from rl_coordconv.study.progress import read_progress

@@ -15,14 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rl_coordconv.bench.timing import RATIO, aligned, ratios, time_in_turns
-from rl_coordconv.config import UserError, load_config
 from rl_coordconv.coordconv import CoordConv2d, add_coords
-from rl_coordconv.device import use_device
-from rl_coordconv.not_so_clevr.config import ToyConfig, find_defaults
-from rl_coordconv.not_so_clevr.data import split
-from rl_coordconv.not_so_clevr.learner import Learner
-from rl_coordconv.not_so_clevr.one_hot import OneHotConvs
-from rl_coordconv.not_so_clevr.pixel_mlp import PixelMLP
+from rl_coordconv.experiments.not_so_clevr.config import ToyConfig, find_defaults
+from rl_coordconv.experiments.not_so_clevr.data import split
+from rl_coordconv.experiments.not_so_clevr.learner import Learner
+from rl_coordconv.experiments.not_so_clevr.one_hot import OneHotConvs
+from rl_coordconv.experiments.not_so_clevr.pixel_mlp import PixelMLP
+from rl_coordconv.runs.config import UserError, load_config
+from rl_coordconv.runs.device import use_device
 
 CASES = (
     ("classification", "coordconv"),

@@ -19,8 +19,8 @@ import torch
 from rl_coordconv.bench import limit, stock
 from rl_coordconv.bench.timing import RATIO, SPEED, Spread, aligned, ratios
 from rl_coordconv.bench.turns import Contender, Turn, race
-from rl_coordconv.config import UserError
-from rl_coordconv.run import versions
+from rl_coordconv.runs.config import UserError
+from rl_coordconv.runs.folder import versions
 
 VARIANTS: Mapping[str, Sequence[str]] = {
     "DummyVecEnv, 1 thread": ["--vec-env", "dummy", "--num-threads", "1"],

@@ -68,7 +68,9 @@ class Contender:
         Raises:
             UserError: It ended.
         """
-        from rl_coordconv.config import UserError  # here, for a contender would carry it in memory
+        from rl_coordconv.runs.config import (
+            UserError,  # here, for a contender would carry it in memory
+        )
 
         assert self._process.stdin is not None
         try:

@@ -17,8 +17,8 @@ from ray.exceptions import NodeDiedError, RayError, RayTaskError, TaskCancelledE
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rl_coordconv import __version__
-from rl_coordconv.config import UserError
-from rl_coordconv.run import InUse
+from rl_coordconv.runs.config import UserError
+from rl_coordconv.runs.folder import InUse
 from rl_coordconv.study.mirror import Files, Home, Mirror
 from rl_coordconv.study.plan import Job
 from rl_coordconv.study.worker import (
@@ -260,7 +260,7 @@ def _check_versions() -> None:
 
 def _version() -> str:
     """A machine's version, once all that the largest training imports is found there."""
-    import rl_coordconv.atari.train
+    import rl_coordconv.experiments.atari.train
 
     return rl_coordconv.__version__
 

@@ -12,17 +12,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rl_coordconv.config import Parser, UserError, flag, nearest
-from rl_coordconv.device import visible_gpus
 from rl_coordconv.experiments import EXPERIMENTS
-from rl_coordconv.run import refuse_other_config, refuse_other_files
+from rl_coordconv.runs.config import Parser, UserError, flag, nearest
+from rl_coordconv.runs.console import flush_output
+from rl_coordconv.runs.device import visible_gpus
+from rl_coordconv.runs.folder import refuse_other_config, refuse_other_files
 from rl_coordconv.study.local import LocalPool
 from rl_coordconv.study.plan import Job, read_study
 from rl_coordconv.study.progress import Estimate
 from rl_coordconv.study.supervise import Backend, supervise
 from rl_coordconv.study.table import LiveTable, cost_table
 from rl_coordconv.study.worker import GPUS_PER_RUN
-from rl_coordconv.terminal import flush_output
 
 
 def main(argv: Sequence[str] | None, description: str | None, root: Path) -> int:

@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rl_coordconv.config import (
+from rl_coordconv.experiments import Experiment, find_experiment
+from rl_coordconv.runs.config import (
     Config,
     Defaults,
     UserError,
@@ -20,8 +21,7 @@ from rl_coordconv.config import (
     parse_value,
     read_yaml,
 )
-from rl_coordconv.experiments import Experiment, find_experiment
-from rl_coordconv.run import Run
+from rl_coordconv.runs.folder import Run
 
 _BLOCKS = ("fixed", "vary")
 

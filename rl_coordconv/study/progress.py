@@ -8,7 +8,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from rl_coordconv.run import last_values
+from rl_coordconv.runs.folder import last_values
 from rl_coordconv.study.local import LocalPool
 from rl_coordconv.study.plan import Job
 

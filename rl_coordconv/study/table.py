@@ -15,7 +15,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from rl_coordconv.run import Run
+from rl_coordconv.runs.folder import Run
 from rl_coordconv.study.plan import Job
 from rl_coordconv.study.progress import Estimate
 

@@ -10,10 +10,10 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
-from rl_coordconv.config import UserError
-from rl_coordconv.run import InUse, Run, disk_errors, run_experiment
+from rl_coordconv.runs.config import UserError
+from rl_coordconv.runs.console import flush_output
+from rl_coordconv.runs.folder import InUse, Run, disk_errors, run_experiment
 from rl_coordconv.study.plan import Job
-from rl_coordconv.terminal import flush_output
 
 # As in the scripts of single runs: idle threads are not to spin on the cores that emulate.
 ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}

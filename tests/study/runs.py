@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import yaml
 
-from rl_coordconv.run import Run
+from rl_coordconv.runs.folder import Run
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "study.py"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rl_coordconv.run import InUse, lock
+from rl_coordconv.runs.folder import InUse, lock
 from rl_coordconv.study.mirror import Home, Mirror
 
 CHECKPOINT = "checkpoints/step-0000000010.pt"

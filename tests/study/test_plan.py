@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from study.runs import ROOT, TOY
 
-from rl_coordconv.atari.config import A2CConfig
-from rl_coordconv.config import UserError, parse_args
-from rl_coordconv.not_so_clevr.config import ToyConfig, find_defaults
+from rl_coordconv.experiments.atari.config import A2CConfig
+from rl_coordconv.experiments.not_so_clevr.config import ToyConfig, find_defaults
+from rl_coordconv.runs.config import UserError, parse_args
 from rl_coordconv.study.plan import read_study
 
 CONFIGS = ROOT / "configs"

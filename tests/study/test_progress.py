@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 from study.runs import ROOT, TOY, write_study
 
-from rl_coordconv.run import last_values
+from rl_coordconv.runs.folder import last_values
 from rl_coordconv.study.plan import Job, read_study
 from rl_coordconv.study.progress import Estimate, Progress, read_progress
 from rl_coordconv.study.table import LiveTable, State, cost_table, duration

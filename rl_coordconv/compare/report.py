@@ -1,0 +1,120 @@
+"""Makes the report: what runs achieved, which arm is better, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rl_coordconv.compare import plots, sentences, tables
+from rl_coordconv.compare.comparison import Comparison, compare
+from rl_coordconv.compare.find import Found, find_runs
+from rl_coordconv.compare.games import OverGames, over_games
+from rl_coordconv.compare.page import Drawing, Section, html_page, markdown
+from rl_coordconv.runs.folder import atomic_write, disk_errors
+
+_READING = (
+    "A score is the mean of whole games: unclipped points, all lives. Each point of a curve is the"
+    " mean of the last 100 training games until then, so a curve ends at the score in the table.",
+    "Where an arm has three seeds or more: its curve's band is a 95% bootstrap interval of the mean"
+    " over seeds, a mean's interval is Student's, a difference's is Welch's. With three to five"
+    " seeds the band is too narrow, so a difference is judged by its own interval, not by bands.",
+    "The verdict is about one step, and where one stops matters. The figure of differences has the"
+    " same interval at every step: each alone holds the truth as often as it says, all together do"
+    " not.",
+    "The mean over training is the area under the curve, divided by its length. The probability of"
+    " improvement is how often a seed of one arm beats a seed of the other: 0.5 is no difference.",
+)
+
+
+def write_report(
+    roots: Sequence[Path], out: Path, x: plots.XAxis = "steps", target: float | None = None
+) -> Path:
+    """Read every run below some folders and write the report.
+
+    Args:
+        roots: Folders.
+        out: Where ``report.html``, ``report.md``, figures and tables go; made if missing.
+        x: What the curves are drawn over.
+        target: The score whose time is told; None for the lowest final mean of a game's arms.
+
+    Returns:
+        ``report.html``.
+
+    Raises:
+        UserError: There is nothing to report, or nowhere to write.
+    """
+    found = find_runs(roots)
+    comparisons = compare(found.runs)
+    summaries = over_games(comparisons)
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        with plots.house_style():
+            sections = [
+                *(_games_section(summary) for summary in summaries),
+                *(section(comparison, x, target) for comparison in comparisons),
+            ]
+            vectors = {d.name: _save(d, out) for section in sections for d in section.drawings}
+        files = tables.write_csv(out, comparisons, summaries, x, target)
+        sections.append(Section("How to read this", text=_READING))
+        sections += _left_out(found)
+        colours = {arm.name: arm.style.colour for c in comparisons for arm in c.arms}
+        links = ", ".join(f"[{name}]({name})" for name in files)
+        _write(out / "report.md", f"{markdown(sections)}\nTables: {links}\n")
+        _write(out / "report.html", html_page(sections, vectors, files, colours))
+    return out / "report.html"
+
+
+def _save(drawing: Drawing, out: Path) -> str:
+    """Write a figure's PNG and SVG, and return the latter."""
+    drawing.figure.savefig(out / f"{drawing.name}.png", dpi=150)
+    drawing.figure.set_layout_engine("none")  # laid out already; once more takes as long as drawing
+    vector = plots.svg(drawing.figure)
+    _write(out / f"{drawing.name}.svg", vector)
+    return vector
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_write(path) as file:
+        file.write_text(text, encoding="utf-8")
+
+
+def section(
+    comparison: Comparison, x: plots.XAxis = "steps", target: float | None = None
+) -> Section:
+    """What there is to say about one algorithm in one game; arguments as in `write_report`."""
+    c, name = comparison, f"{comparison.algorithm}-{comparison.game}-{comparison.protocol}"
+    words = [*map(sentences.stopping_sentence, c.pairs), sentences.seeds_sentence(c)]
+    score = c.score_to_reach if target is None else target
+    candidates = [tables.arms_table(c, score), tables.pairs_table(c), tables.peers_table(c)]
+    drawings = [Drawing(f"curves-{name}", f"Learning curves in {c.game}", plots.curves(c, x))]
+    if any(pair.is_enough for pair in c.pairs):
+        gaps = plots.differences(c)
+        drawings.append(Drawing(f"differences-{name}", f"Differences in {c.game}", gaps))
+    drawings.append(Drawing(f"final-{name}", f"Final scores in {c.game}", plots.final_scores(c)))
+    return Section(
+        sentences.title(c.algorithm, c.protocol, game=c.game),
+        verdicts=sentences.verdicts(c),
+        text=list(filter(None, words)),
+        drawings=drawings,
+        tables=[table for table in candidates if table.rows],
+        notes=c.notes,
+    )
+
+
+def _games_section(summary: OverGames) -> Section:
+    name = f"{summary.algorithm}-{summary.protocol}"
+    return Section(
+        f"{sentences.title(summary.algorithm, summary.protocol)}: {len(summary.games)} games",
+        verdicts=sentences.over_games_sentences(summary),
+        drawings=[
+            Drawing(f"games-{name}", "Mean human-normalised scores", plots.game_bars(summary)),
+            Drawing(f"profile-{name}", "Performance profiles", plots.profiles(summary)),
+        ],
+        tables=[tables.aggregates_table(summary)],
+        notes=summary.notes,
+    )
+
+
+def _left_out(found: Found) -> list[Section]:
+    lines = [f"{folder}: {reason}." for folder, reason in found.left_out]
+    return [Section("Left out", notes=lines)] if lines else []

@@ -1,0 +1,203 @@
+"""Intervals, and what they need: rliable over several games, plain formulas over one.
+
+With one game a mean over seeds gets Student's interval and a difference Welch's. A percentile
+bootstrap of three to five values is too narrow: see ``docs/compare.md`` for how often each holds
+the truth. Curves and several games have bootstrap intervals, as is usual there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from rl_coordconv.compare.results import Array
+from rl_coordconv.runs.config import UserError
+
+try:
+    from rliable import library, metrics
+    from scipy import stats
+except (ImportError, TypeError) as error:  # arch fails with a TypeError where pandas is too new
+    raise UserError(
+        f"The comparison needs packages that are missing or do not fit ({error}): "
+        "pip install 'rl_coordconv[analysis]'."
+    ) from None
+
+LEVEL = 0.95
+MIN_SEEDS = 3  # fewer show no spread, so nothing can be concluded from them
+_MANY_SEEDS = 10  # from here on a bootstrap interval holds the truth nearly as often as it says
+_REPETITIONS = 2000
+_SEED = 0
+_TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+_SHARE = 0.15  # of a mean: the difference that a comparison should be able to see
+_POWER = 0.8  # how often it should
+
+
+def level_of_each(n: int) -> float:
+    """The level of ``n`` intervals that hold together as surely as one alone (Bonferroni)."""
+    return 1 - (1 - LEVEL) / n
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and the interval around it; without one, ``low`` and ``high`` are NaN."""
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether 0 lies outside; false without an interval."""
+        return self.low > 0 or self.high < 0
+
+
+def mean_interval(scores: Array) -> Interval:
+    """The mean of one value per seed ``[seeds]``, with Student's interval from three seeds on."""
+    mean = float(scores.mean()) if scores.size else float("nan")
+    if scores.size < MIN_SEEDS:
+        return Interval(mean)
+    half = stats.t.ppf(_TAILS[1], scores.size - 1) * stats.sem(scores)
+    return Interval(mean, float(mean - half), float(mean + half))
+
+
+def difference(a: Array, b: Array, level: float = LEVEL) -> Interval:
+    """How much higher the mean of ``b`` is than that of ``a``, from three seeds of each on.
+
+    Welch's interval, which lets the spreads differ. Over several games the variances of the games'
+    differences add up, as those of the two arms do.
+
+    Args:
+        a: Scores ``[seeds]`` or ``[seeds, games]``.
+        b: Scores of the other arm, in the same games.
+        level: How often the interval shall hold the truth.
+    """
+    if not (a.size and b.size):
+        return Interval(float("nan"))
+    value = float(b.mean() - a.mean())
+    if min(len(a), len(b)) < MIN_SEEDS:
+        return Interval(value)
+    a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
+    games = a.shape[1]
+    errors = np.concatenate([x.var(axis=0, ddof=1) / len(x) for x in (a, b)]) / games**2
+    if not errors.any():
+        return Interval(value, value, value)
+    freedom = np.repeat([len(a) - 1, len(b) - 1], games)
+    t = stats.t.ppf((1 + level) / 2, errors.sum() ** 2 / (errors**2 / freedom).sum())
+    half = float(t * np.sqrt(errors.sum()))
+    return Interval(value, value - half, value + half)
+
+
+def probability_of_improvement(a: Array, b: Array) -> Interval:
+    """How often a seed of ``b`` beats a seed of ``a``, ties counting half.
+
+    The same number as rliable's, in one pass over all bootstrap samples instead of one by one. With
+    fewer than ten seeds there is no interval: a bootstrap of three that all won has no width.
+    """
+    if not (a.size and b.size):
+        return Interval(float("nan"))
+    wins = (b[:, None] > a) + 0.5 * (b[:, None] == a)  # [seeds of b, seeds of a]
+    if min(a.size, b.size) < _MANY_SEEDS:
+        return Interval(float(wins.mean()))
+    weights_a, weights_b = _resampled(a.size), _resampled(b.size, _SEED + 1)
+    samples = np.einsum("ri,ij,rj->r", weights_b, wins, weights_a)
+    low, high = np.quantile(samples, _TAILS).clip(0, 1)  # rounding leaves [0, 1]
+    return Interval(float(wins.mean()), float(low), float(high))
+
+
+def band(curves: Array) -> tuple[Array, Array]:
+    """The bootstrap interval of the mean of curves ``[seeds, points]``, point by point.
+
+    Whole curves are drawn, as whole runs would be repeated.
+    """
+    weights = _resampled(len(curves))
+    low, high = np.quantile(weights @ curves, _TAILS, axis=0)
+    return low, high
+
+
+def _resampled(n: int, seed: int = _SEED) -> Array:
+    """How much each of ``n`` values weighs in every bootstrap sample ``[repetitions, n]``."""
+    drawn = np.random.default_rng(seed).integers(n, size=(_REPETITIONS, n))
+    return np.asarray((drawn[:, :, None] == np.arange(n)).mean(axis=1))
+
+
+def seeds_needed(a: Array, b: Array, level: float = LEVEL) -> int | None:
+    """Seeds per arm to see a difference of 15% of ``a``'s mean by Welch's test, four times in five.
+
+    From the spread seen in both arms; None where there is too little to tell, or past a thousand.
+
+    Args:
+        a: Scores of the first arm, one per seed.
+        b: Scores of the other.
+        level: Of the test's interval.
+    """
+    freedom = a.size + b.size - 2
+    effect = _SHARE * abs(float(a.mean())) if a.size else 0.0
+    if min(a.size, b.size) < MIN_SEEDS or effect == 0:
+        return None
+    variance = ((a.size - 1) * a.var(ddof=1) + (b.size - 1) * b.var(ddof=1)) / freedom
+    if variance == 0:
+        return MIN_SEEDS
+    n = np.arange(MIN_SEEDS, 1000)
+    critical = stats.t.ppf((1 + level) / 2, 2 * n - 2)
+    seen = stats.nct.sf(critical, 2 * n - 2, effect / np.sqrt(2 * variance / n))
+    enough = np.flatnonzero(seen >= _POWER)
+    return int(n[enough[0]]) if enough.size else None
+
+
+AGGREGATES: dict[str, Callable[[Array], float]] = {
+    "IQM": metrics.aggregate_iqm,
+    "median": metrics.aggregate_median,
+    "mean": metrics.aggregate_mean,
+    "optimality gap": metrics.aggregate_optimality_gap,
+}
+
+
+def aggregates(scores: Array) -> dict[str, Interval]:
+    """Scores over several games ``[seeds, games]``, by name, with stratified bootstrap intervals.
+
+    The interquartile mean is left out where a quarter of the values is less than one value, so
+    that it would trim nothing.
+    """
+    names = [name for name in AGGREGATES if name != "IQM" or scores.size >= 4]
+
+    def every(matrix: Array) -> Array:
+        return np.array([AGGREGATES[name](matrix) for name in names])
+
+    values, low, high = _estimates(scores, every)
+    return {
+        name: Interval(*map(float, row))
+        for name, *row in zip(names, values, low, high, strict=True)
+    }
+
+
+def performance_profile(scores: Array, thresholds: Array) -> tuple[Array, Array, Array]:
+    """The share of runs above each threshold, and its interval, ``[thresholds]`` each."""
+    return _estimates(scores, lambda matrix: (matrix[:, :, None] > thresholds).mean(axis=(0, 1)))
+
+
+def _estimates(scores: Array, function: Callable[[Array], Array]) -> tuple[Array, Array, Array]:
+    if len(scores) < MIN_SEEDS:
+        values = function(scores)
+        return values, np.full_like(values, np.nan), np.full_like(values, np.nan)
+    with _reproducible():
+        values, intervals = library.get_interval_estimates(
+            {"arm": scores}, function, reps=_REPETITIONS, confidence_interval_size=LEVEL
+        )
+    return values["arm"], intervals["arm"][0], intervals["arm"][1]
+
+
+@contextmanager
+def _reproducible() -> Iterator[None]:
+    """The same draws every time: rliable takes a random state, but draws from the global one.
+
+    So the legacy generator, which is the global one, is what has to be set and put back.
+    """
+    state = np.random.get_state()  # noqa: NPY002 - rliable draws from it
+    np.random.seed(_SEED)  # noqa: NPY002 - rliable draws from it
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002 - rliable draws from it

@@ -1,0 +1,118 @@
+"""Atari environments by name and protocol, from ale-py's C++ or from SB3's classic wrappers."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from functools import partial
+from typing import Any, Literal
+
+import gymnasium as gym
+from ale_py.registration import rom_id_to_name
+from ale_py.roms import get_all_rom_ids
+from gymnasium.wrappers import RenderCollection
+from stable_baselines3.common import env_util
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecTransposeImage
+
+from rl_coordconv.envs.vec_env import AtariVecEnv
+from rl_coordconv.runs.config import UserError
+
+Backend = Literal["native", "sb3"]
+Protocol = Literal["classic", "sticky"]
+
+# ale-py registers the games that one can play alone, and ends the process when it loads another.
+GAMES: dict[str, str] = {
+    rom_id_to_name(rom): rom
+    for rom in sorted(get_all_rom_ids())
+    if f"ALE/{rom_id_to_name(rom)}-v5" in gym.registry
+}
+"""The ROM of each game: ``{"MsPacman": "ms_pacman", ...}``."""
+
+_PROTOCOLS: dict[Protocol, dict[str, Any]] = {
+    "classic": {"noop_max": 30, "action_repeat_probability": 0.0},  # Mnih et al. 2015
+    "sticky": {"noop_max": 0, "action_repeat_probability": 0.25},  # Machado et al. 2018
+}
+
+
+def game_name(name: str) -> str:
+    """The one spelling of a game's name that the package uses, such as ``MsPacman``.
+
+    Args:
+        name: The game as a word, a ROM or a Gymnasium id, in any case: ``mspacman``, ``ms_pacman``,
+            ``ALE/MsPacman-v5``, ``MsPacmanNoFrameskip-v4``.
+
+    Raises:
+        UserError: There is no such game.
+    """
+    games = {_letters(game): game for game in GAMES}
+    letters = _letters(name)
+    if letters in games:
+        return games[letters]
+    nearest = difflib.get_close_matches(letters, games, n=1)
+    hint = f"; did you mean {games[nearest[0]]}?" if nearest else "."
+    raise UserError(f"There is no Atari game {name!r}{hint}")
+
+
+def _letters(name: str) -> str:
+    """What all spellings of a game have in common: ``mspacman``."""
+    return re.sub(r"^ale/|(noframeskip|deterministic)?(-v\d+)?$|[\W_]", "", name.lower())
+
+
+def make_atari_env(
+    game: str,
+    n_envs: int,
+    *,
+    protocol: Protocol = "classic",
+    backend: Backend = "native",
+    training: bool = True,
+    seed: int | None = None,
+    num_threads: int = 0,
+    collect_frames: bool = False,
+) -> VecEnv:
+    """Games of one kind, side by side, ready for a ``CnnPolicy``.
+
+    Observations are the last four frames, uint8 ``[n_envs, 4, 84, 84]``; a step is four emulator
+    frames; actions are those that the game knows; a game is cut off after half an hour (108,000
+    frames). Infos carry score and length of every finished game: no ``Monitor`` is needed on top.
+
+    Args:
+        game: Any spelling that `game_name` knows.
+        n_envs: How many games are played side by side.
+        protocol: ``classic``: up to 30 frames without action before a game; in training a lost life
+            ends an episode. ``sticky``: at each emulator frame the last action stays with
+            probability 0.25; only the end of the game ends an episode.
+        backend: ``native`` is `AtariVecEnv`, which names the differences; ``sb3`` the wrappers of
+            Stable-Baselines3 in one process, to check against.
+        training: Clip rewards to their sign and, if classic, let lost lives end episodes. Without,
+            an episode is a whole game and its rewards add up to the score.
+        seed: Game i begins with seed + i; None for arbitrary seeds.
+        num_threads: Threads of the native backend; 0 for one per core.
+        collect_frames: With ``sb3``: ``env_method("render")`` gives every emulator frame of each
+            game since the last call, in colour, uint8 ``[210, 160, 3]`` for most games.
+
+    Raises:
+        UserError: There is no such game.
+    """
+    name = game_name(game)
+    settings = _PROTOCOLS[protocol] | {
+        "terminal_on_life_loss": training and protocol == "classic",
+        "clip_reward": training,
+    }
+    env: VecEnv
+    if backend == "native":
+        env = AtariVecEnv(GAMES[name], n_envs, num_threads=num_threads, **settings)
+    else:
+        # What `<game>NoFrameskip-v4` stands for, which ale-py registers for the older games only.
+        make = partial(_make_game, f"ALE/{name}-v5", collect_frames)
+        env = env_util.make_atari_env(make, n_envs, wrapper_kwargs=settings)
+        env = VecTransposeImage(VecFrameStack(env, n_stack=4))
+    env.seed(seed)
+    return env
+
+
+def _make_game(env_id: str, collect_frames: bool, **settings: Any) -> gym.Env[Any, Any]:
+    """One game, a frame at a time, without sticky actions."""
+    settings |= {"frameskip": 1, "repeat_action_probability": 0.0}
+    if not collect_frames:
+        return gym.make(env_id, **settings)
+    return RenderCollection(gym.make(env_id, **{**settings, "render_mode": "rgb_array"}))

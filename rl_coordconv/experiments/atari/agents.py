@@ -1,0 +1,175 @@
+"""Trained agents, from run folders and from files of Stable-Baselines3."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.utils import ConstantSchedule
+from stable_baselines3.common.vec_env import VecEnv
+
+from rl_coordconv.experiments.atari.config import A2CConfig, AtariConfig, PPOConfig
+from rl_coordconv.runs.config import UserError, nearest
+from rl_coordconv.runs.folder import Run
+
+ALGORITHMS = ("a2c", "dqn", "ppo", "qrdqn")
+
+# What playing does not need: a replay buffer would take many gigabytes, and functions pickled by
+# another version of Python cannot be read.
+_UNNEEDED = {
+    "buffer_size": 1,
+    "optimize_memory_usage": False,
+    "learning_rate": 0.0,
+    "lr_schedule": ConstantSchedule(0.0),
+    "clip_range": ConstantSchedule(0.0),
+    "exploration_schedule": ConstantSchedule(0.0),
+}
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A trained agent and where it comes from.
+
+    Args:
+        model: The agent.
+        run: Its run folder; None for a file from elsewhere.
+        config: The settings of that run.
+    """
+
+    model: BaseAlgorithm
+    run: Run | None = None
+    config: AtariConfig | None = None
+
+
+def load_agent(
+    path: Path,
+    *,
+    checkpoint: str = "final",
+    algo: str | None = None,
+    trust: bool = False,
+    device: str = "auto",
+) -> Agent:
+    """Load an agent to play with.
+
+    A file of Stable-Baselines3 holds pickled Python objects, which can do anything when they are
+    loaded. A run folder counts as the user's own; any other file is loaded only if trusted.
+
+    Args:
+        path: A run folder, a file below one, or any other ``.zip`` of Stable-Baselines3.
+        checkpoint: Of a run folder: ``final``, ``best`` or ``newest``. An unfinished run has no
+            final model, so its newest checkpoint serves.
+        algo: One of `ALGORITHMS`; None reads it off the file.
+        trust: Load a file from outside a run folder too.
+        device: As torch names it, or ``auto``.
+
+    Raises:
+        UserError: There is no such agent, it cannot be loaded, or it is not trusted.
+    """
+    path = path.resolve()
+    run = _run_of(path)
+    config = None if run is None else read_config(run)
+    file = _model_file(Run(path), checkpoint) if path.is_dir() else path
+    if not file.exists():
+        raise UserError(f"There is no agent {file}.")
+    if run is None and not trust:
+        raise UserError(
+            f"Loading {file} runs the pickled Python code in it; if you trust where it"
+            " comes from, add --trust."
+        )
+    model_class = _model_class(algo or _algorithm_of(file))
+    try:
+        model = model_class.load(file, device=device, custom_objects=_UNNEEDED)
+    except Exception as error:  # code in a pickle can raise anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{file} cannot be loaded: {reason}.") from None
+    return Agent(model, run, config)
+
+
+def read_config(run: Run) -> AtariConfig:
+    """The settings of an Atari run.
+
+    Raises:
+        UserError: The folder holds none.
+    """
+    try:
+        values = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+        config_class = PPOConfig if "clip_range" in values else A2CConfig
+        return config_class.model_validate(values)
+    except (OSError, TypeError, ValidationError, yaml.YAMLError):
+        raise UserError(f"{run.folder} holds no run of an Atari agent.") from None
+
+
+def check_fit(model: BaseAlgorithm, env: VecEnv, game: str) -> None:
+    """Raise a `UserError` if an agent cannot play a game."""
+    for what, agent_s, game_s in (
+        ("sees", model.observation_space, env.observation_space),
+        ("chooses from", model.action_space, env.action_space),
+    ):
+        if agent_s != game_s:
+            raise UserError(f"The agent {what} {agent_s}, but {game} has {game_s}.")
+
+
+def _run_of(path: Path) -> Run | None:
+    """The run folder that a path is, or whose agent it is."""
+    if path.is_dir():
+        return Run(path)
+    run = Run(path.parent.parent if path.parent.name == "checkpoints" else path.parent)
+    if path not in (run.final_model, run.best_model, *run.checkpoints.glob("step-*.zip")):
+        return None
+    try:
+        read_config(run)
+    except UserError:
+        return None
+    return run
+
+
+def _model_file(run: Run, checkpoint: str) -> Path:
+    newest = sorted(run.checkpoints.glob("step-*.zip"), reverse=True)
+    candidates = {
+        "final": [run.final_model, *newest],
+        "best": [run.best_model],
+        "newest": newest,
+    }
+    if checkpoint not in candidates:
+        raise UserError(f"There is no checkpoint {checkpoint!r}; {nearest(checkpoint, candidates)}")
+    found = next((file for file in candidates[checkpoint] if file.exists()), None)
+    if found is None:
+        raise UserError(f"The run in {run.folder} has saved no {checkpoint} agent yet.")
+    return found
+
+
+def _algorithm_of(file: Path) -> str:
+    """Which algorithm made a file, from the plain text in it: nothing is unpickled."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            data: dict[str, Any] = json.loads(archive.read("data"))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        raise UserError(f"{file} is not an agent saved by Stable-Baselines3.") from None
+    if "qrdqn" in str(data.get("policy_class")):
+        return "qrdqn"
+    marks = {"exploration_fraction": "dqn", "clip_range": "ppo", "gae_lambda": "a2c"}
+    found = next((algo for key, algo in marks.items() if key in data), None)
+    if found is None:
+        raise UserError(f"Which algorithm made {file}? Name it with --algo.")
+    return found
+
+
+def _model_class(algo: str) -> type[BaseAlgorithm]:
+    if algo not in ALGORITHMS:
+        raise UserError(f"There is no algorithm {algo!r}; {nearest(algo, ALGORITHMS)}")
+    if algo == "qrdqn":
+        if find_spec("sb3_contrib") is None:
+            raise UserError("QRDQN needs sb3-contrib: pip install sb3-contrib.")
+        contributed: type[BaseAlgorithm] = import_module("sb3_contrib").QRDQN
+        return contributed
+    classes: dict[str, type[BaseAlgorithm]] = {"a2c": A2C, "dqn": DQN, "ppo": PPO}
+    return classes[algo]

@@ -1,0 +1,159 @@
+"""What a network does, drawn as the paper's figures 3, 5 and 6 show it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from rl_coordconv.experiments.not_so_clevr.data import PARTS, Samples
+
+_COLOURS = ("#0072b2", "#d55e00")  # blue and vermilion: told apart by colour-blind people too
+_AROUND = 6  # pixels shown on each side of one
+
+
+def make_figures(
+    task: str, parts: Sequence[Samples], outputs: Sequence[Tensor]
+) -> dict[str, Figure]:
+    """Every figure of a task, by file name.
+
+    Args:
+        task: Its name.
+        parts: The training and the test samples.
+        outputs: The network's for each, as the task's network gives them.
+    """
+    parts = [part.to("cpu") for part in parts]
+    outputs = [output.cpu() for output in outputs]
+    return {"split": _split(parts)} | _FIGURES[task](parts, outputs)
+
+
+def _split(parts: Sequence[Samples]) -> Figure:
+    """Where the squares' centres are."""
+    figure, (axes,) = _panels(1, "Centres of the squares")
+    for name, colour, part in zip(PARTS, _COLOURS, parts, strict=True):
+        _dots(axes, part.xy, colour, f"{name}: {len(part):,}")
+    _canvas(axes, parts[0].canvas)
+    figure.legend(loc="outside lower center", ncols=2, markerscale=4)
+    return figure
+
+
+def _classification(parts: Sequence[Samples], outputs: Sequence[Tensor]) -> dict[str, Figure]:
+    probabilities = [output.flatten(1).softmax(dim=1).view_as(output) for output in outputs]
+    return {
+        "summed_predictions": _sums(parts, [part.one_hots for part in parts], probabilities),
+        "around_one_pixel": _around(parts[1], outputs[1], probabilities[1]),
+    }
+
+
+def _rendering(parts: Sequence[Samples], outputs: Sequence[Tensor]) -> dict[str, Figure]:
+    images = [output.sigmoid() for output in outputs]
+    return {
+        "summed_predictions": _sums(parts, [part.images for part in parts], images),
+        "squares": _squares(parts[1], images[1]),
+    }
+
+
+def _regression(parts: Sequence[Samples], outputs: Sequence[Tensor]) -> dict[str, Figure]:
+    figure, panels = _panels(2, "Predicted places (dots) and true ones (grey)")
+    for axes, name, colour, part, shares in zip(
+        panels, PARTS, _COLOURS, parts, outputs, strict=True
+    ):
+        _dots(axes, part.xy, "0.8")
+        _dots(axes, shares * part.canvas, colour)
+        _canvas(axes, part.canvas)
+        axes.set_title(name)
+    return {"predicted_places": figure}
+
+
+_FIGURES: dict[str, Callable[[Sequence[Samples], Sequence[Tensor]], dict[str, Figure]]] = {
+    "classification": _classification,
+    "rendering": _rendering,
+    "regression": _regression,
+}
+
+
+def _sums(parts: Sequence[Samples], true: Sequence[Tensor], predicted: Sequence[Tensor]) -> Figure:
+    """Images summed over the samples: what should be there, and what is."""
+    figure, panels = _panels(4, "Summed over all samples")
+    for i, (name, *images) in enumerate(zip(PARTS, true, predicted, strict=True)):
+        sums = [image.sum(dim=(0, 1)) for image in images]
+        for axes, title, image in zip(
+            panels[2 * i : 2 * i + 2], (f"{name}, true", f"{name}, predicted"), sums, strict=True
+        ):
+            _grey(axes, image, sums[0].max().item())
+            axes.set_title(title)
+    return figure
+
+
+def _around(samples: Samples, logits: Tensor, probabilities: Tensor) -> Figure:
+    """The softmax and the logits around the surest right and the surest wrong answer."""
+    flat = probabilities.flatten(1)
+    sureness, predicted = flat.max(dim=1)
+    right = predicted == samples.pixels
+    chosen = [
+        (name, int((sureness * mask).argmax()))
+        for name, mask in (("right", right), ("wrong", ~right))
+        if mask.any()
+    ]
+    figure, panels = _panels(2 * len(chosen), "Around one test pixel (+: true place)")
+    for i, (title, index) in enumerate(chosen):
+        x, y = samples.xy[index].tolist()
+        left, top = max(x - _AROUND, 0), max(y - _AROUND, 0)
+        for axes, kind, image in zip(
+            panels[2 * i : 2 * i + 2], ("softmax", "logits"), (probabilities, logits), strict=True
+        ):
+            cut = image[index, 0, top : y + _AROUND + 1, left : x + _AROUND + 1]
+            height, width = cut.shape
+            corners = (left - 0.5, left + width - 0.5, top + height - 0.5, top - 0.5)
+            shown = axes.imshow(
+                cut.numpy(), cmap="viridis" if kind == "logits" else "gray", extent=corners
+            )
+            figure.colorbar(shown, ax=axes, shrink=0.6)
+            axes.plot(x, y, "+", color=_COLOURS[1])
+            axes.locator_params(integer=True, nbins=4)
+            axes.set_title(f"{title}, {kind}", fontsize="medium")
+    return figure
+
+
+def _squares(samples: Samples, images: Tensor) -> Figure:
+    """The best, the median and the worst rendered test square, by IOU, beside the true one."""
+    predicted, true = (images > 0.5).flatten(1), samples.images.flatten(1) > 0
+    ious = (predicted & true).sum(dim=1) / (predicted | true).sum(dim=1)
+    order = ious.argsort(descending=True)
+    figure, panels = _panels(6, "Rendered test squares (IOU)")
+    for i, (title, rank) in enumerate((("best", 0), ("median", len(order) // 2), ("worst", -1))):
+        index = order[rank]
+        for axes, kind, image in zip(
+            panels[2 * i : 2 * i + 2], ("true", "rendered"), (samples.images, images), strict=True
+        ):
+            _grey(axes, image[index, 0], 1.0)
+            axes.set_title(f"{title} ({ious[index]:.2f}), {kind}")
+    return figure
+
+
+def _panels(number: int, title: str) -> tuple[Figure, list[Axes]]:
+    """A figure of panels side by side."""
+    figure = Figure(figsize=(2.6 * number, 3.1), dpi=100, layout="constrained")
+    figure.suptitle(title)
+    return figure, list(figure.subplots(1, number, squeeze=False)[0])
+
+
+def _dots(axes: Axes, xy: Tensor, colour: str, label: str | None = None) -> None:
+    x, y = xy.T.numpy()
+    axes.scatter(x, y, s=2, color=colour, label=label)
+
+
+def _grey(axes: Axes, image: Tensor, white: float) -> None:
+    axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=white)
+    _canvas(axes, len(image))
+
+
+def _canvas(axes: Axes, canvas: int) -> None:
+    """Pixels as in an image: square, rows downwards."""
+    axes.set_xlim(-0.5, canvas - 0.5)
+    axes.set_ylim(canvas - 0.5, -0.5)
+    axes.set_aspect("equal")
+    axes.set_xticks([])
+    axes.set_yticks([])

@@ -1,0 +1,204 @@
+"""The networks of the toy tasks, by task and name.
+
+From a place, ``[B, 2]`` floats (x, y), to logits, ``[B, 1, H, W]``: classification and rendering.
+From a one-hot image, ``[B, 1, H, W]``, to (x, y) as a share of the canvas, ``[B, 2]``: regression.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from rl_coordconv.coordconv import CoordConv2d
+from rl_coordconv.experiments.not_so_clevr.layers import (
+    PixelSoftmax,
+    batch_norm,
+    doubling_deconv,
+    halving_conv,
+    initialise,
+    same_conv,
+)
+from rl_coordconv.experiments.not_so_clevr.one_hot import OneHotConvs
+from rl_coordconv.experiments.not_so_clevr.pixel_mlp import PixelMLP
+from rl_coordconv.runs.config import UserError, nearest
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What can be set in a network.
+
+    Args:
+        split: ``uniform`` or ``quadrant``; the authors' convolution for regression depends on it.
+        canvas: Pixels along a side of the image.
+        filter_size: Of deconvolutions, and of the convolutions that render.
+        channels: What the widths of these are multiplied by.
+    """
+
+    split: str = "uniform"
+    canvas: int = 64
+    filter_size: int = 2
+    channels: int = 1
+
+
+def find_model(task: str, model: str) -> Callable[[Shape], nn.Module]:
+    """What builds a network of a shape, by task and name.
+
+    Raises:
+        UserError: There is no such task or model.
+    """
+    if task not in MODELS:
+        raise UserError(f"There is no task {task!r}; {nearest(task, MODELS)}")
+    if model not in MODELS[task]:
+        raise UserError(f"There is no {task} model {model!r}; {nearest(model, MODELS[task])}")
+    return MODELS[task][model]
+
+
+def make_model(task: str, model: str, shape: Shape) -> nn.Module:
+    """A network, initialised from torch's global stream.
+
+    Args:
+        task: A key of `MODELS`.
+        model: One of the task's.
+        shape: Its sizes.
+
+    Raises:
+        UserError: There is no such task or model, or the model cannot have this shape.
+    """
+    build = find_model(task, model)
+    if shape.filter_size < 1 or shape.channels < 1:
+        raise UserError("The filter size and the channels must be at least 1.")
+    network = build(shape)
+    initialise(network)
+    return network
+
+
+class FromPlace(nn.Module):
+    """``[B, 2]`` -> ``[B, 2, 1, 1]``: a place as an image of one pixel."""
+
+    def forward(self, xy: Tensor) -> Tensor:
+        """See the class."""
+        return xy[:, :, None, None]
+
+
+def _deconv(shape: Shape) -> nn.Sequential:
+    if shape.filter_size < 2:
+        raise UserError("The deconvolution's filter size must be at least 2.")
+    return _doubling(shape, lambda before, after: doubling_deconv(before, after, shape.filter_size))
+
+
+def _upsample(shape: Shape, conv_layer: type[nn.Conv2d]) -> nn.Sequential:
+    """The deconvolution's topology, with a nearest-neighbour upsampling before each convolution."""
+
+    def stage(before: int, after: int) -> list[nn.Module]:
+        upsampling = nn.Upsample(scale_factor=2, mode="nearest")
+        return [upsampling, *same_conv(before, after, shape.filter_size, conv_layer)]
+
+    return _doubling(shape, stage)
+
+
+def _doubling(shape: Shape, stage: Callable[[int, int], list[nn.Module]]) -> nn.Sequential:
+    """Stages that double the size, from one pixel to the canvas: six for the paper's 64."""
+    n_stages = shape.canvas.bit_length() - 1
+    if shape.canvas < 2 or shape.canvas != 2**n_stages:
+        raise UserError(
+            f"This model doubles one pixel to the canvas, which must be a power of 2 such as 64,"
+            f" not {shape.canvas}."
+        )
+    # Small canvases keep the last stages.
+    wide, narrow = 64 * shape.channels, 32 * shape.channels
+    widths = [2, *[wide] * (n_stages - 3), *[narrow] * min(n_stages - 1, 2), 1]
+    layers: list[nn.Module] = [FromPlace()]
+    for before, after in itertools.pairwise(widths):
+        layers += stage(before, after)
+        if after > 1:
+            layers += [batch_norm(after), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
+def _pixel_mlp(shape: Shape) -> PixelMLP:
+    c = shape.channels
+    return PixelMLP(shape.canvas, (32 * c, 32 * c, 64 * c, 64 * c, 1))
+
+
+def _sharpen_and_render(shape: Shape) -> list[nn.Module]:
+    """The softmax over pixels, and the convolutions that make a square of its peak."""
+    widths = [1, *(width * shape.channels for width in (8, 8, 16, 16)), 1]
+    layers: list[nn.Module] = [PixelSoftmax()]
+    for before, after in itertools.pairwise(widths):
+        layers += [*same_conv(before, after, shape.filter_size), nn.ReLU(inplace=True)]
+    return layers[:-1]
+
+
+def _rendering_coordconv(shape: Shape) -> nn.Sequential:
+    # The authors' multiplier does not reach the pixel network here.
+    return nn.Sequential(_pixel_mlp(Shape(canvas=shape.canvas)), *_sharpen_and_render(shape))
+
+
+def _deconv_bottleneck(shape: Shape) -> nn.Sequential:
+    return nn.Sequential(*_deconv(shape), *_sharpen_and_render(shape))
+
+
+def _regression_conv(shape: Shape) -> nn.Sequential:
+    """The authors' two convolutional networks: the one for each split."""
+    if shape.split == "quadrant":
+        return _fully_convolutional(shape)
+    if shape.canvas % 8:
+        raise UserError(f"This model halves the canvas three times; {shape.canvas} cannot be.")
+    c = 16 * shape.channels
+    layers: list[nn.Module] = []
+    for before in (1, c, c):
+        layers += [*same_conv(before, c, 3), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
+    layers += [*same_conv(c, c, 3), nn.ReLU(inplace=True), nn.Flatten()]
+    dense = nn.Linear((shape.canvas // 8) ** 2 * c, 64)
+    return nn.Sequential(*layers, dense, nn.ReLU(inplace=True), nn.Linear(64, 2))
+
+
+def _fully_convolutional(shape: Shape) -> nn.Sequential:
+    if shape.canvas % 32:
+        raise UserError(f"This model halves the canvas five times; {shape.canvas} cannot be.")
+    c = 16 * shape.channels
+    relu = nn.ReLU(inplace=True)
+    return nn.Sequential(
+        *[*halving_conv(1, c, 5), relu, *same_conv(c, c, 1), relu, batch_norm(c)],
+        *[*same_conv(c, c, 3), relu, *halving_conv(c, c, 3), relu],
+        *[*halving_conv(c, c, 3), batch_norm(c), relu, *halving_conv(c, c, 3), relu],
+        *[*same_conv(c, c, 1), relu, *halving_conv(c, c, 3), relu, *same_conv(c, 2, 3), relu],
+        *[nn.AdaptiveAvgPool2d(1), nn.Flatten()],
+    )
+
+
+def _regression_coordconv(
+    shape: Shape, activation: Callable[[], nn.Module] = nn.Identity, pool: nn.Module | None = None
+) -> nn.Sequential:
+    """As released: linear up to a maximum over all pixels, of which the paper says nothing."""
+    convs = OneHotConvs(
+        *[CoordConv2d(1, 8, 1), activation(), *same_conv(8, 8, 1), activation()],
+        *[*same_conv(8, 8, 1), activation(), *same_conv(8, 8, 3), activation()],
+        *same_conv(8, 2, 3),
+    )
+    return nn.Sequential(convs, pool or nn.AdaptiveMaxPool2d(1), nn.Flatten())
+
+
+_Models = dict[str, Callable[[Shape], nn.Module]]
+
+MODELS: dict[str, _Models] = {
+    "classification": {"deconv": _deconv, "coordconv": _pixel_mlp},
+    "rendering": {
+        "deconv": _deconv,
+        "coordconv": _rendering_coordconv,
+        "deconv-bottleneck": _deconv_bottleneck,
+        "upsample-conv": lambda shape: _upsample(shape, nn.Conv2d),
+        "upsample-coordconv": lambda shape: _upsample(shape, CoordConv2d),
+    },
+    "regression": {
+        "conv": _regression_conv,
+        "coordconv": _regression_coordconv,
+        # Known to fail: what a reader of the paper would build.
+        "coordconv-relu-avg": lambda shape: _regression_coordconv(
+            shape, nn.ReLU, nn.AdaptiveAvgPool2d(1)
+        ),
+    },
+}

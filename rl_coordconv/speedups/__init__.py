@@ -1,0 +1,1 @@
+"""What makes Stable-Baselines3 faster; each piece can be used alone."""

@@ -1,0 +1,164 @@
+import dataclasses
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from rl_coordconv.bench import layer, timing, toy
+from rl_coordconv.experiments.not_so_clevr.config import ToyConfig, find_defaults
+from rl_coordconv.experiments.not_so_clevr.data import split
+from rl_coordconv.experiments.not_so_clevr.models import make_model
+from rl_coordconv.experiments.not_so_clevr.tasks import TASKS
+from rl_coordconv.runs.config import load_config
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "scripts" / "bench.py"
+CONFIGS = ROOT / "configs" / "toy"
+
+
+@pytest.fixture(scope="module")
+def main():
+    spec = importlib.util.spec_from_file_location("bench_script", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script.main
+
+
+@pytest.fixture
+def small_cases(monkeypatch):
+    """Every case with one sample of a small image."""
+    cases = [dataclasses.replace(case, input=(1, case.input[1], 12, 12)) for case in layer.CASES]
+    monkeypatch.setattr(layer, "CASES", cases)
+    return cases
+
+
+class TestTheScript:
+    @pytest.mark.parametrize(
+        ("dtype", "memory_format"), [("float32", "contiguous"), ("float64", "channels-last")]
+    )
+    def test_prints_a_row_and_writes_the_numbers_of_every_case(
+        self, main, small_cases, tmp_path, capsys, dtype, memory_format
+    ):
+        path = tmp_path / "layer.json"
+        where = ["--dtype", dtype, "--memory-format", memory_format]
+        assert main(["layer", "--repeats", "2", *where, "--json", str(path)]) == 0
+        header, rule, *rows = capsys.readouterr().out.split("\n\n")[0].splitlines()
+        assert [cell.strip() for cell in header.strip("|").split("|")][-2:] == [
+            "CoordConv2d",
+            "concatenation",
+        ]
+        assert set(rule) == set("| -")
+        assert len(rows) == len(small_cases)
+        for row, case in zip(rows, small_cases, strict=True):
+            assert case.convolution in row
+            assert f"| {case.timed} " in row
+        report = json.loads(path.read_text())
+        assert report["torch"] == torch.__version__
+        assert report["threads"] == torch.get_num_threads()
+        assert (report["device"], report["dtype"], report["repeats"]) == ("cpu", dtype, 2)
+        assert report["memory_format"] == memory_format
+        for row, case in zip(report["rows"], small_cases, strict=True):
+            assert tuple(row["input"]) == case.input
+            assert list(row["seconds"]) == ["Conv2d", "CoordConv2d", "concatenation"]
+            assert row["ratio_to_conv2d"]["Conv2d"] == {"median": 1, "low": 1, "high": 1}
+            for spread in (*row["seconds"].values(), *row["ratio_to_conv2d"].values()):
+                assert 0 < spread["low"] <= spread["median"] <= spread["high"]
+
+    @pytest.mark.parametrize(
+        ("flags", "sentence"),
+        [
+            ([], "arguments are required: bench"),
+            (["layr"], "invalid choice: 'layr'"),
+            (["layer", "--repeats", "0"], "repeats must be at least 1, not 0."),
+            (["toy", "--repeats", "0"], "repeats must be at least 1, not 0."),
+            (["layer", "--repeats", "x"], "invalid int value: 'x'"),
+            (["layer", "--json", "/no/such/folder/x.json"], "no folder /no/such/folder"),
+            (["layer", "--threads"], "Unrecognized arguments: --threads"),
+        ],
+    )
+    def test_says_what_is_wrong_in_one_sentence(self, main, capsys, flags, sentence):
+        with pytest.raises(SystemExit) as exit_:
+            main(flags)
+        assert exit_.value.code == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert sentence in err
+        assert err.count("\n") == 1
+
+    def test_says_that_there_is_no_gpu(self, main, capsys, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        with pytest.raises(SystemExit):
+            main(["layer", "--device", "cuda"])
+        assert capsys.readouterr().err == "There is no CUDA device here.\n"
+
+
+class TestTiming:
+    def test_each_contender_has_one_turn_in_every_round(self):
+        turns = []
+        contenders = {name: (lambda name=name: turns.append(name)) for name in "abc"}
+        seconds = timing.time_in_turns(contenders, repeats=20)
+        assert {name: len(values) for name, values in seconds.items()} == dict.fromkeys("abc", 20)
+        rounds = [tuple(turns[i : i + 3]) for i in range(0, len(turns), 3)]
+        assert all(sorted(turn) == ["a", "b", "c"] for turn in rounds)
+        assert len(set(rounds)) > 3  # nobody always follows the same neighbour
+
+    def test_a_spread_is_the_median_and_the_quartiles(self):
+        assert timing.Spread.of([4.0, 1, 2, 5, 3]) == timing.Spread(3, 2, 4)
+        assert timing.Spread.of([7.0]) == timing.Spread(7, 7, 7)
+
+    @pytest.mark.parametrize("case", layer.CASES, ids=lambda case: f"{case.input}-{case.timed}")
+    def test_hidden_layers_alone_send_a_gradient_to_their_input(self, case):
+        """As in training: images are no parameters."""
+        hidden = case.input[1] > 4
+        assert ("to input" in case.timed) == (hidden and "backward" in case.timed)
+
+
+def test_the_contenders_are_as_large_as_they_say():
+    weights = {name: make(4, 8, 3).weight.shape[1] for name, make in layer.LAYERS.items()}
+    assert weights == {"Conv2d": 4, "CoordConv2d": 6, "concatenation": 6}
+    x = torch.rand(2, 4, 5, 7)
+    plain, coord = layer.LAYERS["concatenation"](4, 8, 3), layer.LAYERS["CoordConv2d"](4, 8, 3)
+    coord.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(plain(x), coord(x))
+
+
+class TestToy:
+    @pytest.mark.parametrize(("task", "model"), toy.CASES)
+    def test_the_network_as_written_is_the_same_network(self, task, model):
+        chosen = {"task": task, "model": model, "canvas": 32, "square": 21}
+        config = load_config(ToyConfig, find_defaults(CONFIGS, chosen), chosen)
+        samples, _ = split(config.split, config.canvas, config.square)
+        x = TASKS[task].inputs[config.inputs](samples)[:8]
+        ours = make_model(task, model, config.shape)
+        plain = toy.as_written(ours)
+        assert [*plain.parameters()] == [*ours.parameters()]
+        torch.testing.assert_close(plain(x), ours(x), rtol=1e-4, atol=1e-4)
+
+    def test_prints_and_writes_a_row_for_each_case(self, monkeypatch):
+        monkeypatch.setattr(toy, "CASES", toy.CASES[-2:])
+        report = toy.run(2, CONFIGS, canvas=32, square=21)
+        assert [(row["task"], row["model"]) for row in report["rows"]] == [*toy.CASES]
+        for row in report["rows"]:
+            assert 0 < row["ratio"]["low"] <= row["ratio"]["median"] <= row["ratio"]["high"]
+        assert toy.table(json.loads(json.dumps(report))).count("regression") == 2
+
+
+def test_runs_at_once_are_real_trainings(main, tmp_path, capsys):
+    path = tmp_path / "runs.json"
+    flags = ["--repeats", "1", "--seconds", "2", "--n-runs", "1", "2", "--json", str(path)]
+    assert main(["runs", *flags]) == 0
+    report = json.loads(path.read_text())
+    assert list(report["steps_per_second"]) == ["1", "2"]
+    assert all(speed["median"] > 10 for speed in report["steps_per_second"].values())
+    assert report["ratio_to_first"]["1"]["median"] == 1
+    assert len(capsys.readouterr().out.split("\n\n")[0].splitlines()) == 4
+
+
+@pytest.mark.parametrize("flags", ["--repeats 0", "--n-runs 0", "--seconds 0"])
+def test_nothing_to_run_is_a_mistake(flags, main, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["runs", *flags.split()])
+    assert exit_.value.code == 2
+    assert "must be greater than 0" in capsys.readouterr().err

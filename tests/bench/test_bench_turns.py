@@ -1,0 +1,105 @@
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from rl_coordconv.bench.turns import WARM_UP, Contender, race
+from rl_coordconv.runs.config import UserError
+
+COUNTS = """
+import os, subprocess, sys
+from rl_coordconv.bench.turns import between_updates
+
+CHILD = "import time; held = bytearray(2**28); print(flush=True); time.sleep(60)"
+
+def main(argv):
+    name, log, size, *switches = argv
+    if "child" in switches:
+        child = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE)
+        child.stdout.readline()
+        with open(log + ".pid", "w") as file:
+            file.write(str(child.pid))
+    with open(f"{log}.{name}", "w") as file:
+        file.write(str(os.getpid()))
+    steps = 0
+    while True:
+        between_updates(steps)
+        with open(log, "a") as file:
+            file.write(name)
+        if "ends" in switches and steps:
+            sys.exit("There is no more.")
+        sys.stderr.write("x" * 100_000 + "\\n")
+        steps += int(size)
+"""
+LEARNS = """
+from stable_baselines3 import A2C
+
+def main(argv):
+    A2C("MlpPolicy", "CartPole-v1", n_steps=7, device="cpu").learn(10**9)
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Makes what starts a contender whose turn is one update, unless it is to last longer."""
+    (tmp_path / "counts.py").write_text(COUNTS)
+    (tmp_path / "learns.py").write_text(LEARNS)
+
+    def start(script, *argv, seconds=0.0):
+        return partial(Contender, tmp_path / script, argv, seconds)
+
+    return start
+
+
+def ends(pid: int) -> bool:
+    """Whether a process ends soon; it need not have been waited for."""
+    for _ in range(500):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_each_contender_works_once_a_round_and_its_steps_are_counted(start, tmp_path):
+    log = str(tmp_path / "log")
+    contenders = {
+        "a": start("counts.py", "a", log, "3"),
+        "b": start("counts.py", "b", log, "5", "child"),
+        "c": start("learns.py"),
+        "d": start("counts.py", "d", str(tmp_path / "other"), "2", seconds=0.01),
+    }
+    turns = race(contenders, 6)
+    assert [turn["steps"] for turn in turns["a"]] == [3] * 6
+    assert [turn["steps"] for turn in turns["b"]] == [5] * 6
+    assert [turn["steps"] for turn in turns["c"]] == [7] * 6  # seen from outside
+    assert all(turn["steps"] % 2 == 0 and turn["seconds"] >= 0.01 for turn in turns["d"])
+    assert all(turn["seconds"] > 0 for values in turns.values() for turn in values)
+
+    # The last letter of a turn is written when the process is told to go on.
+    order = Path(log).read_text()
+    pairs = [order[i : i + 2] for i in range(0, len(order), 2)]
+    assert len(pairs) == WARM_UP + 6
+    assert all(sorted(pair) == ["a", "b"] for pair in pairs)
+    assert len(set(pairs)) == 2  # nobody is always first
+
+    for alone, with_child in zip(turns["a"], turns["b"], strict=True):
+        assert alone["memory"] > 10
+        assert with_child["memory"] > alone["memory"] + 200  # of the 256 that the child holds
+    assert ends(int(Path(log + ".pid").read_text()))
+
+
+def test_one_that_ends_early_is_named_and_leaves_nothing_behind(start, tmp_path):
+    log = str(tmp_path / "log")
+    contenders = {
+        "a": start("counts.py", "a", log, "3", "child", "ends"),
+        "b": start("counts.py", "b", log, "5"),
+    }
+    with pytest.raises(UserError, match=r"counts\.py ended early: There is no more\.$"):
+        race(contenders, 6)
+    assert ends(int(Path(log + ".pid").read_text()))
+    assert ends(int(Path(log + ".b").read_text()))

@@ -1,0 +1,321 @@
+import csv
+import importlib.util
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_runs import write_run
+
+from rl_coordconv.compare.comparison import compare
+from rl_coordconv.compare.find import find_runs
+from rl_coordconv.compare.games import ArmOverGames, over_games
+from rl_coordconv.compare.published import HUMAN_AND_RANDOM, PEERS, human_normalised
+from rl_coordconv.compare.report import write_report
+from rl_coordconv.compare.sentences import count, stopping_sentence, verdict, verdicts
+from rl_coordconv.compare.tables import arms_table
+from rl_coordconv.compare.variants import styles
+from rl_coordconv.envs.atari import GAMES
+from rl_coordconv.extractors import EXTRACTORS
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
+
+
+def command(*arguments):
+    spec = importlib.util.spec_from_file_location("compare", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main([str(argument) for argument in arguments])
+
+
+def write_study(root, means, seeds=4, spread=60.0, **more):
+    """Runs of several arms; returns what `compare` makes of them."""
+    rng = np.random.default_rng(7)
+    for arm, mean in means.items():
+        for seed in range(seeds):
+            write_run(root, arm, seed, final=mean + spread * rng.standard_normal(), **more)
+    return compare(find_runs([root]).runs)
+
+
+def read(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_known_difference_is_found(tmp_path):
+    (comparison,) = write_study(tmp_path, {"nature": 1000, "coordconv": 1500})
+    (pair,) = comparison.pairs
+    gap = pair.difference("training")
+    assert gap.low < 500 < gap.high
+    assert gap.low > 0
+    assert re.match(r"coordconv scores \d+ points \(\d+%\) more than nature at", verdict(pair))
+    assert pair.probability().value == 1
+
+
+def test_the_difference_over_training_ends_at_that_of_the_verdict(tmp_path):
+    (comparison,) = write_study(tmp_path, {"nature": 1000, "coordconv": 1500})
+    (pair,) = comparison.pairs
+    *_, last = pair.over_training(np.linspace(0, pair.step, 7))
+    assert last == pair.difference("training")
+
+
+def test_where_one_stops_is_told(tmp_path):
+    """The arms rise from the same score to two that are far apart."""
+    (comparison,) = write_study(tmp_path, {"nature": 1000, "coordconv": 2000}, noise=0, spread=1)
+    (pair,) = comparison.pairs
+    middle, end = (gap.value for gap in pair.over_training(pair.step * np.array([0.5, 1])))
+    assert stopping_sentence(pair) == (
+        "Over the second half of the training coordconv less nature went"
+        f" from {middle:.0f} to {end:.0f} points, with an interval above zero at 100% of the steps"
+        " and below zero at 0%."
+    )
+
+
+def test_a_difference_that_is_not_there_is_not_claimed(tmp_path):
+    (comparison,) = write_study(tmp_path, {"nature": 1000, "coordconv": 1000})
+    (pair,) = comparison.pairs
+    assert not pair.difference("training").excludes_zero
+    assert verdict(pair).startswith("No difference between coordconv and nature can be claimed")
+
+
+def test_a_lower_score_is_told_from_the_better_arm(tmp_path):
+    (comparison,) = write_study(tmp_path, {"nature": 1500, "coordconv": 1000})
+    assert verdict(comparison.pairs[0]).startswith("nature scores")
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_with_fewer_than_three_seeds_no_conclusion_holds_and_no_band_is_drawn(tmp_path, seeds):
+    write_study(tmp_path / "runs", {"nature": 1000, "coordconv": 9000}, seeds=seeds)
+    write_report([tmp_path / "runs"], tmp_path / "out")
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "No conclusion holds about coordconv against nature: it takes 3 seeds" in text
+    assert "FillBetween" not in next((tmp_path / "out").glob("curves*.svg")).read_text()
+    assert {row["low"] for row in read(tmp_path / "out" / "differences.csv")} == {"nan"}
+    assert "Over the second half" not in text
+    assert not list((tmp_path / "out").glob("differences*.svg"))
+
+
+def test_arms_are_compared_where_both_have_got_to(tmp_path):
+    write_study(tmp_path, {"nature": 1000}, games=400)
+    (comparison,) = write_study(tmp_path, {"coordconv": 1000}, games=300)
+    assert [arm.step for arm in comparison.arms] == [60_000, 45_000]
+    assert comparison.pairs[0].step == 45_000
+
+
+def test_a_run_that_is_behind_is_left_out_and_told(tmp_path):
+    write_study(tmp_path, {"nature": 1000})
+    behind = write_run(tmp_path, "nature", 9, games=50, done=False)
+    (comparison,) = compare(find_runs([tmp_path]).runs)
+    (arm,) = comparison.arms
+    assert arm.step == 60_000
+    assert len(arm.at(arm.step)) == 4
+    assert comparison.notes[0].startswith(f"{behind} is at step 7,500 and left out")
+
+
+def test_new_seeds_do_not_take_the_comparison_back_to_their_first_steps(tmp_path):
+    write_study(tmp_path, {"nature": 1000}, seeds=3)
+    for seed in (7, 8, 9):
+        write_run(tmp_path, "nature", seed, games=20, done=False)
+    (arm,) = compare(find_runs([tmp_path]).runs)[0].arms
+    assert arm.step == 60_000
+    assert len(arm.at(arm.step)) == 3
+
+
+@pytest.mark.parametrize("late", [1, 2])
+def test_a_seed_that_never_reaches_a_score_is_later_than_those_that_do(tmp_path, late):
+    """Left out, it would make its arm look faster the worse it is."""
+    for seed in range(3):
+        write_run(tmp_path, seed=seed, final=400 if seed < late else 1000 + 200 * seed, noise=0)
+    (comparison,) = compare(find_runs([tmp_path]).runs)
+    ((*_, told),) = arms_table(comparison, target=800).rows
+    slower = max(run.first_step(800) for run in comparison.arms[0].runs[late:])
+    assert told == {1: f"{count(slower)} (2 of 3)", 2: "- (1 of 3)"}[late]
+
+
+def test_settings_that_differ_are_told(tmp_path):
+    write_run(tmp_path, "nature", 0)
+    write_run(tmp_path, "nature", 1, learning_rate=0.1)
+    write_run(tmp_path, "coordconv", 0, n_envs=8)
+    (comparison,) = compare(find_runs([tmp_path]).runs)
+    notes = comparison.notes
+    assert "The runs of nature differ in more than the seed: learning_rate." in notes
+    assert "The arms differ in more than the network: n_envs." in notes
+
+
+def test_protocols_stand_apart(tmp_path):
+    write_run(tmp_path, seed=0)
+    write_run(tmp_path, seed=1, protocol="sticky")
+    assert [c.protocol for c in compare(find_runs([tmp_path]).runs)] == ["classic", "sticky"]
+
+
+def test_more_comparisons_make_wider_intervals(tmp_path):
+    (two,) = write_study(tmp_path, {"nature": 1000, "coordconv": 1100})
+    (three,) = write_study(tmp_path, {"nature-noise": 1000})
+    narrow, wide = two.pairs[0].difference("training"), three.pairs[0].difference("training")
+    assert len(three.pairs) == 3
+    assert wide.value == narrow.value
+    assert wide.low < narrow.low
+
+
+def test_a_comparison_that_is_not_made_makes_none_wider(tmp_path):
+    (two,) = write_study(tmp_path, {"nature": 1000, "coordconv": 1100})
+    (three,) = write_study(tmp_path, {"nature-noise": 1000}, seeds=2)
+    assert len(three.pairs) == 3
+    assert three.pairs[0].difference("training") == two.pairs[0].difference("training")
+    assert not [sentence for sentence in verdicts(three) if "widened" in sentence]
+
+
+class Page(HTMLParser):
+    """Tags, ids and addresses of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.ids, self.addresses = set(), [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        for name, value in attributes:
+            if name == "id":
+                self.ids.append(value)
+            if name in ("src", "href", "xlink:href"):
+                self.addresses.append(value)
+
+
+def test_the_command_writes_a_page_that_needs_nothing_else(tmp_path, capsys):
+    write_study(tmp_path / "runs", {"nature": 1000, "coordconv": 1500}, seeds=3)
+    (tmp_path / "runs" / "a2c" / "MsPacman" / "nature" / "seed-2" / "config.yaml").write_text("[")
+    out = tmp_path / "out"
+    assert command(tmp_path / "runs" / "a2c" / "MsPacman", "--out", out) == 0
+    assert capsys.readouterr().out == f"Done: {out / 'report.html'}\n"
+    text = (out / "report.html").read_text()
+    page = Page(text)
+    assert len([name for name in page.ids if "FillBetween" in name]) == 1  # coordconv's band
+    assert not {"script", "link", "img", "iframe"} & page.tags
+    assert len(page.ids) == len(set(page.ids))
+    files = {address for address in page.addresses if not address.startswith("#")}
+    assert files == {"runs.csv", "curves.csv", "arms.csv", "differences.csv"}
+    assert all((out / name).exists() for name in files)
+    assert "@import" not in text
+    assert 'name="viewport"' in text
+    assert "prefers-color-scheme: dark" in text
+    assert "its config.yaml is damaged" in text
+    assert "1,627" in text  # a published score
+    for ending in "png", "svg":
+        assert {path.stem for path in out.glob(f"*.{ending}")} == {
+            "curves-a2c-MsPacman-classic",
+            "final-a2c-MsPacman-classic",
+        }
+
+
+def test_the_same_runs_give_the_same_report(tmp_path):
+    write_study(tmp_path / "runs", {"nature": 1000, "coordconv": 1200}, seeds=3)
+    pages = [
+        write_report([tmp_path / "runs"], tmp_path / name).read_text() for name in ("one", "two")
+    ]
+    assert pages[0] == pages[1]
+
+
+def test_a_mistake_is_one_sentence(tmp_path, capsys):
+    for arguments in ([tmp_path], [tmp_path / "missing"], [], [tmp_path, "--x", "years"]):
+        with pytest.raises(SystemExit, match="2"):
+            command(*arguments, "--out", tmp_path / "out")
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_package_is_one_sentence():
+    code = "import runpy, sys; sys.modules['rliable'] = None; sys.argv = ['compare.py', '.'];"
+    code += f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "pip install 'rl_coordconv[analysis]'" in result.stderr
+
+
+@pytest.mark.parametrize("x", ["frames", "hours"])
+def test_curves_over_frames_and_hours(tmp_path, x):
+    write_run(tmp_path / "runs", games=120)
+    write_report([tmp_path / "runs"], tmp_path / "out", x, target=400)
+    rows = read(tmp_path / "out" / "curves.csv")
+    end = {"frames": 4 * 120 * 150, "hours": 119 * 150 / 2000 / 3600}[x]
+    assert float(rows[-1][x]) == pytest.approx(end, rel=0.01)
+    assert read(tmp_path / "out" / "runs.csv")[0]["score"] == "400"
+
+
+def test_several_games_are_summed_up(tmp_path):
+    runs, out = tmp_path / "runs", tmp_path / "out"
+    for game in "MsPacman", "Qbert", "Seaquest":
+        write_study(runs, {"nature": 1000, "coordconv": 3000}, seeds=3, game=game)
+    write_run(runs, "nature-noise", game="Qbert")
+    write_report([runs], out)
+    text = (out / "report.md").read_text()
+    assert re.search(r"coordconv scores 0\.\d+ more than nature over 3 games", text)
+    assert "nature-noise did not play all of these games" in text
+    rows = {(row["arm"], row["measure"]): row for row in read(out / "over_games.csv")}
+    assert {measure for _, measure in rows} == {"IQM", "median", "mean", "optimality gap"}
+    assert float(rows["coordconv", "IQM"]["low"]) > float(rows["nature", "IQM"]["high"])
+    assert (out / "profile-a2c-classic.svg").exists()
+    page = Page((out / "report.html").read_text())
+    inner = [address[1:] for address in page.addresses if address.startswith("#a2c-in-")]
+    assert len(inner) == 3
+    assert set(inner) < set(page.ids)
+
+
+def test_every_extractor_has_a_style_of_its_own():
+    assert list(styles(EXTRACTORS)) == list(EXTRACTORS)
+    drawn = styles([*EXTRACTORS, "a", "b", "c", "d"])
+    assert len({(style.colour, style.marker) for style in drawn.values()}) == len(drawn)
+    assert len({style.colour for style in drawn.values()}) == len(drawn)
+    assert styles(["a", "nature"])["nature"] == drawn["nature"]
+
+
+# What protanopes and deuteranopes see of linear RGB (Machado et al. 2009, severity 1).
+SIGHT = {
+    "normal": np.eye(3),
+    "protanopia": np.array(
+        [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]
+    ),
+    "deuteranopia": np.array(
+        [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]
+    ),
+}
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_the_main_arms_are_told_apart_by_colour_blind_people(sight):
+    arms = ["nature", "coordconv", "coordconv-all", "coordconv-r", "nature-zeros", "nature-noise"]
+    codes = [style.colour[1:] for style in styles(arms).values()]
+    rgb = np.array([[int(code[i : i + 2], 16) / 255 for i in (0, 2, 4)] for code in codes])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = (linear @ SIGHT[sight].T).clip(0, 1) ** (1 / 2.4)
+    distances = np.linalg.norm(seen[:, None] - seen, axis=-1)[np.triu_indices(len(arms), 1)]
+    assert distances.min() > 0.12
+
+
+def test_published_scores_are_of_games_that_exist():
+    assert set(HUMAN_AND_RANDOM) <= set(GAMES)
+    assert {peer.game for peer in PEERS} <= set(GAMES)
+    assert len({(peer.source, peer.algorithm, peer.game) for peer in PEERS}) == len(PEERS)
+    assert human_normalised("MsPacman", 307.3) == 0
+
+
+def test_only_the_seeds_that_every_game_has_count_over_games():
+    scores = {"Pong": np.array([1.0, 2.0, 3.0]), "Qbert": np.array([4.0, 5.0])}
+    arm = ArmOverGames("nature", styles(["nature"])["nature"], scores)
+    np.testing.assert_array_equal(arm.matrix, [[1, 4], [2, 5]])
+
+
+def test_a_game_that_one_arm_has_not_begun_is_left_out_and_told(tmp_path):
+    for game in "MsPacman", "Qbert":
+        write_study(tmp_path, {"nature": 1000, "coordconv": 3000}, seeds=3, game=game)
+    write_study(tmp_path, {"nature": 1000}, seeds=3, game="Pong")
+    (summary,) = over_games(compare(find_runs([tmp_path]).runs))
+    assert summary.games == ("MsPacman", "Qbert")
+    assert [arm.name for arm in summary.arms] == ["nature", "coordconv"]
+    assert summary.notes == ("Not every arm has played Pong, left out here.",)

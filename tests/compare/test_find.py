@@ -1,0 +1,209 @@
+import shutil
+
+import numpy as np
+import pytest
+from fake_runs import write_run
+
+from rl_coordconv.compare import cache, results
+from rl_coordconv.compare.find import find_runs
+from rl_coordconv.compare.results import read_run
+from rl_coordconv.runs.config import UserError
+
+
+def only(root):
+    (run,) = find_runs([root]).runs
+    return run
+
+
+def test_a_run_knows_what_it_is(tmp_path):
+    folder = write_run(tmp_path, "coordconv", 3, games=200, algorithm="ppo", game="Pong")
+    run = only(tmp_path)
+    assert (run.algorithm, run.game, run.arm, run.seed) == ("ppo", "Pong", "coordconv", "3")
+    assert (run.protocol, run.folder, len(run.returns)) == ("classic", folder, 200)
+    assert run.last_step == run.steps[-1] == 30_000
+    assert run.hours[-1] == pytest.approx((30_000 - 150) / 2000 / 3600)
+
+
+def test_a_score_is_the_mean_of_the_last_hundred_games(tmp_path):
+    folder = write_run(tmp_path, games=150)
+    returns = np.loadtxt(folder / "episodes.csv", delimiter=",", skiprows=1)[:, 2]
+    run = read_run(folder)
+    assert run.final_score(run.last_step) == pytest.approx(returns[-100:].mean())
+    assert run.final_score(run.steps[1]) == pytest.approx(returns[:2].mean())
+    assert np.isnan(run.final_score(0))
+
+
+def test_the_first_step_of_a_score_is_not_that_of_a_lucky_first_game(tmp_path):
+    folder = write_run(tmp_path, games=300, start=0, final=1000, noise=0)
+    lines = (folder / "episodes.csv").read_text().splitlines()
+    lines[1] = "150,1700000000,900,600"
+    (folder / "episodes.csv").write_text("\n".join(lines) + "\n")
+    run = read_run(folder)
+    reached = run.first_step(600)
+    assert run.final_score(reached) >= 600 > run.final_score(reached - 150)
+    assert reached > run.steps[98]
+    assert np.isnan(run.first_step(2000))
+
+
+def test_the_area_of_a_constant_score_is_that_score(tmp_path):
+    run = read_run(write_run(tmp_path, start=500, final=500, noise=0))
+    assert run.mean_score(run.last_step) == pytest.approx(500)
+
+
+def test_a_pause_is_no_hour_of_training():
+    seconds = np.array([0.0, 300.0, 90_000.0, 90_300.0])
+    assert results.hours_without_pauses(seconds)[-1] == pytest.approx(600 / 3600)
+
+
+HEAD = "step,game,episode_return,length_frames"
+
+
+def evaluation_of(tmp_path, text):
+    folder = write_run(tmp_path)
+    (folder / "evaluations.csv").write_text(text)
+    run = read_run(folder)
+    return run.evaluation_score(run.last_step)
+
+
+def test_the_final_evaluation_is_that_of_the_last_step(tmp_path):
+    assert evaluation_of(tmp_path, f"{HEAD}\n10,0,1,9\n10,1,1,9\n20,0,4,9\n20,1,6,9\n") == 5
+
+
+def test_an_evaluation_under_another_protocol_or_policy_does_not_count(tmp_path):
+    rows = (
+        "20,0,4,9,classic,stochastic,training",
+        "20,0,50,9,sticky,stochastic,1",
+        "20,0,60,9,classic,deterministic,1",
+    )
+    assert evaluation_of(tmp_path, "\n".join([f"{HEAD},protocol,policy,seed", *rows, ""])) == 4
+
+
+@pytest.mark.parametrize(("games", "score"), [(3, 8), (4, 4)])
+def test_evaluations_made_afterwards_count_together_if_they_are_as_many(tmp_path, games, score):
+    rows = (
+        *(f"20,{game},4,9,classic,stochastic,training" for game in range(games)),
+        "20,0,8,9,classic,stochastic,1",
+        "20,0,7,9,classic,stochastic,2",
+        "20,1,9,9,classic,stochastic,2",
+    )
+    text = "\n".join([f"{HEAD},protocol,policy,seed", *rows, ""])
+    assert evaluation_of(tmp_path, text) == score
+
+
+def test_a_running_run_with_a_torn_last_row_is_read(tmp_path):
+    folder = write_run(tmp_path, games=50, done=False)
+    with (folder / "episodes.csv").open("a") as file:
+        file.write("7650,17000")
+    shutil.copy(folder / "evaluations.csv", tmp_path / "whole.csv")
+    with (folder / "evaluations.csv").open("a") as file:
+        file.write("7650,0,99")
+    assert len(only(tmp_path).returns) == 50
+
+
+def test_a_nan_is_left_out_and_told(tmp_path):
+    folder = write_run(tmp_path, games=50)
+    with (folder / "episodes.csv").open("a") as file:
+        file.write("7650,1700000010,nan,600\n")
+    run = only(tmp_path)
+    assert len(run.returns) == 50
+    assert run.notes == ("1 of 51 rows of episodes.csv hold NaN or infinity and are left out",)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("config.yaml", "env: [", "its config.yaml is damaged"),
+        ("episodes.csv", "step,wall_time,episode_return\n1,2\n", "episodes.csv is damaged"),
+        ("episodes.csv", "step,wall_time\n1,2\n", "episodes.csv has no column episode_return"),
+        ("episodes.csv", "step,wall_time,episode_return\n", "no game is finished yet"),
+        ("episodes.csv", "\x00\x01\n", "episodes.csv has no column step"),
+        ("evaluations.csv", f"{HEAD}\n1,0,x,2\n", "evaluations.csv is damaged"),
+    ],
+)
+def test_a_broken_run_is_named_and_left_out(tmp_path, name, content, reason):
+    write_run(tmp_path, seed=0)
+    broken = write_run(tmp_path, seed=1)
+    (broken / name).write_text(content)
+    found = find_runs([tmp_path])
+    assert [run.seed for run in found.runs] == ["0"]
+    assert found.left_out == ((broken, reason),)
+
+
+def test_nothing_to_compare_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="There are no runs to compare in"):
+        find_runs([tmp_path])
+    with pytest.raises(UserError, match="There is no folder"):
+        find_runs([tmp_path / "missing"])
+
+
+def test_a_toy_run_is_passed_over(tmp_path):
+    write_run(tmp_path)
+    toy = tmp_path / "toy"
+    toy.mkdir()
+    (toy / "config.yaml").write_text("task: classification\nsplit: uniform\n")
+    (toy / "command.txt").touch()
+    (toy / "events.out.tfevents.1").write_bytes(b"")
+    found = find_runs([tmp_path])
+    assert len(found.runs) == 1
+    assert not found.left_out
+
+
+def test_a_run_found_twice_counts_once_and_a_copy_is_no_second_seed(tmp_path):
+    folder = write_run(tmp_path / "runs")
+    copy = tmp_path / "copied" / folder.relative_to(tmp_path / "runs")
+    shutil.copytree(folder, copy)
+    found = find_runs([tmp_path / "runs", folder, tmp_path / "copied"])
+    assert len(found.runs) == 1
+    assert found.left_out == ((copy, f"it is a copy of {folder}"),)
+
+
+def test_of_copies_the_longest_stays(tmp_path):
+    half = write_run(tmp_path / "a-backup", games=200)
+    whole = write_run(tmp_path / "runs", games=200)
+    lines = (half / "episodes.csv").read_text().splitlines(keepends=True)
+    (half / "episodes.csv").write_text("".join(lines[:120]))
+    (half / "evaluations.csv").unlink()
+    found = find_runs([tmp_path])
+    assert [run.folder for run in found.runs] == [whole]
+    assert found.left_out == ((half, f"it is a copy of {whole}"),)
+
+
+def test_equal_seeds_under_two_protocols_are_nothing_to_tell(tmp_path):
+    write_run(tmp_path / "one")
+    write_run(tmp_path / "two", protocol="sticky", noise=100)
+    assert [run.notes for run in find_runs([tmp_path]).runs] == [(), ()]
+
+
+@pytest.mark.parametrize("top", ["ppo", "results"])
+def test_a_moved_run_keeps_its_algorithm(tmp_path, top):
+    folder = write_run(tmp_path, algorithm="ppo")
+    shutil.move(tmp_path / "ppo", tmp_path / "elsewhere" / top)
+    moved = tmp_path / "elsewhere" / top / folder.relative_to(tmp_path / "ppo")
+    assert read_run(moved).algorithm == "ppo"
+
+
+def test_a_parsed_run_is_kept_until_its_file_changes(tmp_path, monkeypatch):
+    folder = write_run(tmp_path, games=50)
+    before = only(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "read_columns", None)  # nobody may parse again
+        again = only(tmp_path)
+    assert again.returns.tolist() == before.returns.tolist()
+    assert (again.settings, again.folder) == (before.settings, folder)
+    with (folder / "episodes.csv").open("a") as file:
+        file.write("7650,1700000010,70,600\n")
+    assert len(only(tmp_path).returns) == 51
+    assert {path.suffix for path in folder.iterdir()} <= {".csv", ".yaml", ""}
+
+
+def test_a_damaged_or_unwritable_cache_does_no_harm(tmp_path, monkeypatch):
+    write_run(tmp_path, games=50)
+    only(tmp_path)
+    for content in b"PK no more", b"PK\x03\x04, but torn":
+        for kept in cache.cache_folder().iterdir():
+            kept.write_bytes(content)
+        assert len(only(tmp_path).returns) == 50
+    occupied = tmp_path / "file"
+    occupied.touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(occupied))
+    assert len(only(tmp_path).returns) == 50

@@ -1,0 +1,216 @@
+"""Agents judged by `scripts/evaluate.py`: through its own main, on the real game."""
+
+import csv
+import importlib.util
+import re
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import sb3_contrib
+import stable_baselines3
+from gymnasium import spaces
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
+from test_train import ROOT, train
+
+from rl_coordconv.envs.atari import make_atari_env
+from rl_coordconv.experiments.atari import play as play_module
+from rl_coordconv.experiments.atari.agents import load_agent
+from rl_coordconv.experiments.atari.play import Games, play
+from rl_coordconv.runs.folder import Run, lock
+
+
+def evaluate(*arguments: object) -> int:
+    """The exit code."""
+    spec = importlib.util.spec_from_file_location("evaluate", ROOT / "scripts" / "evaluate.py")
+    assert spec
+    assert spec.loader
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    try:
+        return script.main([*map(str, arguments), "--device", "cpu", "--n-envs", "2"])
+    except SystemExit as end:
+        return end.code
+
+
+def rows(run: Run) -> list[dict[str, str]]:
+    with run.evaluations.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    flags = "--total-timesteps 100 --eval-freq 0 --save-freq 60"
+    return train("a2c", tmp_path_factory.mktemp("runs"), flags)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def saved_elsewhere(path: Path, algorithm: str, **settings: object) -> Path:
+    """An agent as plain Stable-Baselines3 saves it."""
+    env = make_atari_env("MsPacman", 1, backend="sb3")
+    module = sb3_contrib if algorithm == "QRDQN" else stable_baselines3
+    getattr(module, algorithm)("CnnPolicy", env, device="cpu", **settings).save(path)
+    env.close()
+    return path
+
+
+class TestScores:
+    def test_of_whole_games_are_shown_and_kept(self, run, capsys):
+        before = rows(run)
+        assert evaluate(run.folder, "--episodes", 3) == 0
+        shown = capsys.readouterr().out
+        new = rows(run)[len(before) :]
+        assert rows(run)[: len(before)] == before
+        scores = [float(row["episode_return"]) for row in new]
+        assert [row["game"] for row in new] == ["0", "1", "2"]
+        assert {row["step"] for row in new} == {"100"}
+        assert {(row["protocol"], row["policy"], row["seed"]) for row in new} == {
+            ("classic", "stochastic", "0")
+        }
+        assert all(score >= 60 for score in scores)  # three lives, pills lie everywhere
+        assert f"{np.mean(scores):,.1f}" in shown
+        assert f"{max(scores):,.0f}" in shown
+        for word in ("interval", "median", "frames"):
+            assert word in shown
+
+    def test_the_same_evaluation_again_gives_the_same_games_once(self, run):
+        evaluate(run.folder, "--episodes", 2, "--seed", 7)
+        once = rows(run)
+        evaluate(run.folder, "--episodes", 2, "--seed", 7)
+        assert rows(run) == once
+
+    def test_other_ways_to_play_stand_beside(self, run):
+        flags = ("--protocol", "sticky", "--deterministic", "--seed", 8)
+        evaluate(run.folder, "--episodes", 1, *flags)
+        last = rows(run)[-1]
+        assert (last["protocol"], last["policy"]) == ("sticky", "deterministic")
+
+    def test_of_an_earlier_checkpoint(self, run, monkeypatch):
+        monkeypatch.chdir(run.checkpoints)
+        checkpoint = min(path.name for path in run.checkpoints.glob("step-*.zip"))
+        evaluate(checkpoint, "--episodes", 1, "--seed", 9)
+        assert int(rows(run)[-1]["step"]) == 60
+
+    def test_are_not_kept_while_a_training_writes(self, run, capsys):
+        before = rows(run)
+        with lock(run.folder):
+            assert evaluate(run.folder, "--episodes", 1) == 0
+        shown = capsys.readouterr().out
+        assert "mean score" in shown
+        assert "Not kept: Another process" in shown
+        assert rows(run) == before
+
+    def test_of_another_game_are_not_kept(self, run, capsys):
+        before = rows(run)
+        assert evaluate(run.folder, "--episodes", 1, "--env", "Asterix") == 0
+        assert "Not kept: the run's game is MsPacman" in capsys.readouterr().out
+        assert rows(run) == before
+
+
+class Clock(gym.Env):
+    """Lasts so many steps, and its score says so."""
+
+    observation_space = spaces.Box(0, 1, (1,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, length: int) -> None:
+        self._length, self._left = length, length
+
+    def reset(self, **_):
+        self._left = self._length
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self._left -= 1
+        return np.zeros(1, np.float32), 1.0, self._left == 0, False, {}
+
+
+def test_short_games_are_not_counted_more_often(monkeypatch):
+    def make(game, n_envs, **_):
+        return DummyVecEnv([lambda n=n: Monitor(Clock(n)) for n in (1, 50, 50, 50)][:n_envs])
+
+    monkeypatch.setattr(play_module, "make_atari_env", make)
+    agent = stable_baselines3.A2C("MlpPolicy", make("", 4), device="cpu")
+    games = play(agent, "clocks", 8, n_envs=4)
+    # The first eight games to end would be eight of length 1.
+    assert sorted(games.returns) == [1, 1, 50, 50, 50, 50, 50, 50]
+
+
+def test_the_interval_of_the_mean():
+    low, high = Games([0.0, 10.0] * 50, [1] * 100).interval()
+    # Normal approximation: 5 -+ 1.96 x 5 / sqrt(100).
+    assert low == pytest.approx(4.02, abs=0.15)
+    assert high == pytest.approx(5.98, abs=0.15)
+    assert Games([3.0], [1]).interval() == (3, 3)
+
+
+class TestAgentsFromElsewhere:
+    @pytest.mark.parametrize("algorithm", ["A2C", "PPO", "DQN", "QRDQN"])
+    def test_play_once_trusted(self, tmp_path, capsys, algorithm):
+        memory = {} if algorithm in ("A2C", "PPO") else {"buffer_size": 10}
+        agent = saved_elsewhere(tmp_path / "agent.zip", algorithm, **memory)
+        assert evaluate(agent, "--env", "MsPacmanNoFrameskip-v4", "--episodes", 1) == 2
+        assert "--trust" in capsys.readouterr().err
+        flags = ("--env", "MsPacmanNoFrameskip-v4", "--episodes", 1, "--trust")
+        assert evaluate(agent, *flags) == 0
+        assert "mean score" in capsys.readouterr().out
+        assert [path.name for path in tmp_path.iterdir()] == ["agent.zip"]
+
+    def test_bring_no_replay_buffer(self, tmp_path):
+        path = saved_elsewhere(tmp_path / "agent.zip", "DQN", buffer_size=1000)
+        assert load_agent(path, trust=True, device="cpu").model.replay_buffer.buffer_size == 1
+
+    def test_beside_another_program_s_config_are_from_elsewhere(self, tmp_path, capsys):
+        agent = saved_elsewhere(tmp_path / "final_model.zip", "A2C")
+        (tmp_path / "config.yaml").write_text("hydra: {}\n")
+        flags = ("--env", "MsPacman", "--episodes", 1)
+        assert evaluate(agent, *flags) == 2
+        assert "--trust" in capsys.readouterr().err
+        assert evaluate(agent, *flags, "--trust") == 0
+
+    def test_need_a_game_that_fits(self, tmp_path, capsys):
+        agent = saved_elsewhere(tmp_path / "agent.zip", "A2C")
+        assert evaluate(agent, "--trust") == 2
+        assert "--env" in capsys.readouterr().err
+        assert evaluate(agent, "--trust", "--env", "Pong") == 2
+        error = capsys.readouterr().err
+        assert "Discrete(9)" in error
+        assert "Discrete(6)" in error
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("flags", "says"),
+        [
+            (["--seed", "-1"], "--seed must be at least 0"),
+            (["--episodes", "0"], "--episodes must be at least 1"),
+            (["--best-of", "2"], "--video or --gif"),
+            (["--checkpoint", "bets"], "best"),
+            (["--checkpoint", "best"], "no best agent"),
+            (["--algo", "a2z"], "a2c"),
+            (["--algo", "dqn"], "cannot be loaded"),
+            (["--env", "MsPacmen"], "MsPacman"),
+        ],
+    )
+    def test_are_named(self, run, capsys, flags, says):
+        assert evaluate(run.folder, *flags) == 2
+        error = capsys.readouterr().err
+        assert says in error
+        assert len(error.strip().splitlines()) == 1
+
+    def test_no_such_run(self, tmp_path, capsys):
+        assert evaluate(tmp_path / "nothing") == 2
+        assert "There is no agent" in capsys.readouterr().err
+        assert evaluate(tmp_path) == 2
+        assert "no run of an Atari agent" in capsys.readouterr().err
+
+    def test_not_an_agent(self, tmp_path, capsys):
+        (tmp_path / "broken.zip").write_bytes(b"PK, but not for long")
+        assert evaluate(tmp_path / "broken.zip", "--trust", "--env", "Pong") == 2
+        assert re.search(r"broken.zip is not an agent", capsys.readouterr().err)

@@ -1,0 +1,313 @@
+import csv
+import importlib.util
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+import yaml
+from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from rl_coordconv.experiments.atari.config import A2CConfig
+from rl_coordconv.runs.config import load_config
+from rl_coordconv.runs.folder import Run
+
+ROOT = Path(__file__).parents[3]
+TINY = {
+    "a2c": "--n-envs 2 --eval-episodes 1 --log-interval 2 --num-threads 1",
+    "ppo": "--n-envs 2 --eval-episodes 1 --num-threads 1 --n-steps 16 --batch-size 16",
+}
+
+
+def load_script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"train_{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def arguments(name: str, folder: Path, flags: str) -> list[str]:
+    return [*TINY[name].split(), "--log-dir", str(folder), *flags.split()]
+
+
+def train(name: str, folder: Path, flags: str) -> Run:
+    """Through the script's own main."""
+    assert load_script(name).main(arguments(name, folder, flags)) == 0
+    return only_run(folder)
+
+
+def only_run(folder: Path) -> Run:
+    (config,) = folder.rglob("config.yaml")
+    return Run(config.parent)
+
+
+def column(path: Path, name: str) -> list[float]:
+    with path.open() as file:
+        return [float(row[name]) for row in csv.DictReader(file) if row[name]]
+
+
+@pytest.fixture(scope="module")
+def a2c_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Long enough for whole games; read by several tests."""
+    folder = tmp_path_factory.mktemp("a2c")
+    return train("a2c", folder, "--total-timesteps 2000 --eval-freq 1000 --save-freq 1000")
+
+
+class TestFinishedRun:
+    def test_has_the_files_of_a_run_folder(self, a2c_run):
+        names = {path.name for path in a2c_run.folder.iterdir()}
+        assert names >= {
+            "DONE",
+            "best_model.zip",
+            "checkpoints",
+            "command.txt",
+            "config.yaml",
+            "episodes.csv",
+            "evaluations.csv",
+            "final_model.zip",
+            "progress.csv",
+            "versions.json",
+        }
+        assert a2c_run.folder.parts[-4:] == ("a2c", "MsPacman", "coordconv", "seed-0")
+
+    def test_stores_every_setting(self, a2c_run):
+        stored = yaml.safe_load(a2c_run.config.read_text())
+        assert stored.keys() == A2CConfig.model_fields.keys()
+        assert (stored["n_envs"], stored["learning_rate"]) == (2, 0.0007)
+
+    def test_model_is_the_zoos_a2c(self, a2c_run):
+        model = A2C.load(a2c_run.final_model)
+        assert model.num_timesteps == 2000
+        assert isinstance(model.policy.optimizer, RMSpropTFLike)
+        assert model.policy.optimizer.defaults["eps"] == 1e-5
+        assert (model.n_steps, model.ent_coef, model.vf_coef) == (5, 0.01, 0.25)
+        assert model.policy.net_arch == []
+
+    def test_shows_in_tensorboard_what_sb3_shows_and_more(self, a2c_run):
+        events = EventAccumulator(str(a2c_run.folder))
+        events.Reload()
+        tags = events.Tags()
+        assert set(tags["scalars"]) >= {
+            "rollout/ep_rew_mean",
+            "rollout/ep_len_mean",
+            "time/fps",
+            "train/learning_rate",
+            "train/explained_variance",
+            "train/entropy_loss",
+            "train/policy_loss",
+            "train/value_loss",
+            "raw/episode_return",
+            "raw/episode_length_frames",
+            "time/steps_per_second",
+            "eval/mean_reward",
+            "eval/mean_ep_length",
+            "coord/weight_share/cnn.0",
+        }
+        assert tags["images"] == ["coord/positional_map/cnn.0"]
+        assert [event.step for event in events.Scalars("eval/mean_reward")] == [1000, 2000]
+        metadata = events.SummaryMetadata("_hparams_/experiment")
+        assert metadata.plugin_data.plugin_name == "hparams"
+
+    def test_logs_every_game_in_frames_and_raw_points(self, a2c_run):
+        events = EventAccumulator(str(a2c_run.folder))
+        events.Reload()
+        scores = column(a2c_run.episodes, "episode_return")
+        assert scores
+        assert scores == [event.value for event in events.Scalars("raw/episode_return")]
+        assert all(score % 10 == 0 and score > 10 for score in scores)  # Ms. Pac-Man's points
+        # Three lives last a few hundred steps of four frames.
+        assert all(frames > 1000 for frames in column(a2c_run.episodes, "length_frames"))
+
+    def test_evaluates_whole_games(self, a2c_run):
+        assert column(a2c_run.evaluations, "step") == [1000, 2000]
+        assert all(frames > 1000 for frames in column(a2c_run.evaluations, "length_frames"))
+
+    def test_is_left_alone_by_the_same_command(self, a2c_run, capsys):
+        folder = a2c_run.folder.parents[3]
+        before = a2c_run.final_model.stat()
+        train("a2c", folder, "--total-timesteps 2000 --eval-freq 1000 --save-freq 1000")
+        assert "is finished" in capsys.readouterr().out
+        assert a2c_run.final_model.stat() == before
+
+    def test_is_not_mixed_with_another_config(self, a2c_run, capsys):
+        folder = a2c_run.folder.parents[3]
+        with pytest.raises(SystemExit) as exit_:
+            train("a2c", folder, "--total-timesteps 3000 --eval-freq 1000 --save-freq 1000")
+        assert exit_.value.code == 2
+        assert "total_timesteps (2000 there, 3000 now)" in capsys.readouterr().err
+
+
+def test_ppo_anneals_and_steps_as_the_zoo_says(tmp_path):
+    run = train("ppo", tmp_path, "--extractor nature --total-timesteps 128 --eval-freq 0")
+    model = PPO.load(run.final_model)
+    assert (model.n_epochs, model.vf_coef, model.gae_lambda) == (4, 0.5, 0.95)
+    assert (model.lr_schedule(0.5), model.clip_range(0.5)) == (1.25e-4, 0.05)
+    assert not column(run.evaluations, "step")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--extractor coordconv-all --protocol sticky",
+        "--extractor nature-noise --backend sb3 --env pong",
+        "--extractor impala-coordconv --precision bf16 --env ALE/Breakout-v5",
+    ],
+)
+def test_every_choice_trains(tmp_path, flags):
+    run = train("a2c", tmp_path, f"{flags} --total-timesteps 40 --eval-freq 0")
+    assert run.is_finished
+
+
+def final_weights(folder: Path, flags: str) -> dict[str, torch.Tensor]:
+    run = train("a2c", folder, f"--total-timesteps 600 {flags}")
+    return A2C.load(run.final_model).policy.state_dict()
+
+
+def test_equal_seeds_train_equal_weights_and_evaluation_disturbs_nothing(tmp_path):
+    plain = final_weights(tmp_path / "plain", "--eval-freq 0")
+    evaluated = final_weights(tmp_path / "evaluated", "--eval-freq 200 --save-freq 200")
+    other_seed = final_weights(tmp_path / "other", "--eval-freq 0 --seed 1")
+    assert all(torch.equal(plain[name], evaluated[name]) for name in plain)
+    assert not all(torch.equal(plain[name], other_seed[name]) for name in plain)
+
+
+def start(name: str, folder: Path, flags: str, **options) -> subprocess.Popen[str]:
+    script = ROOT / "scripts" / f"train_{name}.py"
+    command = [sys.executable, str(script), *arguments(name, folder, flags)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def wait_for_checkpoint(folder: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not list(folder.rglob("step-*.zip")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def newest_step(run: Run) -> int:
+    return max(int(path.stem.removeprefix("step-")) for path in run.checkpoints.glob("step-*"))
+
+
+LONG_PPO = "--total-timesteps 100000 --eval-freq 0 --save-freq 64"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_was_stopped_goes_on(tmp_path, number):
+    # Long, so that it cannot end before the signal; the next start stops it for good.
+    with start("ppo", tmp_path, LONG_PPO) as process:
+        wait_for_checkpoint(tmp_path, process)
+        process.send_signal(number)
+        out, _ = process.communicate()
+    if number != signal.SIGKILL:
+        assert process.returncode == 128 + number
+        assert "the same command goes on" in out
+    run = only_run(tmp_path)
+    saved = newest_step(run)
+    with start("ppo", tmp_path, LONG_PPO) as process:
+        while newest_step(run) < saved + 64:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate()
+    assert f"from step {saved:,}" in out
+    steps = column(run.progress, "time/total_timesteps")
+    assert steps == [32.0 * (i + 1) for i in range(len(steps))]  # each update once
+    # The schedule goes on: each rate is what the whole length makes of the step before.
+    rates = column(run.progress, "train/learning_rate")  # after the first row
+    assert rates == pytest.approx([2.5e-4 * (1 - step / 100_000) for step in steps[:-1]])
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
+    with start("ppo", tmp_path, LONG_PPO) as process:
+        wait_for_checkpoint(tmp_path, process)
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+    run = only_run(tmp_path)
+    before = {path.name: path.read_bytes() for path in run.checkpoints.iterdir()}
+
+    def allow_one_megabyte() -> None:  # a model has fourteen
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+
+    with start("ppo", tmp_path, LONG_PPO, preexec_fn=allow_one_megabyte) as process:
+        _, error = process.communicate()
+    assert process.returncode == 2, error
+    assert error.startswith("Could not write to ")
+    assert "File too large; what was saved before is unharmed" in error
+    assert "Traceback" not in error
+    assert {path.name: path.read_bytes() for path in run.checkpoints.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "sentence"),
+    [
+        (
+            "a2c",
+            "--extractor cordconv",
+            "There is no extractor 'cordconv'; did you mean coordconv?",
+        ),
+        ("a2c", "--env MsPackman", "There is no Atari game 'MsPackman'; did you mean MsPacman?"),
+        ("a2c", "--sed 1", "There is no flag --sed; did you mean --seed?"),
+        ("a2c", "--n-envs 0", "--n-envs must be at least 1, not 0."),
+        ("a2c", "--total-timesteps -5", "--total-timesteps must be at least 1, not -5."),
+        ("a2c", "--device gpu", "There is no device 'gpu'; take auto, cpu, cuda or cuda:N."),
+        ("ppo", "--batch-size 7", "batch_size 7 must divide n_envs * n_steps = 32."),
+        ("ppo", "--rms-prop-eps 1", "There is no flag --rms-prop-eps; there are: "),
+        ("a2c", "--config missing.yaml", "Cannot read the config file missing.yaml: No such file"),
+        ("a2c", "--log-dir /dev/null/runs", "Cannot write to /dev/null/runs/a2c/MsPacman/"),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_exit_code_2(name, flags, sentence, capsys, monkeypatch):
+    monkeypatch.chdir("/")
+    with pytest.raises(SystemExit) as exit_:
+        load_script(name).main([*TINY[name].split(), *flags.split()])
+    assert exit_.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(sentence)
+    assert error.count("\n") == 1
+
+
+def test_a_missing_gpu_is_one_sentence(capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(SystemExit) as exit_:
+        load_script("a2c").main(["--device", "cuda"])
+    assert exit_.value.code == 2
+    assert "There is no cuda device on this machine" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a2c", "ppo"])
+def test_help_explains_every_setting(name, capsys):
+    with pytest.raises(SystemExit):
+        load_script(name).main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    config = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
+    for key, value in config.items():
+        assert f"--{key.replace('_', '-')} " in text
+        assert f"(default: {value})" in text
+
+
+def test_yaml_and_config_class_agree():
+    config = load_config(A2CConfig, ROOT / "configs" / "a2c.yaml")
+    assert config.total_timesteps == 10_000_000
+    assert config.rms_prop_eps == 1e-5
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_one_sentence(tmp_path, capsys):
+    tmp_path.chmod(0o500)
+    with pytest.raises(SystemExit) as exit_:
+        train("a2c", tmp_path, "")
+    assert exit_.value.code == 2
+    assert "Cannot write to" in capsys.readouterr().err

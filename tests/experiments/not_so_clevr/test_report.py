@@ -1,0 +1,169 @@
+"""Tables from run folders, checked by hand, and the page that is in the repository."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rl_coordconv.experiments.not_so_clevr.config import ToyConfig, find_defaults
+from rl_coordconv.experiments.not_so_clevr.report import (
+    fill_tables,
+    first_touch,
+    keep,
+    ratio_markdown,
+    read_groups,
+    results_markdown,
+    touch_markdown,
+)
+from rl_coordconv.runs.config import UserError, load_config
+from rl_coordconv.runs.folder import Run
+
+ROOT = Path(__file__).parents[3]
+CONFIGS = ROOT / "configs" / "toy"
+COLUMNS = "epoch,updates,seconds,train_accuracy,test_accuracy"
+
+
+def write_run(runs: Path, *evaluations: tuple, finished: bool = True, **flags) -> ToyConfig:
+    """A run folder as training leaves it, with evaluations of one's own."""
+    chosen = {k: v for k, v in flags.items() if k in ("task", "split", "model", "preset")}
+    flags["log_dir"] = str(runs)
+    config = load_config(ToyConfig, find_defaults(CONFIGS, chosen), flags)
+    run = Run(config.folder)
+    run.figures.mkdir(parents=True)
+    (run.figures / "split.png").write_bytes(b"a picture")
+    run.config.write_text(yaml.safe_dump(config.model_dump()))
+    run.versions.write_text("{}")
+    rows = [",".join(map(str, row)) for row in evaluations]
+    run.progress.write_text("\n".join([COLUMNS, *rows, ""]))
+    if finished:
+        run.done.touch()
+    return config
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """CoordConv is there after 10 and 30 seconds, the deconvolution at 80% after 200."""
+    write_run(tmp_path, (0, 0, 0, 0, 0), (1, 100, 10, 1, 1), (2, 200, 20, 1, 0.5), seed=0)
+    write_run(tmp_path, (0, 0, 0, 0, 0), (1, 100, 15, 1, 0.9), (2, 200, 30, 1, 1), seed=1)
+    write_run(tmp_path, (0, 0, 0, 0, 0), (9, 900, 200, 1, 0.8), model="deconv")
+    return tmp_path
+
+
+def test_the_results_are_the_last_evaluations_of_all_seeds(runs):
+    deconv, coordconv = results_markdown(read_groups(runs, CONFIGS)).splitlines()[2:]
+    assert coordconv == (
+        "| classification | quadrant | coordconv, raw | 100% | 100.0% | 100%"
+        " | 75.0% (50.0% to 100.0%) | 200 | 25 (20 to 30) | 7,553 | 2 |"
+    )
+    assert "| about 0% | 80.0% | 900 | 200 | 46,465 | 1 |" in deconv
+
+
+def test_the_first_touch_is_told_from_the_last_epoch(runs):
+    deconv, coordconv = touch_markdown(read_groups(runs, CONFIGS), "classification").splitlines()[
+        2:
+    ]
+    assert coordconv == (
+        "| quadrant | coordconv, raw | epoch 1 (10 s); epoch 1 (15 s)"
+        " | epoch 1 (10 s); epoch 2 (30 s) | 100.0% | 75.0% (50.0% to 100.0%) |"
+    )
+    assert "epoch 9 (200 s) | - | 80.0% | 80.0% |" in deconv
+
+
+def test_the_ratio_is_that_of_means_over_seeds(runs):
+    """200 seconds to (10 + 30) / 2, and 900 updates to (100 + 200) / 2."""
+    (row,) = ratio_markdown(read_groups(runs, CONFIGS)).splitlines()[2:]
+    assert row == "| quadrant | deconv, raw | coordconv, raw | 10.0 | 6.0 | - |"
+
+
+def test_a_deconvolution_that_never_came_there_leaves_a_lower_bound(tmp_path):
+    write_run(tmp_path, (1, 100, 10, 1, 1))
+    write_run(tmp_path, (9, 900, 200, 1, 0.7), model="deconv")
+    (row,) = ratio_markdown(read_groups(tmp_path, CONFIGS)).splitlines()[2:]
+    assert row == "| quadrant | deconv, raw | coordconv, raw | over 20.0 | over 9.0 | - |"
+
+
+def test_a_coordconv_that_never_came_there_leaves_no_ratio(tmp_path):
+    write_run(tmp_path, (1, 100, 10, 1, 0.9))
+    write_run(tmp_path, (9, 900, 200, 1, 0.7), model="deconv")
+    (row,) = ratio_markdown(read_groups(tmp_path, CONFIGS)).splitlines()[2:]
+    assert row == "| quadrant | deconv, raw | coordconv, raw | - | - | - |"
+    deconv, _ = read_groups(tmp_path, CONFIGS)
+    assert first_touch(deconv.results, 1.0) == "-"
+
+
+def test_of_regression_the_best_is_the_least(tmp_path):
+    config = write_run(tmp_path, task="regression")
+    columns = COLUMNS.replace("accuracy", "euclidean_pixels")
+    Run(config.folder).progress.write_text(f"{columns}\n0,0,0,9,9\n1,1,1,2,3\n2,2,2,5,6\n")
+    (group,) = read_groups(tmp_path, CONFIGS)
+    (result,) = group.results
+    assert result.best_test == 3
+    assert result.first_test(4)["epoch"] == 1
+    table = touch_markdown([group], "regression")
+    assert table.splitlines()[2] == "| quadrant | coordconv | - | 3.00 | 6.00 |"
+
+
+def test_a_command_names_what_the_preset_does_not_say(tmp_path):
+    write_run(tmp_path, (1, 1, 1, 1, 1), model="deconv", n_epochs=450, channels=2, seed=2)
+    (group,) = read_groups(tmp_path, CONFIGS)
+    assert group.command == (
+        "python scripts/train_toy.py --task classification --split quadrant --model deconv"
+        " --channels 2 --n-epochs 450 --seed 2"
+    )
+
+
+def test_rows_of_other_settings_are_told_apart(tmp_path):
+    write_run(tmp_path, (1, 1, 1, 1, 1))
+    write_run(tmp_path / "slow", (1, 1, 1, 1, 1), learning_rate=0.001)
+    write_run(tmp_path / "quick", (1, 1, 1, 1, 1), preset="quick")
+    labels = [
+        row.split(" | ")[2] for row in results_markdown(read_groups(tmp_path, CONFIGS)).splitlines()
+    ]
+    assert sorted(labels[2:-1]) == ["coordconv, raw", "coordconv, raw, learning rate 0.001"]
+    assert labels[-1] == "coordconv, normalised, quick"
+
+
+def test_what_counts_is_kept_without_where_it_lay(runs, tmp_path):
+    write_run(runs, (0, 0, 0, 0, 0), seed=7, finished=False)
+    keep(runs, tmp_path / "kept")
+    kept = sorted(
+        p.relative_to(tmp_path / "kept") for p in (tmp_path / "kept").rglob("config.yaml")
+    )
+    folder = Path("classification-quadrant")
+    assert kept == [
+        folder / "coordconv-raw" / "seed-0" / "config.yaml",
+        folder / "coordconv-raw" / "seed-1" / "config.yaml",
+        folder / "deconv-raw" / "seed-0" / "config.yaml",
+    ]
+    for path in (tmp_path / "kept").rglob("*.*"):
+        assert str(tmp_path) not in path.read_text()
+    pictures = {p.parts[-3] for p in (tmp_path / "kept").rglob("*.png")}
+    assert pictures == {"seed-0"}
+
+
+def test_no_runs_are_a_sentence(tmp_path):
+    with pytest.raises(UserError, match="There are no runs in"):
+        read_groups(tmp_path, CONFIGS)
+
+
+def test_the_page_in_the_repository_is_what_its_runs_give(tmp_path):
+    page = tmp_path / "toy.md"
+    page.write_text((ROOT / "docs" / "toy.md").read_text())
+    fill_tables(page, read_groups(ROOT / "docs" / "results" / "toy", CONFIGS))
+    assert page.read_text() == (ROOT / "docs" / "toy.md").read_text()
+
+
+def test_the_script_fills_a_page_and_draws_the_curves(runs, tmp_path):
+    spec = importlib.util.spec_from_file_location("report_toy", ROOT / "scripts" / "report_toy.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "toy.md").write_text("# Page\n<!-- results -->\nold\n<!-- end -->\nThe end.\n")
+    assert script.main([str(runs), "--docs", str(docs)]) == 0
+    text = (docs / "toy.md").read_text()
+    assert text.startswith("# Page\n<!-- results -->\n| task |")
+    assert text.endswith("<!-- end -->\nThe end.\n")
+    assert "old" not in text
+    assert (docs / "results" / "toy" / "classification.png").stat().st_size > 1000

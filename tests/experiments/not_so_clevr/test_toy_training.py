@@ -1,0 +1,324 @@
+"""Training the toy tasks, through the script's own main."""
+
+import csv
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from rl_coordconv.experiments.not_so_clevr.config import ToyConfig, find_defaults
+from rl_coordconv.experiments.not_so_clevr.data import split
+from rl_coordconv.experiments.not_so_clevr.learner import Learner, make_optimizer
+from rl_coordconv.experiments.not_so_clevr.metrics import accuracy
+from rl_coordconv.experiments.not_so_clevr.models import MODELS, Shape, make_model
+from rl_coordconv.experiments.not_so_clevr.sweep import sweep_configs
+from rl_coordconv.runs.config import UserError, load_config
+from rl_coordconv.runs.folder import Run
+
+ROOT = Path(__file__).parents[3]
+CONFIGS = ROOT / "configs" / "toy"
+TINY = "--canvas 32 --square 21 --n-epochs 2 --num-threads 1 --device cpu"
+PAIRS = [(task, model) for task, models in MODELS.items() for model in models]
+
+
+def load_script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("train_toy", ROOT / "scripts" / "train_toy.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def main(folder: Path, flags: str) -> int:
+    return load_script().main([*TINY.split(), "--log-dir", str(folder), *flags.split()])
+
+
+def train(folder: Path, flags: str = "") -> Run:
+    assert main(folder, flags) == 0
+    (config,) = folder.rglob("config.yaml")
+    return Run(config.parent)
+
+
+def rows(run: Run) -> list[dict[str, str]]:
+    with run.progress.open() as file:
+        return list(csv.DictReader(file))
+
+
+def toy_config(**flags) -> ToyConfig:
+    chosen = {k: v for k, v in flags.items() if k in ("task", "split", "model", "preset")}
+    return load_config(ToyConfig, find_defaults(CONFIGS, chosen), flags)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(tmp_path_factory.mktemp("runs"))
+
+
+class TestFinishedRun:
+    def test_has_the_files_of_a_run_folder(self, run):
+        names = {path.name for path in run.folder.iterdir()}
+        assert names >= {
+            *("DONE", "checkpoints", "command.txt", "config.yaml", "figures", "final_weights.pt"),
+            *("progress.csv", "versions.json"),
+        }
+        assert run.folder.parts[-4:] == (
+            *("toy", "classification-quadrant", "coordconv-raw", "seed-0"),
+        )
+
+    def test_logs_an_evaluation_before_the_first_update_and_after_each_epoch(self, run):
+        logged = rows(run)
+        assert [row["epoch"] for row in logged] == ["0", "1", "2"]
+        # 12 x 12 places, 16 of them in the quadrant: x and y from 17 to 21 of 10 to 21.
+        assert [row["updates"] for row in logged] == ["0", "8", "16"]
+        assert float(logged[2]["loss"]) < float(logged[1]["loss"])
+
+    def test_shows_scalars_and_figures_in_tensorboard(self, run):
+        events = EventAccumulator(str(run.folder)).Reload()
+        scalars = events.Tags()["scalars"]
+        assert {"train/loss", "train/accuracy", "test/accuracy", "test/euclidean_pixels"} <= {
+            *scalars
+        }
+        assert set(events.Tags()["images"]) == {"split", "summed_predictions", "around_one_pixel"}
+
+    def test_its_last_row_is_what_its_final_weights_do(self, run):
+        config = ToyConfig.model_validate(yaml.safe_load(run.config.read_text()))
+        model = make_model(config.task, config.model, config.shape)
+        model.load_state_dict(torch.load(run.final_weights, weights_only=True))
+        _, test = split(config.split, config.canvas, config.square)
+        wanted = accuracy(model(test.xy.float()), test.pixels)
+        assert float(rows(run)[-1]["test_accuracy"]) == wanted
+
+    def test_the_same_command_again_does_nothing(self, run, capsys):
+        before = run.progress.read_bytes()
+        assert main(run.folder.parents[3], "") == 0
+        assert "is finished" in capsys.readouterr().out
+        assert run.progress.read_bytes() == before
+
+
+@pytest.mark.parametrize(("task", "model"), PAIRS)
+def test_every_model_trains_and_is_drawn(task, model, tmp_path, capsys):
+    run = train(tmp_path, f"--task {task} --model {model} --n-epochs 1 --preset quick")
+    out = capsys.readouterr().out
+    for word in ("train", "test", "seconds", "parameters", "paper"):
+        assert word in out
+    pictures = list(run.figures.glob("*.png"))
+    assert len(pictures) >= 2
+    for picture in pictures:
+        assert len(Image.open(picture).convert("L").getcolors()) > 2  # not blank
+
+
+@pytest.mark.parametrize(("task", "model"), PAIRS)
+@pytest.mark.parametrize("preset", ["paper", "quick"])
+def test_every_model_has_settings(task, model, preset):
+    config = toy_config(task=task, model=model, preset=preset)
+    assert (config.task, config.model, config.preset) == (task, model, preset)
+
+
+class TestResume:
+    @pytest.mark.parametrize("model", ["coordconv", "deconv"])
+    def test_a_resumed_run_equals_an_uninterrupted_one(self, model, tmp_path, monkeypatch):
+        """Stopped in the middle of the second epoch."""
+        flags = f"--model {model}"
+        whole = train(tmp_path / "whole", flags)
+
+        update = Learner.update
+
+        def interrupted(self):
+            update(self)
+            if self.updates == 11:
+                signal.raise_signal(signal.SIGINT)
+
+        monkeypatch.setattr(Learner, "update", interrupted)
+        assert main(tmp_path / "parts", flags) == 128 + signal.SIGINT
+        monkeypatch.undo()
+        parts = train(tmp_path / "parts", flags)
+
+        weights = [torch.load(r.final_weights, weights_only=True) for r in (whole, parts)]
+        for name in weights[0]:
+            assert torch.equal(weights[0][name], weights[1][name]), name
+        tables = [[{**row, "seconds": ""} for row in rows(r)] for r in (whole, parts)]
+        assert tables[0] == tables[1]
+
+    def test_a_killed_run_goes_on_from_its_last_checkpoint(self, tmp_path):
+        flags = f"{TINY} --n-epochs 500 --save-freq 1 --log-dir {tmp_path}"
+        command = [sys.executable, str(ROOT / "scripts" / "train_toy.py"), *flags.split()]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            while not list(tmp_path.rglob("step-*.pt")):
+                assert process.poll() is None
+            os.kill(process.pid, signal.SIGKILL)
+        (config,) = tmp_path.rglob("config.yaml")
+        stopped = Run(config.parent)
+        config.write_text(config.read_text().replace("n_epochs: 500", "n_epochs: 2"))
+        assert main(tmp_path, "--save-freq 1") == 0
+        assert [row["epoch"] for row in rows(stopped)][:3] == ["0", "1", "2"]
+        assert stopped.is_finished
+
+    def test_a_run_killed_before_its_first_checkpoint_begins_again(self, tmp_path):
+        run = train(tmp_path)
+        before = rows(run)
+        run.done.unlink()
+        shutil.rmtree(run.checkpoints)
+        assert main(tmp_path, "") == 0
+        assert [row["test_accuracy"] for row in rows(run)] == [
+            row["test_accuracy"] for row in before
+        ]
+        events = EventAccumulator(str(run.folder)).Reload()
+        assert [event.step for event in events.Scalars("test/accuracy")] == [0, 1, 2]
+
+    def test_a_damaged_checkpoint_is_passed_over(self, tmp_path, capsys):
+        run = train(tmp_path, "--save-freq 1")
+        (newest,) = run.checkpoints.glob("step-*16.pt")
+        newest.write_bytes(newest.read_bytes()[:100])
+        run.done.unlink()
+        before = torch.load(run.final_weights, weights_only=True)
+        assert main(tmp_path, "--save-freq 1") == 0
+        assert "is damaged" in capsys.readouterr().err
+        after = torch.load(run.final_weights, weights_only=True)
+        assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+class TestLearner:
+    def test_decays_kernels_alone_by_twice_l2(self):
+        """At a loss of 0 Adam's first step is the learning rate against the sign of the decay."""
+        model = make_model("regression", "conv", Shape("quadrant", 32))
+        optimizer = make_optimizer(model, l2=0.5)
+        before = {name: value.clone() for name, value in model.named_parameters()}
+        for parameter in model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+        for name, value in model.named_parameters():
+            moved = not torch.equal(value, before[name])
+            assert moved == (value.dim() == 4), name
+        assert optimizer.param_groups[0]["weight_decay"] == 1.0
+        assert optimizer.defaults["betas"] == (0.9, 0.99)
+
+    def test_sees_every_sample_once_an_epoch_in_another_order_each_time(self):
+        training, _ = split("quadrant", 32, 25)
+        learner = Learner(toy_config(canvas=32, square=25), training)
+        orders = []
+        for _ in range(2):
+            while not learner.is_between_epochs or len(orders) == learner.epoch:
+                learner.update()
+            orders.append(learner._order.tolist())
+        assert all(sorted(order) == list(range(len(training))) for order in orders)
+        assert orders[0] != orders[1]
+
+    @pytest.mark.parametrize(
+        ("epoch", "expected"), [(0, 1.0), (199, 1.0), (200, 0.1), (801, 1e-4), (1500, 1e-4)]
+    )
+    def test_its_rate_falls_to_a_tenth_every_200_epochs_four_times(self, epoch, expected):
+        training, _ = split("quadrant", 32, 25)
+        config = toy_config(model="deconv", canvas=32, square=25, learning_rate=1.0)
+        learner = Learner(config, training)
+        learner.updates = epoch * learner.epoch_length
+        assert learner.learning_rate == pytest.approx(expected)
+
+    def test_a_linear_schedule_ends_at_zero(self):
+        flags = {"learning_rate": 1.0, "learning_rate_schedule": "linear", "n_epochs": 4}
+        learner = Learner(toy_config(canvas=32, square=25, **flags), split("quadrant", 32, 25)[0])
+        for epoch, expected in (0, 1.0), (1, 0.75), (4, 0.0):
+            learner.updates = epoch * learner.epoch_length
+            assert learner.learning_rate == pytest.approx(expected)
+
+
+class TestLearning:
+    def accuracies(self, model):
+        """Over the training and the test samples of a quadrant split, after 200 updates or so."""
+        config = toy_config(model=model, preset="quick", canvas=32, square=5)
+        parts = split("quadrant", 32, 5)
+        learner = Learner(config, parts[0])
+        while learner.epoch < 6:
+            learner.update()
+        return [accuracy(learner.predict(part), part.pixels) for part in parts]
+
+    def test_coordconv_solves_a_reduced_quadrant_split(self):
+        """With the first seed; at this size some others learn the training samples only."""
+        train, test = self.accuracies("coordconv")
+        assert train > 0.95
+        assert test > 0.9
+
+    def test_the_deconvolution_does_not(self):
+        _, test = self.accuracies("deconv")
+        assert test < 0.05
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("flags", "wanted"),
+        [
+            ("--task clasification", "did you mean classification?"),
+            ("--split quadrants", "--split must be 'uniform' or 'quadrant', not 'quadrants'."),
+            ("--model coordcon", "did you mean coordconv?"),
+            ("--model conv", "There is no classification model 'conv'"),
+            ("--task regression --model deconv", "There is no regression model 'deconv'"),
+            ("--preset fast", "there are: paper, quick."),
+            ("--square 65 --canvas 64", "A square of 65 pixels does not fit on a canvas of 64."),
+            ("--square 8", "must be odd"),
+            ("--canvas 20 --square 19", "too few places"),
+            ("--model deconv --canvas 48", "must be a power of 2"),
+            ("--model deconv --filter-size 1", "at least 2"),
+            ("--loss mse", "--loss mse does not go with classification; take softmax."),
+            ("--task regression --inputs raw", "--inputs raw does not go with regression"),
+            ("--learning-rate -1", "--learning-rate must be greater than 0"),
+            ("--epochs 3", "There is no flag --epochs; did you mean --n-epochs?"),
+            ("--device tpu", "There is no device 'tpu'"),
+            ("--config missing.yaml", "Cannot read the config file missing.yaml"),
+            ("--sweep --task regression", "holds no sweep of coordconv"),
+        ],
+    )
+    def test_is_one_sentence_and_harms_nothing(self, flags, wanted, tmp_path, capsys):
+        with pytest.raises(SystemExit) as stop:
+            main(tmp_path, flags)
+        assert stop.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert wanted in line
+        assert not list(tmp_path.iterdir())
+
+    def test_a_run_with_other_settings_is_refused_by_name(self, run, capsys):
+        with pytest.raises(SystemExit):
+            main(run.folder.parents[3], "--learning-rate 0.5")
+        assert "another learning_rate (0.005 there, 0.5 now)" in capsys.readouterr().err
+
+    def test_a_file_of_another_kind_is_named(self, tmp_path):
+        file = tmp_path / "flat.yaml"
+        file.write_text("seed: 0\n")
+        with pytest.raises(UserError, match="holds no paper settings of coordconv"):
+            find_defaults(CONFIGS, {"config": str(file)})
+
+
+class TestSweep:
+    @pytest.mark.parametrize(
+        ("task", "model", "number"),
+        [
+            ("classification", "deconv", 324),
+            ("classification", "coordconv", 6),
+            ("rendering", "deconv", 648),
+            ("rendering", "coordconv", 8),
+            ("regression", "conv", 9),
+        ],
+    )
+    def test_has_as_many_runs_as_the_authors_did(self, task, model, number):
+        configs = list(sweep_configs(toy_config(task=task, model=model), CONFIGS / f"{task}.yaml"))
+        assert len({config.folder for config in configs}) == number
+
+    def test_does_each_run_once_and_names_the_best(self, tmp_path, capsys):
+        file = tmp_path / "sweep.yaml"
+        text = (CONFIGS / "classification.yaml").read_text()
+        file.write_text(text.replace("[0.001, 0.005, 0.01]", "[0.1]"))
+        flags = f"--sweep --n-epochs 1 --config {file}"
+        assert main(tmp_path, flags) == 0
+        assert len(list(tmp_path.rglob("DONE"))) == 2
+        assert "Best by test_accuracy" in capsys.readouterr().out
+        assert main(tmp_path, flags) == 0
+        assert capsys.readouterr().out.count("is finished") == 2

@@ -1,0 +1,147 @@
+import re
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from pydantic import Field
+
+from rl_coordconv.runs.config import (
+    Config,
+    UserError,
+    load_config,
+    nearest,
+    one_sentence_errors,
+    parse_args,
+)
+
+
+class TinyConfig(Config):
+    n_envs: int = Field(ge=1, description="games at once")
+    gamma: float = Field(gt=0, le=1, description="discount, 100% at most")
+    mode: Literal["slow", "fast"] = Field(description="how")
+    log_dir: str = Field(description="where")
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.log_dir)
+
+
+VALID = "n_envs: 4\ngamma: 0.9\nmode: slow\nlog_dir: runs\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(VALID)
+    return path
+
+
+def test_a_file_becomes_a_frozen_config(file):
+    config = load_config(TinyConfig, file)
+    assert config.model_dump() == {"n_envs": 4, "gamma": 0.9, "mode": "slow", "log_dir": "runs"}
+    with pytest.raises(ValueError, match="frozen"):
+        config.n_envs = 5
+
+
+def test_flags_win_over_the_file(file):
+    argv = ["--n-envs", "8", "--gamma=1", "--overwrite"]
+    config, options = parse_args(TinyConfig, file, "Tiny.", argv)
+    assert (config.n_envs, config.gamma, config.mode) == (8, 1.0, "slow")
+    assert options.overwrite
+
+
+def test_another_file_can_be_named(file, tmp_path):
+    other = tmp_path / "other.yaml"
+    other.write_text(VALID.replace("slow", "fast"))
+    config, options = parse_args(TinyConfig, file, "Tiny.", ["--config", str(other)])
+    assert config.mode == "fast"
+    assert not options.overwrite
+
+
+def test_whole_numbers_may_be_written_with_an_exponent(file):
+    assert parse_args(TinyConfig, file, "Tiny.", ["--n-envs", "1e6"])[0].n_envs == 1_000_000
+
+
+def test_help_gives_each_field_with_its_default(file, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        parse_args(TinyConfig, file, "Tiny.", ["--help"])
+    assert exit_.value.code == 0
+    text = re.sub(r"\s+", " ", capsys.readouterr().out)
+    assert "--n-envs N games at once (default: 4)" in text
+    assert "--mode slow|fast how (default: slow)" in text
+    assert "--gamma X discount, 100% at most (default: 0.9)" in text
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["--n-envs", "-1"], "--n-envs must be at least 1, not -1."),
+        (["--n-envs", "0"], "--n-envs must be at least 1, not 0."),
+        (["--n-envs", "many"], "--n-envs must be a whole number, not 'many'."),
+        (["--n-envs", "1.5"], "--n-envs must be a whole number, not 1.5."),
+        (["--n-envs", "inf"], "--n-envs must be a whole number, not inf."),
+        (["--gamma", "2"], "--gamma must be at most 1.0, not 2.0."),
+        (["--mode", "slwo"], "--mode must be 'slow' or 'fast', not 'slwo'."),
+        (["--n-evns", "1"], "There is no flag --n-evns; did you mean --n-envs?"),
+        (["--n-env", "1"], "There is no flag --n-env; did you mean --n-envs?"),
+        (["--n-envs"], "Argument --n-envs: expected one argument."),
+    ],
+)
+def test_a_wrong_flag_is_one_sentence(file, argv, sentence):
+    with pytest.raises(UserError) as error:
+        parse_args(TinyConfig, file, "Tiny.", argv)
+    assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("yaml", "sentence"),
+    [
+        (VALID + "gama: 1.0\n", "{file}: gama is not a setting; did you mean gamma?"),
+        (VALID.replace("4", "four"), "{file}: n_envs must be a whole number, not 'four'."),
+        (VALID.replace("4", "true"), "{file}: n_envs must be a whole number, not True."),
+        (VALID.replace("4", "4.0"), "{file}: n_envs must be a whole number, not 4.0."),
+        (
+            VALID.replace("0.9", "9e-1"),  # text to YAML 1.1
+            "{file}: gamma must be a number (in YAML, 0.0007 or 7.0e-4), not '9e-1'.",
+        ),
+        (VALID.replace("runs", "3"), "{file}: log_dir must be text, not 3."),
+        (VALID.replace("mode: slow\n", ""), "{file}: mode is missing."),
+        ("n_envs: [1, 2\ngamma: 1\n", "{file} is not valid YAML: see line 2."),
+        ("- 1\n", "{file} must hold settings, one `name: value` a line."),
+        ("", "{file} must hold settings, one `name: value` a line."),
+    ],
+)
+def test_a_wrong_file_is_one_sentence(file, yaml, sentence):
+    file.write_text(yaml)
+    with pytest.raises(UserError) as error:
+        parse_args(TinyConfig, file, "Tiny.", [])
+    assert str(error.value) == sentence.format(file=file)
+
+
+def test_a_missing_file_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="Cannot read the config file .*: No such file"):
+        load_config(TinyConfig, tmp_path / "missing.yaml")
+
+
+def test_a_binary_file_is_one_sentence(file):
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="it is not text"):
+        load_config(TinyConfig, file)
+
+
+def test_nearest_lists_all_where_none_is_near():
+    assert nearest("zzz", {"beta", "alpha"}) == "there are: alpha, beta."
+
+
+def test_a_users_mistake_is_printed_with_exit_code_2(capsys):
+    with pytest.raises(SystemExit) as exit_, one_sentence_errors():
+        raise UserError("Do this instead.")
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == "Do this instead.\n"
+
+
+def test_ctrl_c_is_one_sentence_too(capsys):
+    with pytest.raises(SystemExit) as exit_, one_sentence_errors():
+        raise KeyboardInterrupt
+    assert exit_.value.code == 130
+    assert capsys.readouterr().err == "Interrupted.\n"

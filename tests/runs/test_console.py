@@ -1,0 +1,54 @@
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from rl_coordconv.runs import console
+from rl_coordconv.runs.config import Config
+from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.console import Bar, summary
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that the test sets."""
+    now = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_terminal_gets_a_bar():
+    output = io.StringIO()
+    bar = Bar(Console(file=output, force_terminal=True, width=80), 2000, "steps")
+    bar.start(500)
+    bar.update(1500, "score 7")
+    bar.stop()
+    assert "1,500 / 2,000 steps score 7" in output.getvalue()
+
+
+def test_a_file_gets_a_line_a_minute(clock, capsys):
+    bar = Bar(Console(file=io.StringIO()), 2000, "steps")
+    bar.start(0)
+    for now, completed in ((10, 100), (61, 600), (62, 610), (122, 1200)):
+        clock[0] = now
+        bar.update(completed, "score 7")
+    bar.stop()
+    assert capsys.readouterr().out.splitlines() == [
+        "600 / 2,000 steps, score 7",
+        "1,200 / 2,000 steps, score 7",
+    ]
+
+
+def test_the_summary_shows_a_long_path_whole(tmp_path):
+    class Longest(Config):
+        log_dir: str
+
+        @property
+        def folder(self) -> Path:
+            return Path(self.log_dir)
+
+    output = io.StringIO()
+    folder = "/".join(["folder"] * 30)
+    Console(file=output, width=80).print(summary(Longest(log_dir=folder), Run(tmp_path)))
+    assert folder in "".join(line.strip() for line in output.getvalue().split("watch")[0].split())

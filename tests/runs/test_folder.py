@@ -1,0 +1,204 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import Field
+
+from rl_coordconv.runs.config import Config, UserError
+from rl_coordconv.runs.folder import (
+    CsvLog,
+    Run,
+    Stopped,
+    atomic_write,
+    disk_errors,
+    open_run,
+    record_start,
+    rows_until,
+    run_experiment,
+)
+
+
+class TinyConfig(Config):
+    seed: int = Field(description="seed")
+    width: int = Field(default=3, description="width")
+    log_dir: str = Field(description="where")
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.log_dir, f"seed-{self.seed}")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> TinyConfig:
+    return TinyConfig(seed=0, log_dir=str(tmp_path))
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+def finish(config: TinyConfig, run: Run) -> None:
+    run.final_model.write_text("model")
+    run.done.touch()
+
+
+def test_a_new_run_stores_its_config(config):
+    with open_run(config.folder, config) as run:
+        assert yaml.safe_load(run.config.read_text()) == config.model_dump()
+        assert not run.is_finished
+
+
+def test_the_same_config_opens_the_run_again_even_if_it_was_moved(config, tmp_path):
+    with open_run(config.folder, config) as run:
+        run.episodes.write_text("kept")
+    moved = config.folder.rename(tmp_path / "elsewhere")
+    with open_run(moved, config.model_copy(update={"log_dir": "other"})) as run:
+        assert run.episodes.read_text() == "kept"
+
+
+def test_another_config_is_refused_by_the_names_of_its_keys(config):
+    with open_run(config.folder, config):
+        pass
+    before = contents(config.folder)
+    with pytest.raises(UserError, match=r"width \(3 there, 4 now\).*--overwrite"):
+        run_experiment(finish, config.model_copy(update={"width": 4}))
+    assert contents(config.folder) == before
+
+
+def test_overwrite_starts_over(config):
+    run_experiment(finish, config)
+    changed = config.model_copy(update={"width": 4})
+    with open_run(config.folder, changed, overwrite=True) as run:
+        assert not run.is_finished
+        assert not run.final_model.exists()
+        assert yaml.safe_load(run.config.read_text())["width"] == 4
+
+
+def test_a_finished_run_is_left_alone(config, capsys):
+    assert run_experiment(finish, config) == 0
+    before = contents(config.folder)
+
+    def fail(config: TinyConfig, run: Run) -> None:
+        raise AssertionError
+
+    assert run_experiment(fail, config) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert contents(config.folder) == before
+
+
+def test_a_stopped_run_exits_as_its_signal_would(config, capsys):
+    def stop(config: TinyConfig, run: Run) -> None:
+        raise Stopped(15)
+
+    assert run_experiment(stop, config) == 128 + 15
+    assert "the same command goes on" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_with_other_files_is_refused_and_unharmed(config, overwrite):
+    config.folder.mkdir(parents=True)
+    (config.folder / "thesis.txt").write_text("years of work")
+    with pytest.raises(UserError, match="holds other files"):
+        run_experiment(finish, config, overwrite=overwrite)
+    assert [p.name for p in config.folder.iterdir()] == ["thesis.txt"]
+
+
+def test_a_damaged_config_is_named(config):
+    with open_run(config.folder, config) as run:
+        pass
+    run.config.write_text("seed: [")
+    with pytest.raises(UserError, match="is damaged"):
+        run_experiment(finish, config)
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(config, tmp_path):
+    (tmp_path / "seed-0").write_text("a file where the folder should be")
+    with pytest.raises(UserError, match="Cannot write to .*seed-0"):
+        run_experiment(finish, config)
+
+
+def test_two_processes_cannot_share_a_run(config):
+    code = (
+        "import sys; from filelock import FileLock\n"
+        "lock = FileLock(sys.argv[1]); lock.acquire()\n"
+        "print('locked', flush=True); sys.stdin.read()"
+    )
+    with open_run(config.folder, config):
+        pass
+    command = [sys.executable, "-c", code, str(config.folder / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        other.stdout.readline()
+        with pytest.raises(UserError, match="Another process"):
+            run_experiment(finish, config)
+        other.kill()
+    assert run_experiment(finish, config) == 0  # a killed process holds no lock
+
+
+def test_a_start_records_commands_and_versions(config):
+    with open_run(config.folder, config) as run:
+        record_start(run, device="cpu")
+        record_start(run, device="cuda:0")
+        assert len(run.command.read_text().splitlines()) == 2
+        versions = json.loads(run.versions.read_text())
+    assert versions["device"] == "cuda:0"
+    assert {"python", "torch", "stable-baselines3", "ale-py", "git_commit"} <= versions.keys()
+
+
+class TestAtomicWrite:
+    def test_replaces_the_file_when_the_block_ends(self, tmp_path):
+        path = tmp_path / "file.txt"
+        path.write_text("old")
+        with atomic_write(path) as temporary:
+            temporary.write_text("new")
+            assert path.read_text() == "old"
+        assert path.read_text() == "new"
+
+    def test_leaves_the_old_file_and_nothing_else_on_an_error(self, tmp_path):
+        path = tmp_path / "file.txt"
+        path.write_text("old")
+        with pytest.raises(RuntimeError), atomic_write(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+        assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
+        assert path.read_text() == "old"
+
+    def test_gives_the_permissions_of_an_ordinary_file(self, tmp_path):
+        (tmp_path / "ordinary").touch()
+        with atomic_write(tmp_path / "atomic") as temporary:
+            temporary.touch()
+        modes = {(tmp_path / name).stat().st_mode for name in ("ordinary", "atomic")}
+        assert len(modes) == 1
+
+
+def test_a_full_disk_is_one_sentence(tmp_path):
+    with (
+        pytest.raises(UserError, match="No space left on device.*is unharmed"),
+        disk_errors(tmp_path),
+    ):
+        Path("/dev/full").write_text("x")
+
+
+class TestCsvLog:
+    def test_goes_on_after_the_rows_that_count(self, tmp_path):
+        path = tmp_path / "log.csv"
+        log = CsvLog(path, ("step", "score"), keep_until=0)
+        for step in (10, 20, 20, 30):
+            log.write(step, step / 2)
+        log = CsvLog(path, ("step", "score"), keep_until=20)
+        log.write(25, 1)
+        assert path.read_text().split() == ["step,score", "10,5.0", "20,10.0", "20,10.0", "25,1"]
+
+    def test_every_row_is_on_disk_when_written(self, tmp_path):
+        log = CsvLog(tmp_path / "log.csv", ("step",), keep_until=0)
+        log.write(1)
+        assert (tmp_path / "log.csv").read_text().split() == ["step", "1"]
+
+    @pytest.mark.parametrize("torn", ["", "st", "step,sco", "step,score\n1,", "step,score\n1,2"])
+    def test_a_torn_end_is_dropped(self, tmp_path, torn):
+        path = tmp_path / "log.csv"
+        path.write_text(torn)
+        assert rows_until(path, "step", 100) == []

@@ -1,0 +1,62 @@
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+from torch.optim import Adam
+
+from rl_coordconv.speedups.optimizers import LightAdam, LightRMSpropTFLike
+
+PAIRS = [
+    (RMSpropTFLike, LightRMSpropTFLike, {"lr": 1e-2, "eps": 1e-5}),
+    (RMSpropTFLike, LightRMSpropTFLike, {"lr": 1e-2, "momentum": 0.9, "centered": True}),
+    (Adam, LightAdam, {"lr": 1e-2, "eps": 1e-5}),
+    (Adam, LightAdam, {"lr": 1e-2, "weight_decay": 0.1, "amsgrad": True}),
+    (Adam, LightAdam, {"lr": 1e-2, "foreach": True}),
+]
+
+
+def train(optimizer_class, settings, *, steps=5, state=None):
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.rand(shape, generator=generator) for shape in ((3, 5), (7,))]
+    weights = [weight.requires_grad_() for weight in weights]
+    optimizer = optimizer_class(weights, **settings)
+    if state is not None:
+        optimizer.load_state_dict(state)
+    for step in range(steps):
+        optimizer.zero_grad()
+        sum((weight - step).square().sum() for weight in weights).backward()
+        optimizer.step()
+    return weights, optimizer
+
+
+@pytest.mark.parametrize(("heavy", "light", "settings"), PAIRS)
+def test_takes_the_same_steps(heavy, light, settings):
+    torch.testing.assert_close(train(heavy, settings)[0], train(light, settings)[0])
+
+
+@pytest.mark.parametrize(("heavy", "light", "settings"), PAIRS)
+def test_goes_on_from_the_others_state(heavy, light, settings):
+    state = train(heavy, settings)[1].state_dict()
+    expected = train(heavy, settings, state=copy.deepcopy(state))[0]
+    torch.testing.assert_close(train(light, settings, state=state)[0], expected)
+
+
+@pytest.mark.parametrize("name", ["LightAdam", "LightRMSpropTFLike"])
+def test_leaves_the_compiler_out_of_memory(name):
+    program = f"""
+import sys, torch
+from rl_coordconv.speedups.optimizers import {name}
+weight = torch.ones(3, requires_grad=True)
+optimizer = {name}([weight], lr=0.1)
+optimizer.zero_grad()
+weight.sum().backward()
+optimizer.step()
+optimizer.load_state_dict(optimizer.state_dict())
+print("torch._dynamo" in sys.modules, bool(weight[0] < 1))
+"""
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout == "False True\n"

@@ -1,0 +1,246 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.policies import ActorCriticCnnPolicy
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+from stable_baselines3.common.vec_env import VecEnvWrapper
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from rl_coordconv import policy_kwargs
+from rl_coordconv.envs.atari import make_atari_env
+from rl_coordconv.speedups.optimizers import LightAdam, LightRMSpropTFLike
+from rl_coordconv.speedups.policy import LeanCnnPolicy, WholeRolloutBuffer
+
+N_ENVS, N_STEPS = 4, 5
+SPACES = spaces.Box(0, 255, (4, 84, 84), np.uint8), spaces.Discrete(9)
+# Of what Stable-Baselines3 takes.
+MOST_OPERATIONS = {"a2c": 0.99, "ppo": 0.7}
+conv2d = torch.ops.aten.convolution.default
+
+
+class NoisyRewards(VecEnvWrapper):
+    """Ms. Pac-Man, in which every step counts: it pays nothing for the first 50 otherwise."""
+
+    def __init__(self):
+        super().__init__(make_atari_env("MsPacman", N_ENVS, seed=0))
+        self._random = np.random.default_rng(0)
+
+    def reset(self):
+        return self.venv.reset()
+
+    def step_wait(self):
+        observations, _, dones, infos = self.venv.step_wait()
+        return observations, self._random.normal(size=N_ENVS).astype(np.float32), dones, infos
+
+
+class Operations(TorchDispatchMode):
+    """Counts what torch computes."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.counts[func] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def make_model():
+    envs = []
+
+    def make(algorithm, kind, extractor="coordconv", precision="float32"):
+        envs.append(NoisyRewards())
+        network = {"features_extractor_kwargs": {"precision": precision}}
+        settings = {"ent_coef": 0.01, "vf_coef": 0.25, "seed": 0, "device": "cpu"}
+        settings |= {"n_steps": N_STEPS, "policy": LeanCnnPolicy if kind == "ours" else "CnnPolicy"}
+        if algorithm == "ppo":
+            optimizer = torch.optim.Adam if kind == "sb3" else LightAdam
+            settings |= {"batch_size": 10, "n_epochs": 2}
+        else:
+            optimizer = RMSpropTFLike if kind == "sb3" else LightRMSpropTFLike
+        kwargs = policy_kwargs(extractor, optimizer_class=optimizer, **network)
+        # Adam divides by the gradient, noise and all; a large epsilon lets rounding stay small.
+        kwargs["optimizer_kwargs"] = {"eps": 1e-5 if algorithm == "a2c" else 0.1}
+        if algorithm == "a2c" and kind == "ours":
+            kwargs["reuse_steps"] = N_STEPS
+            settings["rollout_buffer_class"] = WholeRolloutBuffer
+        model_class = {"a2c": A2C, "ppo": PPO}[algorithm]
+        return model_class(env=envs[-1], policy_kwargs=kwargs, **settings)
+
+    yield make
+    for env in envs:
+        env.close()
+
+
+def weights(model):
+    return {name: value.clone() for name, value in model.policy.named_parameters()}
+
+
+def learn(model, updates=1):
+    model.learn(updates * N_ENVS * N_STEPS, reset_num_timesteps=False)
+
+
+class TestUpdate:
+    """From the same weights and the same rollout to the same weights as Stable-Baselines3's."""
+
+    @pytest.mark.parametrize("precision", ["float32", "bf16"])
+    @pytest.mark.parametrize("extractor", ["nature", "coordconv", "coordconv-all"])
+    @pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
+    def test_is_sb3s_but_for_rounding(self, make_model, algorithm, extractor, precision):
+        sb3, ours = (make_model(algorithm, kind, extractor, precision) for kind in ("sb3", "ours"))
+        start = weights(sb3)
+        for model in (sb3, ours):
+            model.set_random_seed(0)
+            learn(model, updates=2)
+        theirs = weights(sb3)
+        for name, value in weights(ours).items():
+            moved = theirs[name] - start[name]
+            assert (value - theirs[name]).norm() < 2e-3 * moved.norm(), name
+
+    def test_of_a2c_goes_through_residual_blocks_too(self, make_model):
+        self.test_is_sb3s_but_for_rounding(make_model, "a2c", "impala-coordconv-all", "float32")
+
+    def test_of_a2c_computes_no_forward_pass_of_its_own(self, make_model):
+        model = make_model("a2c", "ours")
+        learn(model)
+        _, callback = model._setup_learn(10**6, reset_num_timesteps=False)
+        with Operations() as rollout:
+            model.collect_rollouts(model.get_env(), callback, model.rollout_buffer, N_STEPS)
+        with Operations() as update:
+            model.train()
+        assert rollout.counts[conv2d] == 3 * (N_STEPS + 1) + 1  # the map, once for these weights
+        assert update.counts[conv2d] == 1  # the map, for its gradient
+
+    @pytest.mark.parametrize("n_steps", [1, 5])
+    def test_of_a2c_with_a_single_game_is_sb3s(self, n_steps):
+        trained = []
+        for ours in (False, True):
+            env = make_atari_env("MsPacman", 1, seed=0)
+            kwargs = policy_kwargs("coordconv", optimizer_class=RMSpropTFLike)
+            buffer = WholeRolloutBuffer if ours else None
+            if ours:
+                kwargs["reuse_steps"] = n_steps
+            policy = LeanCnnPolicy if ours else "CnnPolicy"
+            settings = {"n_steps": n_steps, "policy_kwargs": kwargs, "seed": 0, "device": "cpu"}
+            model = A2C(policy, env, rollout_buffer_class=buffer, **settings)
+            model.learn(2 * n_steps)
+            env.close()
+            trained.append(weights(model))
+        torch.testing.assert_close(*trained, rtol=1e-4, atol=1e-6)
+
+    @pytest.mark.parametrize("extractor", ["nature", "coordconv"])
+    @pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
+    def test_and_rollout_take_fewer_operations(self, make_model, algorithm, extractor, monkeypatch):
+        # Torch's compiler, if some test has imported it, switches checks of distributions off.
+        monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", False)
+        counts = {}
+        for kind in ("sb3", "ours"):
+            model = make_model(algorithm, kind, extractor)
+            learn(model)
+            with Operations() as operations:
+                learn(model)
+            counts[kind] = operations.counts.total()
+        assert counts["ours"] < MOST_OPERATIONS[algorithm] * counts["sb3"]
+
+
+class TestPolicy:
+    """Equal to CnnPolicy."""
+
+    @pytest.fixture(params=["nature", "coordconv"])
+    def policies(self, request):
+        made = []
+        for policy_class in (ActorCriticCnnPolicy, LeanCnnPolicy):
+            torch.manual_seed(0)
+            kwargs = policy_kwargs(request.param)
+            made.append(policy_class(*SPACES, lambda _: 1e-3, **kwargs))
+        return made
+
+    @pytest.fixture
+    def images(self):
+        generator = torch.Generator().manual_seed(0)
+        return torch.randint(0, 256, (6, 4, 84, 84), dtype=torch.uint8, generator=generator)
+
+    @pytest.mark.parametrize("deterministic", [True, False])
+    def test_chooses_the_same_actions(self, policies, images, deterministic):
+        chosen = []
+        for policy in policies:
+            torch.manual_seed(1)
+            with torch.no_grad():
+                chosen.append(policy(images, deterministic))
+        (actions, values, log_probs), ours = chosen
+        assert torch.equal(actions, ours[0])
+        torch.testing.assert_close((values, log_probs), ours[1:])
+
+    def test_judges_actions_the_same(self, policies, images):
+        sb3, ours = (policy.evaluate_actions(images, torch.arange(6)) for policy in policies)
+        torch.testing.assert_close(sb3, ours)
+        torch.testing.assert_close(*(policy.predict_values(images) for policy in policies))
+
+    def test_leaves_images_that_are_scaled_already(self):
+        space = spaces.Box(0, 1, (4, 84, 84), np.float32)
+        kwargs = policy_kwargs("coordconv", normalize_images=False)
+        images = torch.rand(2, 4, 84, 84)
+        before = images.clone()
+        results = []
+        for policy_class in (ActorCriticCnnPolicy, LeanCnnPolicy):
+            torch.manual_seed(0)
+            policy = policy_class(space, SPACES[1], lambda _: 1e-3, **kwargs)
+            results.append(policy.predict_values(images))
+        torch.testing.assert_close(*results)
+        assert torch.equal(images, before)
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+    def test_takes_every_type_that_is_not_to_be_scaled(self, policies, dtype):
+        space = spaces.Box(0, 1, (4, 84, 84), dtype)
+        kwargs = policy_kwargs("coordconv", normalize_images=False)
+        policy = LeanCnnPolicy(space, SPACES[1], lambda _: 1e-3, **kwargs)
+        images = torch.as_tensor(np.ones((2, 4, 84, 84), dtype))
+        assert policy.predict_values(images).shape == (2, 1)
+
+    def test_does_not_touch_what_it_is_given(self, policies):
+        images = torch.full((2, 4, 84, 84), 100.0)
+        first, second = (policies[1].predict_values(images) for _ in range(2))
+        assert torch.equal(first, second)
+        assert images.unique().tolist() == [100]
+
+    def test_plays_in_inference_mode(self, images):
+        policy = LeanCnnPolicy(*SPACES, lambda _: 1e-3, reuse_steps=3, **policy_kwargs("coordconv"))
+        with torch.inference_mode():
+            assert policy(images)[0].shape == (6,)
+
+    def test_needs_discrete_actions_and_one_extractor(self):
+        box = spaces.Box(-1, 1, (2,), np.float32)
+        with pytest.raises(ValueError, match="take CnnPolicy"):
+            LeanCnnPolicy(SPACES[0], box, lambda _: 1e-3)
+        with pytest.raises(ValueError, match="take CnnPolicy"):
+            LeanCnnPolicy(*SPACES, lambda _: 1e-3, share_features_extractor=False)
+
+    def test_is_saved_with_what_made_it(self, tmp_path):
+        policy = LeanCnnPolicy(*SPACES, lambda _: 1e-3, reuse_steps=3, **policy_kwargs("coordconv"))
+        policy.save(tmp_path / "policy.pt")
+        loaded = LeanCnnPolicy.load(tmp_path / "policy.pt")
+        assert loaded._get_constructor_parameters()["reuse_steps"] == 3
+
+
+def test_a_whole_rollout_comes_as_it_was_played():
+    buffer = WholeRolloutBuffer(3, *SPACES, device="cpu", n_envs=2)
+    for step in range(3):
+        images = np.full((2, 4, 84, 84), step, dtype=np.uint8)
+        images[1] += 10
+        number = torch.full((2,), float(step))
+        buffer.add(images, np.full(2, step), np.ones(2), np.zeros(2), number, -number)
+    buffer.compute_returns_and_advantage(torch.zeros(2), np.ones(2))
+    (batch,) = buffer.get()
+    assert batch.observations[:, 0, 0, 0].tolist() == [0, 10, 1, 11, 2, 12]
+    assert batch.actions.flatten().tolist() == [0, 0, 1, 1, 2, 2]
+    assert batch.old_values.tolist() == [0, 0, 1, 1, 2, 2]
+    assert batch.old_log_prob.tolist() == [0, 0, -1, -1, -2, -2]
+    assert np.shares_memory(batch.observations.numpy(), buffer.observations)
+    shuffled = torch.cat([part.observations[:, 0, 0, 0] for part in buffer.get(4)])
+    assert sorted(shuffled.tolist()) == [0, 1, 2, 10, 11, 12]
+    assert next(buffer.get()).observations.shape == (6, 4, 84, 84)

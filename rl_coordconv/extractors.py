@@ -32,6 +32,7 @@ from rl_coordconv.runs.config import nearest
 MakeConv = Callable[..., nn.Conv2d]
 Placement = Literal["none", "first", "all"]
 Control = Literal["zeros", "noise"]
+Precision = Literal["float32", "bf16"]
 
 
 class _ZeroChannels(CoordConv2d):
@@ -85,7 +86,7 @@ class CoordExtractor(NatureCNN, ABC):
         coordinates: Placement = "first",
         with_r: bool = False,
         control: Control | None = None,
-        precision: Literal["float32", "bf16"] = "float32",
+        precision: Precision = "float32",
     ) -> None:
         _check_space(observation_space, normalized_image)
         # Not NatureCNN's constructor, which would build its own network.

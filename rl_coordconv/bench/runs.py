@@ -13,7 +13,7 @@ from typing import Any
 
 from rl_coordconv.bench.timing import RATIO, SPEED, Spread, aligned, progress, ratios
 from rl_coordconv.experiments import find_experiment
-from rl_coordconv.runs.config import UserError, load_config
+from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.device import visible_gpus
 from rl_coordconv.runs.folder import versions
 from rl_coordconv.study.local import LocalPool
@@ -95,8 +95,8 @@ def _job(configs: Path, algorithm: str, seed: int, n_threads: int, folder: str) 
         "log_interval": _LOG_INTERVAL[algorithm],
     }
     config_class = find_experiment(algorithm).config_class()
-    config = load_config(config_class, configs / f"{algorithm}.yaml", chosen)
-    return Job(algorithm, config.model_dump(), chosen)
+    defaults = config_class.find_defaults(configs / f"{algorithm}.yaml", {})
+    return Job(config_class.load(defaults, chosen).model_dump(), chosen)
 
 
 def table(report: dict[str, Any]) -> str:

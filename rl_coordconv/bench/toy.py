@@ -6,6 +6,8 @@ and channels come before rows and columns in memory. The networks and their weig
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,12 +18,12 @@ from torch import Tensor, nn
 
 from rl_coordconv.bench.timing import RATIO, aligned, ratios, time_in_turns
 from rl_coordconv.coordconv import CoordConv2d, add_coords
-from rl_coordconv.experiments.not_so_clevr.config import ToyConfig, find_defaults
+from rl_coordconv.experiments.not_so_clevr.config import ToyConfig
 from rl_coordconv.experiments.not_so_clevr.data import split
-from rl_coordconv.experiments.not_so_clevr.learner import Learner
+from rl_coordconv.experiments.not_so_clevr.learner import ToyLearner
 from rl_coordconv.experiments.not_so_clevr.one_hot import OneHotConvs
 from rl_coordconv.experiments.not_so_clevr.pixel_mlp import PixelMLP
-from rl_coordconv.runs.config import UserError, load_config
+from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.device import use_device
 
 CASES = (
@@ -63,6 +65,12 @@ def as_written(model: nn.Module) -> nn.Module:
     return nn.Sequential(*(_AsWritten(m) if isinstance(m, special) else m for m in model))
 
 
+def _updates(learner: ToyLearner) -> Callable[[], object]:
+    """One update after the other."""
+    numbers = itertools.count()
+    return lambda: learner.update(next(numbers))
+
+
 def run(repeats: int, configs: Path, **sizes: Any) -> dict[str, Any]:
     """Time one update of each network, on the CPU.
 
@@ -83,11 +91,11 @@ def run(repeats: int, configs: Path, **sizes: Any) -> dict[str, Any]:
     rows = []
     for task, model in CASES:
         chosen = {"task": task, "split": "quadrant", "model": model, "preset": "quick"}
-        config = load_config(ToyConfig, find_defaults(configs, chosen), {**chosen, **sizes})
-        training, _ = split(config.split, config.canvas, config.square)
-        learners = {name: Learner(config, training) for name in ("as written", "ours")}
+        config = ToyConfig.load(ToyConfig.find_defaults(configs, chosen), {**chosen, **sizes})
+        parts = split(config.split, config.canvas, config.square)
+        learners = {name: ToyLearner(config, *parts) for name in ("as written", "ours")}
         learners["as written"].model = as_written(learners["as written"].model)
-        updates = {name: learner.update for name, learner in learners.items()}
+        updates = {name: _updates(learner) for name, learner in learners.items()}
         seconds = time_in_turns(updates, repeats)
         rows.append(
             {

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from rl_coordconv.compare.results import RunResult
-from rl_coordconv.runs.folder import atomic_write
+from rl_coordconv.runs.files import atomic_write
 
 _FORMAT = 2  # raise it whenever what is read, or how, changes
 _ARRAYS = ("steps", "hours", "returns", "evaluation_steps", "evaluation_returns")

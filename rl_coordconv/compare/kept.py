@@ -18,7 +18,8 @@ from rl_coordconv.compare.report import section
 from rl_coordconv.compare.results import packed, read_text
 from rl_coordconv.compare.statistics import mean_interval
 from rl_coordconv.runs.config import UserError, read_yaml
-from rl_coordconv.runs.folder import Run, atomic_write
+from rl_coordconv.runs.files import atomic_write
+from rl_coordconv.runs.folder import Run
 
 # Before the numbers of a folder: what made them, in words.
 _ABOUT = "about.md"

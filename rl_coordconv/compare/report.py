@@ -10,7 +10,7 @@ from rl_coordconv.compare.comparison import Comparison, compare
 from rl_coordconv.compare.find import Found, find_runs
 from rl_coordconv.compare.games import OverGames, over_games
 from rl_coordconv.compare.page import Drawing, Section, html_page, markdown
-from rl_coordconv.runs.folder import atomic_write, disk_errors
+from rl_coordconv.runs.files import atomic_write, disk_errors
 
 _READING = (
     "A score is the mean of whole games: unclipped points, all lives. Each point of a curve is the"

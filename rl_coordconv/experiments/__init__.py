@@ -1,121 +1,89 @@
-"""The experiments by name: what can be set in each, what trains it, what its log shows."""
+"""The experiments by name; each is a folder with ``config.py`` and ``train.py``.
+
+They do not know each other. A new one needs its folder, a file in ``configs/``, a script, and a line
+in `EXPERIMENTS`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from rl_coordconv.runs.config import Config, Defaults, UserError, nearest, read_yaml
-from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.config import Config, UserError, nearest, one_sentence_errors, parse_args
+from rl_coordconv.runs.folder import Run, run_experiment
+
+ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
+"""Environment variables of a training, to be set before torch is imported.
+
+Torch's idle threads then wait about 0.1 ms for the next operation of a network, and no longer: the
+emulators need the cores.
+"""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What one script of ``scripts/`` does.
+    """An entry of `EXPERIMENTS`: names only, so that listing the experiments imports none of them.
 
     Attributes:
-        script: The script's name.
-        config_class: Imports and returns the class of its settings.
-        train: Imports and returns the function that does a run.
-        defaults: From the folder ``configs`` and the chosen settings to those that go with them.
-        length: The setting that says how long a run is, in `unit`.
-        unit: Of what.
-        step: The column of ``progress.csv`` that says how far a run is.
-        score: How the column that says how good it is begins.
-        speed: From a row of ``progress.csv`` to units a second.
+        module: The folder; ``<module>.train`` has a function ``train(config, run)``.
+        config: The config class in ``<module>.config``.
+        script: The file in ``scripts/``.
+        defaults: The file in ``configs/``, or a folder of files.
     """
 
+    module: str
+    config: str
     script: str
-    config_class: Callable[[], type[Config]]
-    train: Callable[[], Callable[[Any, Run], None]]
-    defaults: Callable[[Path, Mapping[str, Any]], Defaults]
-    length: str
-    unit: str
-    step: str
-    score: str
-    speed: Callable[[Mapping[str, str]], float]
+    defaults: str
+
+    def config_class(self) -> type[Config]:
+        """Import the class of the experiment's settings."""
+        loaded: type[Config] = getattr(self._import("config"), self.config)
+        return loaded
+
+    def train(self) -> Callable[[Any, Run], None]:
+        """Import the function that trains: ``train(config, run)``."""
+        loaded: Callable[[Any, Run], None] = self._import("train").train
+        return loaded
+
+    def _import(self, file: str) -> Any:
+        return import_module(f"{__name__}.{self.module}.{file}")
+
+
+EXPERIMENTS = {
+    "a2c": Experiment("atari", "A2CConfig", "train_a2c.py", "a2c.yaml"),
+    "ppo": Experiment("atari", "PPOConfig", "train_ppo.py", "ppo.yaml"),
+    "toy": Experiment("not_so_clevr", "ToyConfig", "train_toy.py", "toy"),
+}
 
 
 def find_experiment(name: str) -> Experiment:
-    """An experiment by its name.
+    """Return an experiment by its name.
 
     Raises:
-        UserError: There is none of that name.
+        UserError: There is no experiment of that name.
     """
     if name not in EXPERIMENTS:
         raise UserError(f"There is no experiment {name!r}; {nearest(name, EXPERIMENTS)}")
     return EXPERIMENTS[name]
 
 
-# Only what is used is imported: training on Atari loads the emulators.
-def _a2c_config() -> type[Config]:
-    from rl_coordconv.experiments.atari.config import A2CConfig
+def main(name: str, description: str, configs: Path, argv: Sequence[str] | None = None) -> int:
+    """Train as a command line says, and return the exit code.
 
-    return A2CConfig
-
-
-def _ppo_config() -> type[Config]:
-    from rl_coordconv.experiments.atari.config import PPOConfig
-
-    return PPOConfig
-
-
-def _train_on_atari() -> Callable[[Any, Run], None]:
-    from rl_coordconv.experiments.atari.train import train
-
-    return train
-
-
-def _toy_config() -> type[Config]:
-    from rl_coordconv.experiments.not_so_clevr.config import ToyConfig
-
-    return ToyConfig
-
-
-def _train_toy() -> Callable[[Any, Run], None]:
-    from rl_coordconv.experiments.not_so_clevr.train import train
-
-    return train
-
-
-def _toy_defaults(configs: Path, chosen: Mapping[str, Any]) -> Defaults:
-    from rl_coordconv.experiments.not_so_clevr.config import find_defaults
-
-    return find_defaults(configs / "toy", chosen)
-
-
-def _atari(name: str, config_class: Callable[[], type[Config]]) -> Experiment:
-    def defaults(configs: Path, _: Mapping[str, Any]) -> Defaults:
-        file = configs / f"{name}.yaml"
-        return Defaults(file, read_yaml(file))
-
-    return Experiment(
-        script=f"train_{name}.py",
-        config_class=config_class,
-        train=_train_on_atari,
-        defaults=defaults,
-        length="total_timesteps",
-        unit="steps",
-        step="time/total_timesteps",
-        score="rollout/ep_rew_mean",
-        speed=lambda row: float(row["time/steps_per_second"]),
-    )
-
-
-EXPERIMENTS = {
-    "a2c": _atari("a2c", _a2c_config),
-    "ppo": _atari("ppo", _ppo_config),
-    "toy": Experiment(
-        script="train_toy.py",
-        config_class=_toy_config,
-        train=_train_toy,
-        defaults=_toy_defaults,
-        length="n_epochs",
-        unit="epochs",
-        step="epoch",
-        score="test_",
-        speed=lambda row: float(row["epoch"]) / float(row["seconds"]),
-    ),
-}
+    Args:
+        name: The experiment.
+        description: What the script does, for ``--help``.
+        configs: The folder ``configs/``.
+        argv: The command line; None for the process's own.
+    """
+    os.environ.update(ENVIRONMENT | dict(os.environ))  # the user's own values win
+    experiment = find_experiment(name)
+    with one_sentence_errors():
+        defaults = configs / experiment.defaults
+        config, overwrite = parse_args(experiment.config_class(), defaults, description, argv)
+        return run_experiment(experiment.train(), config, overwrite=overwrite)

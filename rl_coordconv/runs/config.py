@@ -10,18 +10,19 @@ import argparse
 import contextlib
 import difflib
 import math
+import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, NoReturn, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
+from typing_extensions import Self
 
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
@@ -33,15 +34,98 @@ class UserError(ValueError):
     """A mistake that one sentence explains; a script prints it and exits with code 2."""
 
 
+def _check_device(name: str) -> str:
+    # Not torch.device(name): reading a config loads no torch.
+    if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", name):
+        raise ValueError(f"There is no device {name!r}; choose auto, cpu, cuda or cuda:N.")
+    return name
+
+
+DeviceName = Annotated[str, AfterValidator(_check_device)]
+"""``auto``, or a device by its torch name, of this machine or of the one that will train."""
+
+
 class Config(BaseModel, ABC):
-    """What can be set in an experiment."""
+    """The settings that every run has. An experiment adds its own.
+
+    A subclass narrows `experiment` to its own name: ``experiment: Literal["a2c"] = "a2c"``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    unit: ClassVar[str] = "epochs"
+    """The unit of `length`, and of the column ``step`` of ``progress.csv``."""
+
+    experiment: str = Field(description="name of the experiment")
+    seed: CountOrNone = Field(description="random seed")
+    device: DeviceName = Field(
+        description="auto, cpu, cuda or cuda:N; auto uses a GPU if there is one"
+    )
+    num_threads: CountOrNone = Field(description="CPU threads; 0: one per core")
+    log_dir: str = Field(description="parent folder of all runs")
+    save_freq: Count = Field(description="steps between checkpoints")
 
     @property
     @abstractmethod
     def folder(self) -> Path:
-        """The run's own folder: ``<log_dir>/<experiment>/<what>/<variant>/seed-<n>``."""
+        """The run's folder: ``<log_dir>/<experiment>/<task>/<variant>/seed-<n>``."""
+
+    @property
+    @abstractmethod
+    def length(self) -> int:
+        """The step at which the run is finished, in `unit`."""
+
+    @property
+    @abstractmethod
+    def score(self) -> str:
+        """The column of ``progress.csv`` that says how good the run is."""
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether a lower `score` is better."""
+        return False
+
+    @classmethod
+    def find_defaults(cls, path: Path, flags: Mapping[str, object]) -> Defaults:
+        """Return the settings that hold where no flag is given.
+
+        Args:
+            path: The experiment's file in ``configs/``.
+            flags: The flags that are given, by name; ``config`` names another file.
+
+        Raises:
+            UserError: The file cannot be read, or a flag that it depends on is wrong.
+        """
+        file = Path(str(flags.get("config", path)))
+        return Defaults(file, read_yaml(file))
+
+    @classmethod
+    def flags(cls) -> dict[str, FieldInfo]:
+        """Return the fields that are flags, the experiment's own first."""
+        fields = {name: f for name, f in cls.model_fields.items() if name != "experiment"}
+        return dict(sorted(fields.items(), key=lambda item: item[0] in Config.model_fields))
+
+    @classmethod
+    def load(cls, defaults: Defaults, flags: Mapping[str, object] | None = None) -> Self:
+        """Validate the values of a YAML file, which flags override.
+
+        Args:
+            defaults: One value for every field without a default, none unknown.
+            flags: Values by field name.
+
+        Raises:
+            UserError: A value is missing, unknown or wrong.
+        """
+        flags = flags or {}
+        try:
+            return cls.model_validate({**defaults.values, **flags})
+        except ValidationError as error:
+            details = error.errors()[0]
+            name = ".".join(str(part) for part in details["loc"])
+            if details["type"] == "value_error":  # a sentence of the config's own
+                raise UserError(str(details["ctx"]["error"])) from None
+            where = flag(name) if name in flags else f"{defaults.file}: {name}"
+            raise UserError(f"{where} {_end_of_sentence(details, cls)}") from None
 
 
 C = TypeVar("C", bound=Config)
@@ -61,7 +145,7 @@ def one_sentence_errors() -> Iterator[None]:
 
 
 def nearest(name: object, names: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the one meant, or all there are."""
+    """Return the end of a sentence about an unknown name: the one meant, or all there are."""
     names = sorted(names)
     match = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     return f"did you mean {match[0]}?" if match else f"there are: {', '.join(names)}."
@@ -69,107 +153,55 @@ def nearest(name: object, names: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Defaults:
-    """The values of an experiment's settings, and the file that they stand in."""
+    """The values of an experiment's settings, and the file that they were read from."""
 
     file: Path
     values: Mapping[str, Any]
 
 
-# From flags as typed, by field name, to the defaults that go with them.
-FindDefaults = Callable[[Mapping[str, str]], Defaults]
-
-
-def load_config(
-    config_class: type[C], defaults: Path | Defaults, flags: Mapping[str, Any] | None = None
-) -> C:
-    """Let flags win over the values of a YAML file, and validate.
-
-    Args:
-        config_class: The experiment's config.
-        defaults: The file, or its values: one for every field without a default, none unknown.
-        flags: Values by field name.
-
-    Raises:
-        UserError: The file cannot be read, or a value is missing, unknown or wrong.
-    """
-    flags = flags or {}
-    if isinstance(defaults, Path):
-        defaults = Defaults(defaults, read_yaml(defaults))
-    try:
-        return config_class.model_validate({**defaults.values, **flags})
-    except ValidationError as error:
-        details = error.errors()[0]
-        name = ".".join(str(part) for part in details["loc"])
-        if details["type"] == "value_error":  # a sentence of the config's own
-            raise UserError(str(details["ctx"]["error"])) from None
-        where = flag(name) if name in flags else f"{defaults.file}: {name}"
-        raise UserError(f"{where} {_end_of_sentence(details, config_class)}") from None
-
-
 def parse_args(
-    config_class: type[C],
-    defaults: Path | FindDefaults,
-    description: str,
-    argv: Sequence[str] | None = None,
-    *,
-    switches: Mapping[str, str] | None = None,
-) -> tuple[C, argparse.Namespace]:
+    config_class: type[C], defaults: Path, description: str, argv: Sequence[str] | None = None
+) -> tuple[C, bool]:
     """Turn a script's command line into a config.
 
     Args:
         config_class: The experiment's config, whose fields are the flags.
-        defaults: The YAML file of defaults, which ``--config`` replaces, or what finds them.
+        defaults: The experiment's file in ``configs/``; ``--config`` names another.
         description: What the script does, for ``--help``.
         argv: The command line; None for the process's own.
-        switches: More flags without a value, and their help, beside ``--overwrite``.
 
     Returns:
-        The config; and the switches, true where given.
+        The config, and whether ``--overwrite`` was given.
 
     Raises:
         UserError: A flag is unknown or a value wrong.
     """
-    find = defaults if callable(defaults) else partial(_named_or, defaults)
-    switches = {"overwrite": "delete this run's folder and start over", **(switches or {})}
-    # The file comes first: its values are the defaults that the help shows.
-    first = Parser(add_help=False)
-    for name in (*config_class.model_fields, "config"):
-        first.add_argument(flag(name), default=argparse.SUPPRESS)
-    found = find(vars(first.parse_known_args(argv)[0]))
-
-    parser = Parser(description=description)
+    fields = config_class.flags()
+    parser = Parser(description=description, add_help=False, argument_default=argparse.SUPPRESS)
+    parser.add_argument("-h", "--help", action="store_true", help="show this help and exit")
+    parser.add_argument("--config", metavar="FILE", help="YAML file of settings")
     parser.add_argument(
-        "--config",
-        metavar="FILE",
-        help=f"YAML file of settings (default: {found.file.name})",
+        "--overwrite", action="store_true", help="delete this run's folder and start over"
     )
-    for name, help_text in switches.items():
-        parser.add_argument(flag(name), action="store_true", help=help_text)
-    for name, field in config_class.model_fields.items():
-        default = found.values.get(name, "none")
-        help_text = f"{field.description} (default: {default})".replace("%", "%%")
-        parser.add_argument(
-            flag(name), metavar=_metavar(field), default=argparse.SUPPRESS, help=help_text
-        )
+    for name, field in fields.items():
+        help_text = f"{field.description} (default: %(default)s)"
+        parser.add_argument(flag(name), metavar=_metavar(field), help=help_text)
     known, unknown = parser.parse_known_args(argv)
+    given = vars(known)
+    found = config_class.find_defaults(defaults, given)
+    if "help" in given:
+        parser.set_defaults(**{name: found.values.get(name, "none") for name in fields})
+        parser.print_help()
+        raise SystemExit(0)
     if unknown:
-        flags = [flag(name) for name in (*config_class.model_fields, "config", *switches)]
+        flags = map(flag, (*fields, "config", "overwrite"))
         raise UserError(f"There is no flag {unknown[0]}; {nearest(unknown[0], flags)}")
-    given = {
-        name: parse_value(vars(known)[name], field)
-        for name, field in config_class.model_fields.items()
-        if name in known
-    }
-    return load_config(config_class, found, given), known
-
-
-def _named_or(default_file: Path, flags: Mapping[str, str]) -> Defaults:
-    file = Path(flags.get("config", default_file))
-    return Defaults(file, read_yaml(file))
+    values = {name: parse_value(given[name], fields[name]) for name in fields if name in given}
+    return config_class.load(found, values), "overwrite" in given
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence, as a `UserError`, without the usage."""
+    """A parser that explains a mistake in one sentence, as a `UserError`, without the usage."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_abbrev=False, **kwargs)
@@ -180,10 +212,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The settings in a file.
+    """Return the settings in a file.
 
     Raises:
-        UserError: It cannot be read or holds something else.
+        UserError: The file cannot be read or does not hold settings.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -200,7 +232,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def flag(name: str) -> str:
-    """A setting's flag.
+    """Return a setting's flag.
 
     >>> flag("n_envs")
     '--n-envs'
@@ -215,7 +247,7 @@ def _metavar(field: FieldInfo) -> str:
 
 
 def parse_value(text: object, field: FieldInfo) -> object:
-    """The number in a flag's text where the field holds one; a wrong text is left to validation."""
+    """Return the number in a flag's text if the field is one; validation rejects a wrong text."""
     if field.annotation not in (int, float) or not isinstance(text, str):
         return text
     try:
@@ -227,7 +259,7 @@ def parse_value(text: object, field: FieldInfo) -> object:
 
 
 def _end_of_sentence(details: ErrorDetails, config_class: type[Config]) -> str:
-    """A validation error in plain words."""
+    """Return a validation error in plain words."""
     value, kind, limits = details["input"], details["type"], details.get("ctx", {})
     if kind == "extra_forbidden":
         return f"is not a setting; {nearest(str(details['loc'][0]), config_class.model_fields)}"

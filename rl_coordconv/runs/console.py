@@ -1,4 +1,4 @@
-"""What a training shows in the terminal."""
+"""Output in the terminal: the settings and a progress bar."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,21 +17,23 @@ from rl_coordconv.runs.folder import Run
 
 
 def summary(config: Config, run: Run, **more: str) -> Table:
-    """What is about to run: the settings, and more by name."""
+    """Return a table of the settings of a run, and of more facts by name."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column()
-    grid.add_column(overflow="fold")  # a path is there whole, to be copied
-    for name, value in {**config.model_dump(), **more}.items():
-        grid.add_row(name.replace("_", " ") if name in more else name, str(value))
+    grid.add_column(overflow="fold")  # paths stay whole, to be copied
+    for name, value in config.model_dump().items():
+        grid.add_row(name, str(value))
+    for name, text in more.items():
+        grid.add_row(name.replace("_", " "), text)
     grid.add_row("folder", str(run.folder))
-    grid.add_row("watch", f"tensorboard --logdir {getattr(config, 'log_dir', run.folder)}")
+    grid.add_row("watch", f"tensorboard --logdir {config.log_dir}")
     return grid
 
 
 def flush_output() -> None:
-    """Write what was printed, and drop what a full disk does not take.
+    """Flush stdout and stderr, and drop what cannot be written to a full disk.
 
-    Python's own attempt at the end would change the exit code.
+    Otherwise Python would try again at exit, and change the exit code.
     """
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -41,12 +44,12 @@ def flush_output() -> None:
 
 
 class Bar:
-    """A progress bar; where the output is no terminal (a log file, say), a line a minute instead.
+    """A progress bar, or a line a minute if the output is not a terminal (a log file, say).
 
     Args:
         console: Where to show it.
-        total: Where it ends.
-        unit: Of what.
+        total: The number of units when it is full.
+        unit: What is counted.
     """
 
     def __init__(self, console: Console, total: int, unit: str) -> None:
@@ -61,23 +64,31 @@ class Bar:
             disable=not console.is_terminal,
         )
 
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.stop()
+
     def start(self, completed: int) -> None:
-        """Begin, or go on from where an earlier start came."""
+        """Show the bar; a resumed run starts at what is completed."""
         self._task = self._bar.add_task("", total=self._total, completed=completed, note="")
         self._bar.start()
 
     @property
     def speed(self) -> float | None:
-        """Units per second, lately; None while unknown."""
+        """Recent units per second; None while unknown."""
         return self._bar.tasks[0].speed
 
     def update(self, completed: int, note: str) -> None:
-        """Show how far it is, and a few words."""
+        """Show the progress and a short note."""
         self._bar.update(self._task, completed=completed, note=note)
         if not self._console.is_terminal and time.monotonic() - self._printed_at > 60:
             self._printed_at = time.monotonic()
             print(f"{completed:,} / {self._total:,} {self._unit}, {note}", flush=True)
 
     def stop(self) -> None:
-        """Leave the terminal in order."""
+        """Restore the terminal."""
         self._bar.stop()

@@ -1,35 +1,37 @@
-"""One run, one folder: where things lie, what made it, and whether it is finished.
+"""One run, one folder: its paths, its settings, what made it, and whether it is finished.
 
-The run folder is all that training and analysis share, so this file needs no torch.
+Training and reports share the run folder and nothing else, so this file needs no torch.
 """
 
 from __future__ import annotations
 
-import csv
 import json
-import os
 import platform
 import shlex
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
 
-from rl_coordconv.runs.config import C, Config, UserError
+from rl_coordconv.runs.config import C, Config, UserError, read_yaml
+from rl_coordconv.runs.files import atomic_write, disk_errors
+from rl_coordconv.runs.signals import Stopped
 
 _PACKAGES = ("rl_coordconv", "torch", "stable-baselines3", "gymnasium", "ale-py", "numpy")
 CIRCUMSTANCES = frozenset({"log_dir", "device", "num_threads"})
-"""Where a run lies and what computes it, not what it is: it may go on elsewhere."""
+"""Settings that may change when a run is resumed: where it is stored and what computes it."""
 
-_TAIL_BYTES = 8192  # more than ten rows have
+# Run folders of version 0.1 do not name their experiment; these settings give it away.
+_EXPERIMENT_BY_SETTING = {"clip_range": "ppo", "rms_prop_eps": "a2c", "task": "toy"}
 
 
 @dataclass(frozen=True)
@@ -50,17 +52,17 @@ class Run:
 
     @property
     def versions(self) -> Path:
-        """Versions of everything that matters, and the device, at the last start."""
+        """Package versions and the device, at the last start."""
         return self.folder / "versions.json"
 
     @property
     def output(self) -> Path:
-        """What a run of a study printed, which has no terminal of its own."""
+        """The output of a run that a study started."""
         return self.folder / "output.txt"
 
     @property
     def progress(self) -> Path:
-        """The logger's values, one row per logging step."""
+        """One row per logging step: ``step``, ``seconds`` of training, then metrics."""
         return self.folder / "progress.csv"
 
     @property
@@ -105,49 +107,41 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether there is nothing left to do."""
+        """Whether the run is complete."""
         return self.done.exists()
 
     def finish(self) -> None:
-        """Mark it as finished: there is nothing left to do."""
+        """Mark the run as complete."""
         self.done.write_text(time.strftime("%Y-%m-%d %H:%M:%S\n"))
 
 
 class InUse(UserError):
-    """Another process is working on the run."""
-
-
-class Stopped(Exception):
-    """A signal asked to stop, and everything is saved."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+    """Another process is using the run folder."""
 
 
 @contextmanager
 def open_run(
     folder: Path, config: Config, *, overwrite: bool = False, patience: float = 0
 ) -> Iterator[Run]:
-    """Make a run folder, or open the one that the same config made before.
+    """Create a run folder, or open the existing one if it has the same config.
 
-    The folder is locked while the context lasts, so that no two processes write to one run.
+    The folder is locked while the context lasts: only one process can use a run at a time.
 
     Args:
-        folder: The run's own folder; made if missing.
-        config: The settings, stored in it, or compared with those stored.
+        folder: The run's folder; created if missing.
+        config: The settings, stored in the folder or compared with those stored.
         overwrite: Delete what an earlier run left there.
-        patience: Seconds to wait for another process to let go of the folder.
+        patience: Seconds to wait for another process to release the folder.
 
     Raises:
-        UserError: The folder cannot be written, is in use, holds something else, or holds a run
-            with other settings. Nothing in it was changed.
+        UserError: The folder cannot be written, is in use, contains something else, or contains a
+            run with other settings. Nothing in it was changed.
     """
     run = Run(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         refuse_other_files(run)
-        # The lock alone stays in this block: what the caller does with the run is not for it.
+        # Only locking is inside this block: the caller's errors are not its business.
         locked = ExitStack()
         locked.enter_context(lock(folder, patience))
     except OSError as error:
@@ -166,27 +160,29 @@ def run_experiment(
     folder: Path | None = None,
     patience: float = 0,
 ) -> int:
-    """Do a run, or what is left of it, and say where the result is.
+    """Start or resume a run, and print where the result is.
 
     Args:
         train: The experiment's function.
-        config: Its settings, which name the folder.
+        config: The settings, which name the folder.
         overwrite: Delete what an earlier run left there, and start over.
         folder: Another folder.
-        patience: Seconds to wait for another process to let go of the folder.
+        patience: Seconds to wait for another process to release the folder.
 
     Returns:
-        The exit code: 0, or 128 + n where signal n stopped the run.
+        The exit code: 0, or 128 + n if signal n stopped the run.
     """
     folder = folder or config.folder
     with open_run(folder, config, overwrite=overwrite, patience=patience) as run:
         if run.is_finished:
-            print(f"{run.folder} is finished; --overwrite starts it over.")
+            print(
+                f"{run.folder} is already finished. Use --overwrite to delete it and train again."
+            )
             return 0
         try:
             train(config, run)
         except Stopped as stop:
-            print(f"Stopped and saved; the same command goes on from here: {run.folder}")
+            print(f"Stopped and saved in {run.folder}. Run the same command again to resume.")
             return 128 + stop.number
         print(f"Done: {run.folder}")
     return 0
@@ -197,17 +193,17 @@ def lock(folder: Path, patience: float = 0) -> Iterator[None]:
     """Keep other processes from writing to a run while the block lasts.
 
     Args:
-        folder: The run's own folder.
-        patience: Seconds to wait for another process to let go.
+        folder: The run's folder.
+        patience: Seconds to wait for another process to release it.
 
     Raises:
-        InUse: Another one is writing.
+        InUse: Another process is using it.
     """
     file_lock = FileLock(_lock_file(folder))
     try:
         file_lock.acquire(timeout=patience)
     except Timeout:
-        raise InUse(f"Another process is working on {folder}.") from None
+        raise InUse(f"{folder} is in use by another process.") from None
     try:
         yield
     finally:
@@ -231,33 +227,36 @@ def _prepare(run: Run, config: Config, overwrite: bool) -> None:
 
 
 def refuse_other_files(run: Run) -> None:
-    """Make sure that a run's folder, if there is one, holds a run or nothing.
-
-    Raises:
-        UserError: It holds something else.
-    """
+    """Raise a `UserError` if a run's folder contains other files and no run."""
     others = set(run.folder.glob("*")) - {run.output}
     if others and not (run.config.exists() or _lock_file(run.folder).exists()):
-        raise UserError(f"{run.folder} holds other files and no run; name another --log-dir.")
+        raise UserError(f"{run.folder} contains other files; choose another --log-dir.")
+
+
+def read_settings(run: Run) -> dict[str, Any]:
+    """Return the settings of a run, ``experiment`` included, as stored in ``config.yaml``.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
+    settings = read_yaml(run.config)
+    known = [name for key, name in _EXPERIMENT_BY_SETTING.items() if key in settings]
+    return {"experiment": known[0] if known else "unknown", **settings}
 
 
 def refuse_other_config(
     run: Run, config: Config, remedy: str = "start over with --overwrite"
 ) -> None:
-    """Make sure that a run's folder was made with the same settings.
+    """Raise a `UserError` that names the settings if a run was made with other settings.
 
     Args:
-        run: The run, whose folder holds a config.
+        run: The run, whose folder contains a config.
         config: The settings.
-        remedy: What else may be done about it, for the sentence.
-
-    Raises:
-        UserError: It was not; the sentence names the settings.
+        remedy: What the sentence suggests besides changing the settings back.
     """
     try:
-        stored = yaml.safe_load(run.config.read_text())
-        assert isinstance(stored, dict)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AssertionError):
+        stored = read_settings(run)
+    except UserError:
         raise UserError(f"{run.config} is damaged; {remedy}.") from None
     wanted = config.model_dump()
     keys = sorted((stored.keys() | wanted.keys()) - CIRCUMSTANCES)
@@ -265,13 +264,13 @@ def refuse_other_config(
     if differing:
         changes = ", ".join(f"{k} ({stored.get(k)} there, {wanted.get(k)} now)" for k in differing)
         raise UserError(
-            f"{run.folder} holds a run with another {changes};"
-            f" change it back, name another --log-dir, or {remedy}."
+            f"{run.folder} is a run with another {changes};"
+            f" change it back, choose another --log-dir, or {remedy}."
         )
 
 
 def record_start(run: Run, device: str) -> None:
-    """Write down the command and the versions of this start."""
+    """Record the command and the versions of this start."""
     with run.command.open("a") as file:
         file.write(shlex.join(sys.argv) + "\n")
     with atomic_write(run.versions) as path:
@@ -279,7 +278,7 @@ def record_start(run: Run, device: str) -> None:
 
 
 def versions() -> dict[str, str | None]:
-    """What is installed: Python, the packages that count, and this package's commit if known."""
+    """Return the versions of Python and the main packages, and this package's commit if known."""
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in _PACKAGES},
@@ -288,7 +287,7 @@ def versions() -> dict[str, str | None]:
 
 
 def _git_commit() -> str | None:
-    """The commit of this package's own checkout, with a mark if files differ from it."""
+    """Return the commit of this package's checkout, marked dirty if files differ from it."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
@@ -298,92 +297,3 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return result.stdout.strip()
-
-
-def last_values(path: Path) -> dict[str, str]:
-    """Each column's last value in a CSV file that may be in the middle of being written.
-
-    Only the end of the file is read, and rows that do not fit its head are passed over. A column
-    that is empty there is left out.
-    """
-    try:
-        with path.open("rb") as file:
-            head = file.readline().decode().rstrip("\r\n").split(",")
-            file.seek(max(file.tell(), path.stat().st_size - _TAIL_BYTES))
-            lines = file.read().decode().splitlines(keepends=True)
-    except (OSError, UnicodeDecodeError):
-        return {}
-    values: dict[str, str] = {}
-    for row in csv.reader(line for line in lines if line.endswith("\n")):
-        if len(row) == len(head):
-            values |= {name: value for name, value in zip(head, row, strict=True) if value}
-    return values
-
-
-@contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """Write a file whole or not at all.
-
-    Yields:
-        A temporary path beside it, which takes its place when the block ends without an error.
-    """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a failed write (a full disk, say) into a sentence."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(
-            f"Could not write to {folder}: {reason}; what was saved before is unharmed."
-            " Once that is mended, give the same command again."
-        ) from error
-
-
-class CsvLog:
-    """A CSV file that grows by rows and survives a kill: each row is on disk when written."""
-
-    def __init__(self, path: Path, columns: Sequence[str], keep_until: float) -> None:
-        """Drop the rows past a step, and make the file if there is none.
-
-        Args:
-            path: The file.
-            columns: Their names; the first is the step.
-            keep_until: The step of the checkpoint that the run goes on from.
-        """
-        write_rows(path, columns, rows_until(path, columns[0], keep_until))
-        self._path, self._columns = path, columns
-
-    def write(self, *row: object) -> None:
-        """Add one row, in the order of the columns."""
-        assert len(row) == len(self._columns)
-        with self._path.open("a", newline="") as file:
-            csv.writer(file).writerow(row)
-
-
-def rows_until(path: Path, column: str, last: float) -> list[dict[str, str]]:
-    """The rows of a CSV file whose ``column`` is at most ``last``; a torn last row is left out."""
-    if not path.exists():
-        return []
-    text = path.read_text()
-    whole = text[: text.rfind("\n") + 1]
-    reader = csv.DictReader(whole.splitlines())
-    return [row for row in reader if row.get(column) and float(row[column]) <= last]
-
-
-def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
-    """Write a CSV file whole or not at all; columns that a row lacks stay empty."""
-    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)

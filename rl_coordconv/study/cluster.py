@@ -17,13 +17,13 @@ from ray.exceptions import NodeDiedError, RayError, RayTaskError, TaskCancelledE
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rl_coordconv import __version__
+from rl_coordconv.experiments import ENVIRONMENT
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.folder import InUse
 from rl_coordconv.study.mirror import Files, Home, Mirror
 from rl_coordconv.study.plan import Job
 from rl_coordconv.study.worker import (
     CRASHED,
-    ENVIRONMENT,
     GPUS_PER_RUN,
     IN_USE,
     INTERRUPTED,

@@ -13,8 +13,9 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
+from rl_coordconv.experiments import ENVIRONMENT
 from rl_coordconv.study.plan import Job
-from rl_coordconv.study.worker import ENVIRONMENT, work
+from rl_coordconv.study.worker import work
 
 _SPAWN = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from rl_coordconv.runs.folder import Run, atomic_write, lock
+from rl_coordconv.runs.files import atomic_write
+from rl_coordconv.runs.folder import Run, lock
 
 _LAST_TRIES = 3  # to bring home the end of a run
 

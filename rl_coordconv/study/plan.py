@@ -16,7 +16,6 @@ from rl_coordconv.runs.config import (
     Defaults,
     UserError,
     flag,
-    load_config,
     nearest,
     parse_value,
     read_yaml,
@@ -31,19 +30,17 @@ class Job:
     """One run of a study: all that another process, or another machine, needs to do it.
 
     Attributes:
-        experiment_name: As in `EXPERIMENTS`.
-        settings: All of them, by name.
+        settings: All of them, by name; ``experiment`` is one.
         chosen: Those that the study sets.
     """
 
-    experiment_name: str
     settings: Mapping[str, Any]
     chosen: Mapping[str, Any]
 
     @property
     def experiment(self) -> Experiment:
         """What the run is one of."""
-        return find_experiment(self.experiment_name)
+        return find_experiment(self.settings["experiment"])
 
     @cached_property
     def config(self) -> Config:
@@ -58,7 +55,7 @@ class Job:
     @property
     def length(self) -> int:
         """How long it is, in the experiment's unit."""
-        return int(self.settings[self.experiment.length])
+        return self.config.length
 
     def with_threads(self, number: int) -> Job:
         """The same run with so many threads, unless the study chose them."""
@@ -160,16 +157,16 @@ class _Reader:
         for key, field in config_class.model_fields.items():
             if key in settings:
                 settings[key] = parse_value(settings[key], field)
-        defaults = experiment.defaults(self.configs, settings)
+        defaults = config_class.find_defaults(self.configs / experiment.defaults, settings)
         from_flags = {key: value for key, value in settings.items() if key in self.flags}
         from_file = {key: value for key, value in settings.items() if key not in self.flags}
         # On all cores of a machine, as a single run is, several would be in each other's way.
         values = Defaults(self.file, {**defaults.values, "num_threads": 1, **from_file})
-        full = load_config(config_class, values, from_flags).model_dump()
+        full = config_class.load(values, from_flags).model_dump()
         if hidden:  # by their validated values, in one order: a study may be written in many ways
             above = [f"{key}-{full[key]}" for key in sorted(hidden)]
             full["log_dir"] = settings["log_dir"] = str(Path(full["log_dir"], *above))
-        return Job(name, full, settings)
+        return Job(full, settings)
 
     def is_hidden(self, name: str, values: Mapping[str, Sequence[Any]]) -> bool:
         """Whether runs that differ in one setting only have the same folder."""

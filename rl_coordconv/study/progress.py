@@ -8,7 +8,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from rl_coordconv.runs.folder import last_values
+from rl_coordconv.runs.files import last_rows
 from rl_coordconv.study.local import LocalPool
 from rl_coordconv.study.plan import Job
 
@@ -34,15 +34,16 @@ class Progress:
 
 def read_progress(job: Job) -> Progress:
     """How a run stands; one that has logged nothing yet stands at 0."""
-    experiment, values = job.experiment, last_values(job.run.progress)
-    scores = [value for name, value in values.items() if name.startswith(experiment.score)]
+    rows = last_rows(job.run.progress)
+    scores = [row[job.config.score] for row in rows if row.get(job.config.score)]
     try:
-        step = int(float(values.get(experiment.step, 0)))
-        score = float(scores[0]) if scores else None
-        speed = experiment.speed(values) if step else None
+        times = [(0.0, 0.0), *((float(row["seconds"]), float(row["step"])) for row in rows)]
+        time, step = times[-1]
+        since, before = times[1] if times[1:] and times[1][1] < step else times[0]
+        speed = (step - before) / (time - since) if step else None
+        return Progress(int(step), speed, float(scores[-1]) if scores else None)
     except (KeyError, ValueError, ZeroDivisionError):
         return Progress()
-    return Progress(step, speed, score)
 
 
 class Estimate:
@@ -106,4 +107,4 @@ def _let_run_until_logged(jobs: Sequence[Job], pool: LocalPool) -> None:
 def _kind(job: Job) -> Hashable:
     """What runs of about the same speed have in common."""
     settings = {k: v for k, v in job.settings.items() if k not in _SAME_SPEED}
-    return job.experiment_name, tuple(sorted(settings.items()))
+    return tuple(sorted(settings.items()))

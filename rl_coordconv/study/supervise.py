@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from rl_coordconv.runs.checkpoint import StopSignals
 from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.signals import StopSignals
 from rl_coordconv.study.plan import Job
 from rl_coordconv.study.table import LiveTable, State
 from rl_coordconv.study.worker import IN_USE, INTERRUPTED, LOST, USER_ERROR

@@ -107,7 +107,7 @@ class LiveTable:
                 self._names[job.run],
                 self._states[job.run].value,
                 f"{progress.step:,}",
-                f"{job.length:,} {job.experiment.unit}",
+                f"{job.length:,} {job.config.unit}",
                 f"{progress.speed:,.4g}/s" if progress.speed else "",
                 "" if progress.score is None else f"{progress.score:,.4g}",
                 duration(estimate.seconds_left(job)),
@@ -138,7 +138,7 @@ def cost_table(jobs: Sequence[Job], estimate: Estimate, at_once: int) -> Group:
         progress = estimate.progress[job.run]
         seconds = estimate.seconds_left(job)
         takes = "finished" if job.run.is_finished else duration(seconds) or "unknown"
-        length = f"{job.length:,} {job.experiment.unit}"
+        length = f"{job.length:,} {job.config.unit}"
         table.add_row(names[job.run], f"{progress.step:,}", length, takes)
     known = [seconds for job in jobs if (seconds := estimate.seconds_left(job)) is not None]
     unfinished = sum(not job.run.is_finished for job in jobs)

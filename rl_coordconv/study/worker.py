@@ -12,11 +12,9 @@ from pathlib import Path
 
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.console import flush_output
-from rl_coordconv.runs.folder import InUse, Run, disk_errors, run_experiment
+from rl_coordconv.runs.files import disk_errors
+from rl_coordconv.runs.folder import InUse, Run, run_experiment
 from rl_coordconv.study.plan import Job
-
-# As in the scripts of single runs: idle threads are not to spin on the cores that emulate.
-ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
 
 GPUS_PER_RUN = 0.25  # a guess, where there are any: not measured on a GPU yet
 

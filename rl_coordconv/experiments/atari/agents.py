@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -19,7 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rl_coordconv.experiments.atari.config import A2CConfig, AtariConfig, PPOConfig
 from rl_coordconv.runs.config import UserError, nearest
-from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.folder import Run, read_settings
 
 ALGORITHMS = ("a2c", "dqn", "ppo", "qrdqn")
 
@@ -100,11 +99,11 @@ def read_config(run: Run) -> AtariConfig:
     Raises:
         UserError: The folder holds none.
     """
+    config_classes: dict[str, type[AtariConfig]] = {"a2c": A2CConfig, "ppo": PPOConfig}
     try:
-        values = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-        config_class = PPOConfig if "clip_range" in values else A2CConfig
-        return config_class.model_validate(values)
-    except (OSError, TypeError, ValidationError, yaml.YAMLError):
+        settings = read_settings(run)
+        return config_classes[settings["experiment"]].model_validate(settings)
+    except (KeyError, UserError, ValidationError):
         raise UserError(f"{run.folder} holds no run of an Atari agent.") from None
 
 

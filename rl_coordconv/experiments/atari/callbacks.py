@@ -18,17 +18,13 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from rl_coordconv.coordconv import CoordConv2d
+from rl_coordconv.experiments.atari.checkpoint import save_checkpoint, tensorboard_writer
 from rl_coordconv.experiments.atari.config import AtariConfig
-from rl_coordconv.runs.checkpoint import (
-    State,
-    StopSignals,
-    environment_seed,
-    rng_untouched,
-    save_checkpoint,
-    tensorboard_writer,
-)
+from rl_coordconv.runs.checkpoint import State, environment_seed, rng_untouched
 from rl_coordconv.runs.console import Bar
-from rl_coordconv.runs.folder import CsvLog, Run, Stopped, atomic_write
+from rl_coordconv.runs.files import CsvLog, atomic_write
+from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.signals import Stopped, StopSignals
 
 EVALUATION_COLUMNS = (
     *("step", "game", "episode_return", "length_frames"),
@@ -72,7 +68,14 @@ class EpisodeLog(BaseCallback):
 
     def _write(self, episode_return: float, length_frames: int) -> None:
         step = self.num_timesteps
-        self._csv.write(step, round(time.time(), 3), episode_return, length_frames)
+        self._csv.write(
+            {
+                "step": step,
+                "wall_time": round(time.time(), 3),
+                "episode_return": episode_return,
+                "length_frames": length_frames,
+            }
+        )
         self._writer.add_scalar("raw/episode_return", episode_return, step)
         self._writer.add_scalar("raw/episode_length_frames", length_frames, step)
 
@@ -177,8 +180,17 @@ class Evaluation(_BetweenRollouts):
         self._last_step = self.num_timesteps
         returns, lengths = self._play()
         for game, (episode_return, frames) in enumerate(zip(returns, lengths, strict=True)):
-            how = (self._config.protocol, "stochastic", "training")
-            self._csv.write(self.num_timesteps, game, episode_return, frames, *how)
+            self._csv.write(
+                {
+                    "step": self.num_timesteps,
+                    "game": game,
+                    "episode_return": episode_return,
+                    "length_frames": frames,
+                    "protocol": self._config.protocol,
+                    "policy": "stochastic",
+                    "seed": "training",
+                }
+            )
         mean = float(np.mean(returns))
         self.logger.record("eval/mean_reward", mean)
         self.logger.record("eval/std_reward", float(np.std(returns)))

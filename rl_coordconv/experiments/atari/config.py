@@ -1,60 +1,48 @@
-"""What can be set when training on Atari; ``configs/a2c.yaml`` and ``ppo.yaml`` hold the values."""
+"""The settings of a training on Atari; ``configs/a2c.yaml`` and ``ppo.yaml`` have the values."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
-from rl_coordconv.envs.atari import game_name
-from rl_coordconv.extractors import EXTRACTORS, find_extractor
+from rl_coordconv.envs.atari import Backend, Protocol, game_name
+from rl_coordconv.extractors import EXTRACTORS, Precision, find_extractor
 from rl_coordconv.runs.config import Config, Count, CountOrNone, NonNegative, Positive
-from rl_coordconv.runs.device import DeviceName
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Schedule = Literal["constant", "linear"]
 
 
 class AtariConfig(Config):
-    """What A2C and PPO share. Steps are agent steps, of four emulator frames each."""
+    """The settings that A2C and PPO share. Steps are agent steps, of four emulator frames each."""
 
-    experiment: ClassVar[str]
+    unit = "steps"
 
     extractor: str = Field(
         description=f"network, with or without coordinates: {', '.join(EXTRACTORS)}"
     )
     env: str = Field(description="game, as MsPacman, ms_pacman or ALE/MsPacman-v5")
-    seed: CountOrNone = Field(description="of weights, actions and environments")
     n_envs: Count = Field(description="games played at once")
     total_timesteps: Count = Field(description="length of the training, in steps over all games")
-    device: DeviceName = Field(
-        description="auto, cpu, cuda or cuda:N; auto takes a GPU if there is one"
-    )
-    protocol: Literal["classic", "sticky"] = Field(
+    protocol: Protocol = Field(
         description="classic: a lost life ends an episode; sticky: actions stick, p = 0.25, and "
         "only game over ends one (Machado et al. 2018)"
     )
-    backend: Literal["native", "sb3"] = Field(
+    backend: Backend = Field(
         description="emulation in C++ threads, or by the wrappers of Stable-Baselines3"
     )
-    precision: Literal["float32", "bf16"] = Field(
-        description="type that the image network computes in"
-    )
-    num_threads: CountOrNone = Field(
-        description="threads of torch and of the emulators; 0: one per core"
-    )
-    log_dir: str = Field(description="folder of all runs")
+    precision: Precision = Field(description="type that the image network computes in")
     eval_freq: CountOrNone = Field(description="steps between evaluations; 0: none")
     eval_episodes: Count = Field(description="whole games per evaluation")
-    save_freq: Count = Field(description="steps between checkpoints")
     log_interval: Count = Field(description="updates between rows of the log")
     n_steps: Count = Field(description="steps per game between updates")
     learning_rate: Positive = Field(description="step size of the optimiser, at the start")
     learning_rate_schedule: Schedule = Field(description="constant, or linear down to 0")
     gamma: Fraction = Field(description="discount per step")
-    gae_lambda: Fraction = Field(description="lambda of the advantage estimate; 1: none")
+    gae_lambda: Fraction = Field(description="lambda of the advantage estimate; 1 disables GAE")
     ent_coef: NonNegative = Field(description="weight of the entropy bonus")
     vf_coef: NonNegative = Field(description="weight of the value loss")
     max_grad_norm: Positive = Field(description="gradients are clipped to this norm")
@@ -63,6 +51,16 @@ class AtariConfig(Config):
     def folder(self) -> Path:
         """``<log_dir>/a2c/MsPacman/coordconv/seed-0``."""
         return Path(self.log_dir, self.experiment, self.env, self.extractor, f"seed-{self.seed}")
+
+    @property
+    def length(self) -> int:
+        """The steps of the training."""
+        return self.total_timesteps
+
+    @property
+    def score(self) -> str:
+        """The mean score of the last 100 training games."""
+        return "rollout/ep_rew_mean"
 
     @field_validator("extractor")
     @classmethod
@@ -79,7 +77,7 @@ class AtariConfig(Config):
 class A2CConfig(AtariConfig):
     """Settings of A2C (Mnih et al. 2016)."""
 
-    experiment = "a2c"
+    experiment: Literal["a2c"] = "a2c"
 
     rms_prop_eps: Positive = Field(description="epsilon of RMSProp, inside the root")
 
@@ -87,7 +85,7 @@ class A2CConfig(AtariConfig):
 class PPOConfig(AtariConfig):
     """Settings of PPO (Schulman et al. 2017)."""
 
-    experiment = "ppo"
+    experiment: Literal["ppo"] = "ppo"
 
     batch_size: Annotated[int, Field(ge=2)] = Field(description="samples per gradient step")
     n_epochs: Count = Field(description="passes over each rollout")

@@ -25,7 +25,8 @@ from rl_coordconv.experiments.atari.video import (
     write_mp4,
 )
 from rl_coordconv.runs.config import UserError, flag
-from rl_coordconv.runs.folder import Run, disk_errors, lock, rows_until, write_rows
+from rl_coordconv.runs.files import disk_errors, rows_until, write_rows
+from rl_coordconv.runs.folder import Run, lock
 
 
 def evaluate(options: Namespace) -> int:

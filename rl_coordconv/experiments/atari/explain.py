@@ -21,7 +21,7 @@ from rl_coordconv.envs.atari import Protocol, make_atari_env
 from rl_coordconv.experiments.atari.agents import check_fit
 from rl_coordconv.experiments.atari.play import Games, play
 from rl_coordconv.runs.config import UserError
-from rl_coordconv.runs.folder import atomic_write
+from rl_coordconv.runs.files import atomic_write
 
 ABLATIONS = ("zeroed", "shuffled")
 _BLUE, _GREY = "#0072b2", "#999999"  # told apart by colour-blind people too (Okabe and Ito)

@@ -20,12 +20,16 @@ from rl_coordconv.experiments.atari.callbacks import (
     ProgressBar,
     SpeedLog,
 )
+from rl_coordconv.experiments.atari.checkpoint import load_checkpoint, make_logger
 from rl_coordconv.experiments.atari.config import A2CConfig, AtariConfig, PPOConfig
 from rl_coordconv.extractors import policy_kwargs
-from rl_coordconv.runs.checkpoint import StopSignals, environment_seed, load_checkpoint, make_logger
+from rl_coordconv.runs.checkpoint import environment_seed
 from rl_coordconv.runs.console import summary
 from rl_coordconv.runs.device import use_device
-from rl_coordconv.runs.folder import Run, atomic_write, disk_errors, record_start
+from rl_coordconv.runs.files import atomic_write, disk_errors
+from rl_coordconv.runs.folder import Run, record_start
+from rl_coordconv.runs.signals import StopSignals
+from rl_coordconv.speedups.memory import keep_freed_memory
 from rl_coordconv.speedups.optimizers import LightAdam, LightRMSpropTFLike
 from rl_coordconv.speedups.policy import LeanCnnPolicy, WholeRolloutBuffer
 
@@ -48,6 +52,8 @@ def train(config: AtariConfig, run: Run) -> None:
         UserError: The disk could not be written.
     """
     device = str(use_device(config.device, config.num_threads))
+    if device == "cpu":
+        keep_freed_memory()
     env = make_env(config)
     with disk_errors(run.folder), StopSignals() as signals:
         record_start(run, device)

@@ -23,7 +23,7 @@ from rl_coordconv.envs.atari import Protocol, make_atari_env
 from rl_coordconv.experiments.atari.agents import check_fit
 from rl_coordconv.runs.checkpoint import environment_seed
 from rl_coordconv.runs.config import UserError
-from rl_coordconv.runs.folder import atomic_write
+from rl_coordconv.runs.files import atomic_write
 
 FRAMES_PER_SECOND = 60
 _STREAM = 3  # keeps filmed games apart from others of the same seed

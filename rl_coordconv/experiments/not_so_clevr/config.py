@@ -1,4 +1,4 @@
-"""What can be set in the toy tasks; the files of ``configs/toy`` hold the values."""
+"""The settings of the toy tasks; the files of ``configs/toy`` have the values."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from rl_coordconv.experiments.not_so_clevr.data import split
 from rl_coordconv.experiments.not_so_clevr.models import MODELS, Shape, find_model, make_model
 from rl_coordconv.experiments.not_so_clevr.tasks import TASKS
 from rl_coordconv.runs.config import (
-    Config,
     Count,
-    CountOrNone,
     Defaults,
     NonNegative,
     Positive,
@@ -24,47 +22,43 @@ from rl_coordconv.runs.config import (
     nearest,
     read_yaml,
 )
-from rl_coordconv.runs.device import DeviceName
+from rl_coordconv.runs.training import TrainingConfig
 
 Preset = Literal["paper", "quick"]
 
 
-class ToyConfig(Config):
+class ToyConfig(TrainingConfig):
     """Settings of one network on one task."""
 
+    experiment: Literal["toy"] = "toy"
     task: Literal["classification", "rendering", "regression"] = Field(
-        description="place to pixel, place to square, or pixel to place"
+        description="coordinate classification, rendering or regression"
     )
     split: Literal["uniform", "quadrant"] = Field(
-        description="tested on places drawn at random, or on the right lower quarter"
+        description="tested on random places, or on the lower right quarter"
     )
     model: str = Field(
         description="network: " + "; ".join(f"{t}: {', '.join(MODELS[t])}" for t in MODELS)
     )
     preset: Preset = Field(description="the paper's settings, or a short version of them")
-    seed: CountOrNone = Field(description="of weights and order of samples")
     inputs: Literal["raw", "normalised", "image"] = Field(
-        description="places as whole numbers (the paper's), or from -1 to 1; image for regression"
+        description="coordinates as whole numbers (the paper's) or in [-1, 1]; image: regression"
     )
     loss: Literal["softmax", "sigmoid", "mse"] = Field(
         description="softmax: classification; sigmoid or mse: rendering; mse: regression"
     )
-    filter_size: Count = Field(description="of deconvolutions and of rendering convolutions")
-    channels: Count = Field(description="what the widths of these are multiplied by")
-    n_epochs: Count = Field(description="passes over the training samples")
+    filter_size: Count = Field(
+        description="kernel size of deconvolutions and of rendering convolutions"
+    )
+    channels: Count = Field(description="width multiplier")
     batch_size: Count = Field(description="samples per update")
-    learning_rate: Positive = Field(description="step size of Adam, at the start")
+    learning_rate: Positive = Field(description="initial step size of Adam")
     learning_rate_schedule: Literal["constant", "step", "linear"] = Field(
         description="step: a tenth after every 200 epochs, four times; linear: down to 0"
     )
     l2: NonNegative = Field(description="weight of the sum of squares of the kernels in the loss")
-    canvas: Count = Field(description="pixels along a side of the image")
-    square: Count = Field(description="pixels along a side of the square, an odd number")
-    eval_freq: Count = Field(description="epochs between evaluations")
-    save_freq: Count = Field(description="epochs between checkpoints")
-    device: DeviceName = Field(description="auto, cpu, cuda or cuda:N; auto takes a GPU if any")
-    num_threads: CountOrNone = Field(description="threads of torch; 0: one per core")
-    log_dir: str = Field(description="folder of all runs")
+    canvas: Count = Field(description="side of the image in pixels")
+    square: Count = Field(description="side of the square in pixels, an odd number")
 
     @property
     def folder(self) -> Path:
@@ -75,8 +69,18 @@ class ToyConfig(Config):
         return Path(self.log_dir, "toy", f"{self.task}-{self.split}", variant, f"seed-{self.seed}")
 
     @property
+    def score(self) -> str:
+        """The main metric of the task over the test samples."""
+        return f"test/{TASKS[self.task].metric}"
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the metric is a distance."""
+        return TASKS[self.task].lower_is_better
+
+    @property
     def shape(self) -> Shape:
-        """The settings that the network depends on."""
+        """The settings that determine the network."""
         return Shape(self.split, self.canvas, self.filter_size, self.channels)
 
     @model_validator(mode="after")
@@ -88,39 +92,39 @@ class ToyConfig(Config):
         ):
             if value not in known:
                 raise ValueError(
-                    f"--{name} {value} does not go with {self.task}; take {' or '.join(known)}."
+                    f"--{name} {value} does not go with {self.task}; choose {' or '.join(known)}."
                 )
         split(self.split, self.canvas, self.square)
-        with torch.device("meta"):  # whether it can be built, without building it
+        with torch.device("meta"):  # checks that it can be built, without building it
             make_model(self.task, self.model, self.shape)
         return self
 
+    @classmethod
+    def find_defaults(cls, path: Path, flags: Mapping[str, object]) -> Defaults:
+        """Return the settings that go with a task, a model and a preset.
 
-def find_defaults(folder: Path, flags: Mapping[str, str]) -> Defaults:
-    """The settings that go with a task, a model and a preset.
+        A file has the settings that all models share under ``all``, those of each model under its
+        name and ``paper``, and what its short version changes under ``quick``.
 
-    A file of ``configs/toy`` holds the settings that all models share under ``all``, those of each
-    model under its name and ``paper``, and what its quick version changes under ``quick``.
+        Args:
+            path: The folder ``configs/toy``.
+            flags: ``task``, ``split``, ``model``, ``preset`` and ``config``, where given.
 
-    Args:
-        folder: Where these files lie.
-        flags: ``task``, ``split``, ``model`` and ``preset``, and ``config``, where given.
-
-    Raises:
-        UserError: There is no such task, model or preset, or the file is not of this kind.
-    """
-    chosen = dict(task="classification", split="quadrant", model="coordconv", preset="paper")
-    chosen |= {key: flags[key] for key in chosen if key in flags}
-    task, model, preset = chosen["task"], chosen["model"], chosen["preset"]
-    find_model(task, model)
-    if preset not in get_args(Preset):
-        raise UserError(f"There is no preset {preset!r}; {nearest(preset, get_args(Preset))}")
-    file = Path(str(flags.get("config", folder / f"{task}.yaml")))
-    blocks = read_yaml(file)
-    try:
-        values = {**blocks["all"], **blocks[model]["paper"]}
-        if preset == "quick":
-            values |= blocks[model]["quick"]
-    except (KeyError, TypeError):
-        raise UserError(f"{file} holds no {preset} settings of {model}.") from None
-    return Defaults(file, values | chosen)
+        Raises:
+            UserError: There is no such task, model or preset, or the file is of another kind.
+        """
+        chosen = dict(task="classification", split="quadrant", model="coordconv", preset="paper")
+        chosen |= {key: str(flags[key]) for key in chosen if key in flags}
+        task, model, preset = chosen["task"], chosen["model"], chosen["preset"]
+        find_model(task, model)
+        if preset not in get_args(Preset):
+            raise UserError(f"There is no preset {preset!r}; {nearest(preset, get_args(Preset))}")
+        file = Path(str(flags.get("config", path / f"{task}.yaml")))
+        blocks = read_yaml(file)
+        try:
+            values = {**blocks["all"], **blocks[model]["paper"]}
+            if preset == "quick":
+                values |= blocks[model]["quick"]
+        except (KeyError, TypeError):
+            raise UserError(f"{file} has no {preset} settings of {model}.") from None
+        return Defaults(file, values | chosen)

@@ -1,4 +1,4 @@
-"""What each toy task feeds, asks and measures."""
+"""The inputs, targets, losses and metrics of each toy task."""
 
 from __future__ import annotations
 
@@ -17,24 +17,31 @@ from rl_coordconv.experiments.not_so_clevr.metrics import (
 )
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-Measure = Callable[[Tensor, Samples], float]
+Metric = Callable[[Tensor, Samples], float]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One of the three.
+    """One of the three tasks.
 
     Args:
-        inputs: By name, what the network sees: samples -> ``[N, ...]``; the paper's first.
-        targets: What the loss compares the network's output with: samples -> ``[N, ...]``.
-        losses: By name, from outputs and targets to the mean over a batch; the paper's first.
-        measures: By name, from outputs and samples to a value; the most telling first.
+        inputs: The network's inputs by name, the paper's first: samples -> ``[N, ...]``.
+        targets: What the loss compares outputs with: samples -> ``[N, ...]``.
+        losses: By name, the paper's first: outputs, targets -> mean over a batch.
+        metrics: By name, the main one first: outputs, samples -> a value.
+        lower_is_better: Whether the main metric is a distance.
     """
 
     inputs: dict[str, Callable[[Samples], Tensor]]
     targets: Callable[[Samples], Tensor]
     losses: dict[str, Loss]
-    measures: dict[str, Measure]
+    metrics: dict[str, Metric]
+    lower_is_better: bool = False
+
+    @property
+    def metric(self) -> str:
+        """The name of the main metric."""
+        return next(iter(self.metrics))
 
 
 def _regression_distance(shares: Tensor, samples: Samples) -> float:
@@ -55,7 +62,7 @@ TASKS = {
         inputs=_PLACES,
         targets=lambda samples: samples.pixels,
         losses={"softmax": _softmax_cross_entropy},
-        measures={
+        metrics={
             "accuracy": lambda logits, samples: accuracy(logits, samples.pixels),
             "euclidean_pixels": lambda logits, samples: pixel_distance(
                 predicted_xy(logits), samples.xy
@@ -69,12 +76,13 @@ TASKS = {
         inputs=_PLACES,
         targets=lambda samples: samples.images,
         losses={"sigmoid": F.binary_cross_entropy_with_logits, "mse": F.mse_loss},
-        measures={"iou": lambda logits, samples: iou(logits, samples.images)},
+        metrics={"iou": lambda logits, samples: iou(logits, samples.images)},
     ),
     "regression": Task(
         inputs={"image": lambda samples: samples.one_hots},
         targets=lambda samples: samples.xy / samples.canvas,
         losses={"mse": F.mse_loss},
-        measures={"euclidean_pixels": _regression_distance},
+        metrics={"euclidean_pixels": _regression_distance},
+        lower_is_better=True,
     ),
 }

@@ -1,0 +1,124 @@
+"""Checkpoints of an agent, and the log of a training that can be killed at any moment.
+
+A checkpoint is an ordinary Stable-Baselines3 ``.zip``, which ``A2C.load`` reads too, with one more
+member: the state of the random number generators and of the callbacks.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+import zipfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
+from stable_baselines3.common.type_aliases import GymEnv
+from torch.utils.tensorboard import SummaryWriter
+
+from rl_coordconv.runs.checkpoint import (
+    State,
+    delete_old_checkpoints,
+    load_newest,
+    rng_state,
+    set_rng_state,
+)
+from rl_coordconv.runs.files import CsvLog, atomic_write, last_rows
+from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.logging import summary_writer
+
+Algorithm = TypeVar("Algorithm", bound=BaseAlgorithm)
+
+_STATE_MEMBER = "rl_coordconv_state.pt"
+
+
+def save_checkpoint(run: Run, model: BaseAlgorithm, state: State) -> Path:
+    """Save a model and a state, whole or not at all, and delete the oldest checkpoints.
+
+    Args:
+        run: The run.
+        model: Saved with its optimiser, schedules and counters.
+        state: What the callbacks need to resume.
+
+    Returns:
+        The new file.
+    """
+    path = run.checkpoints / f"step-{model.num_timesteps:010d}.zip"
+    with atomic_write(path) as temporary:
+        model.save(temporary)
+        member = io.BytesIO()
+        torch.save({**state, "rng": rng_state()}, member)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(_STATE_MEMBER, member.getvalue())
+    delete_old_checkpoints(run)
+    return path
+
+
+def load_checkpoint(
+    run: Run, algorithm: type[Algorithm], env: GymEnv, device: str
+) -> tuple[Algorithm, State] | None:
+    """Return the newest checkpoint that is not damaged, and restore the random generators.
+
+    None if there is none.
+    """
+
+    def load(path: Path) -> tuple[Algorithm, State]:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:
+                raise zipfile.BadZipFile
+            content = io.BytesIO(archive.read(_STATE_MEMBER))
+        state: State = torch.load(content, map_location="cpu", weights_only=True)
+        return algorithm.load(path, env=env, device=device), state
+
+    found = load_newest(run, load)
+    if found:
+        set_rng_state(found[1].pop("rng"))
+    return found
+
+
+def make_logger(run: Run, step: int) -> Logger:
+    """Return a logger for TensorBoard and ``progress.csv`` that resumes after a step.
+
+    What an earlier start logged past that step is dropped: those updates were lost with it.
+    """
+    return Logger(str(run.folder), [_ResumedTensorBoard(run, step), _ResumedCsv(run, step)])
+
+
+def tensorboard_writer(logger: Logger) -> SummaryWriter:
+    """Return the writer behind a logger of `make_logger`, to log at any step."""
+    (writer,) = [f.writer for f in logger.output_formats if isinstance(f, TensorBoardOutputFormat)]
+    return writer
+
+
+class _ResumedTensorBoard(TensorBoardOutputFormat):
+    def __init__(self, run: Run, step: int) -> None:
+        # Not the parent's constructor, which cannot tell TensorBoard what to hide.
+        self.writer = summary_writer(run, step or -1)
+        self._is_closed = False
+
+
+class _ResumedCsv(KVWriter):
+    """``progress.csv``: the step, the seconds of training over all starts, then SB3's metrics."""
+
+    def __init__(self, run: Run, step: int) -> None:
+        self._csv = CsvLog(run.progress, keep_until=step)
+        rows = last_rows(run.progress)
+        self._seconds_before = float(rows[-1]["seconds"]) if rows else 0.0
+        self._started = time.perf_counter()
+
+    def write(
+        self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0
+    ) -> None:
+        seconds = self._seconds_before + time.perf_counter() - self._started
+        metrics = {
+            name: value
+            for name, value in sorted(key_values.items())
+            if "csv" not in key_excluded[name] and isinstance(value, (int, float, np.number))
+        }
+        self._csv.write({"step": step, "seconds": round(seconds, 3), **metrics})
+
+    def close(self) -> None:
+        """Do nothing: every row is on disk already."""

@@ -1,18 +1,20 @@
-"""Make docs/toy.md's tables and curves from toy runs."""
+"""Update the tables and curves of docs/toy.md from toy runs."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl_coordconv.experiments.not_so_clevr.report import curves, fill_tables, keep, read_groups
+from rl_coordconv.experiments.not_so_clevr.report import curves, read_groups, tables
 from rl_coordconv.runs.config import Parser, one_sentence_errors
+from rl_coordconv.runs.kept import keep
+from rl_coordconv.runs.results import fill_tables
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs" / "toy"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Keep what counts of new runs, write the report, and return the exit code."""
+    """Add new runs to those kept in docs/results/toy, update the page, return the exit code."""
     parser = Parser(description=__doc__)
     parser.add_argument("runs", nargs="?", type=Path, help="folder of new, finished runs to add")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="default: docs/")
@@ -20,9 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parser.parse_args(argv)
         kept = options.docs / "results" / "toy"
         if options.runs:
-            keep(options.runs, kept)
+            keep(options.runs, kept, ["progress"], experiment="toy")
         groups = read_groups(kept, CONFIGS)
-        fill_tables(options.docs / "toy.md", groups)
+        fill_tables(options.docs / "toy.md", tables(groups))
         for task in sorted({group.config.task for group in groups}):
             curves(groups, task).savefig(kept / f"{task}.png")
     print(f"Done: {options.docs / 'toy.md'}")

@@ -1,284 +1,192 @@
 """A2C without its second forward pass.
 
-A rollout and the update that follows see the same images with the same weights, so the update can
-take the network's outputs from the rollout and compute gradients only. What is kept are the outputs
-of convolutions and linear layers, which cost nearly all; what lies between is computed again.
+A rollout and the update that follows see the same images with the same weights. So the update can
+take the outputs of convolutions and linear layers, which cost nearly all, from the rollout, and
+compute gradients only; what is between these layers is computed again.
+
+Gain: see ``docs/performance.md``. `policy.ReuseCnnPolicy` uses it; see there how to leave
+it out.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from types import MethodWrapperType
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
-from torch.nn.modules.utils import _pair
-from torch.overrides import TorchFunctionMode
+
+from rl_coordconv.coordconv import CoordConv2d
 
 Network = Callable[[Tensor], Tensor]
-Versions = list[tuple[int, int]]
 
 
 class _Step(NamedTuple):
-    """A forward pass: the images [B, ...], each layer's output, and the versions of the outputs."""
+    """A forward pass: the images [B, ...], and each layer's output with its version."""
 
     images: Tensor
     outputs: list[Tensor]
-    versions: Versions
+    versions: list[int]
 
 
 class KeptForward:
     """The forward passes of a rollout, for one update.
 
-    A forward pass is computed where nothing was recorded for it, or something changed since: the
-    images, the weights, an output. A write through ``.data`` goes unnoticed.
+    A change through ``.data`` goes unnoticed; any other change of images, weights or outputs makes
+    the update compute its forward pass.
 
     Args:
-        module: What holds the network's weights.
-        n_steps: Forward passes in a rollout.
+        module: The network.
+        n_steps: The number of forward passes in a rollout.
 
     Raises:
-        ValueError: A layer of it computes something else in training than in playing.
+        ValueError: A layer computes something else in training than in a rollout.
     """
 
     def __init__(self, module: nn.Module, n_steps: int) -> None:
         for layer in module.modules():
             if isinstance(layer, (_NormBase, _DropoutNd, nn.RReLU)):
                 raise ValueError(f"{type(layer).__name__} needs a forward pass of its own.")
+        self._layers = [layer for layer in module.modules() if _is_known(layer)]
         self._weights = [*module.parameters(), *module.buffers()]
-        self._weight_versions: Versions = []
+        self._weight_versions: list[tuple[int, int]] = []
         self._n_steps = n_steps
         self._steps: list[_Step] = []
 
     def record(self, network: Network, images: Tensor) -> Tensor:
-        """``network(images)``, the next step of the rollout; images are [B, ...]."""
-        if len(images) == 1:  # CoordConv's coordinates could not be told from it
-            self._steps = []
-            return network(images)
-        weight_versions = _versions(self._weights)
+        """Return ``network(images)``, and keep the outputs as the next step of the rollout."""
+        weight_versions = self._versions_of_weights()
         if len(self._steps) == self._n_steps or weight_versions != self._weight_versions:
             self._steps, self._weight_versions = [], weight_versions
-        with _Record(len(images)) as record:
-            features = network(images)
-        self._steps.append(_Step(images, record.outputs, record.versions))
+        step = _Step(images, [], [])
+
+        def keep(_layer: nn.Module, _inputs: Any, output: Tensor) -> None:
+            step.outputs.append(output)
+            step.versions.append(output._version)
+
+        hooks = [layer.register_forward_hook(keep) for layer in self._layers]
+        features = network(images)
+        for hook in hooks:
+            hook.remove()
+        self._steps.append(step)
         return features
 
     def replay(self, network: Network, images: Tensor) -> Tensor:
-        """``network(images)``, without computing it where the images are the rollout's, in order.
+        """Return ``network(images)`` from the kept outputs if these are the rollout's images.
 
-        That goes once: a network may change its outputs in place.
+        The outputs are used once: a network may change them in place.
         """
         steps, self._steps = self._steps, []
-        if not self._holds(steps, images):
+        if not self._is_rollout(steps, images):
             return network(images)
-        by_layer = zip(*(step.outputs for step in steps), strict=True)
-        known = [torch.cat(outputs) for outputs in by_layer]
-        del steps, by_layer
-        with _Replay(len(images), known):
+        outputs = [torch.cat(parts) for parts in zip(*(s.outputs for s in steps), strict=True)]
+        known = iter(outputs)
+        for layer in self._layers:
+            layer.forward = partial(_apply_known, known, layer)  # type: ignore[method-assign]
+        try:
             return network(images)
+        finally:
+            for layer in self._layers:
+                del layer.forward  # the class's method again
 
-    def _holds(self, steps: list[_Step], images: Tensor) -> bool:
-        """Whether the steps are the whole rollout that these images are, as it was recorded."""
+    def _is_rollout(self, steps: list[_Step], images: Tensor) -> bool:
+        """Return whether these images are those of all steps, and nothing changed since."""
         return (
             len(steps) == self._n_steps
-            and _versions(self._weights) == self._weight_versions
-            and all(_versions(step.outputs) == step.versions for step in steps)
+            and self._versions_of_weights() == self._weight_versions
+            and all([x._version for x in step.outputs] == step.versions for step in steps)
             and len({len(step.outputs) for step in steps}) == 1
-            and len(images) == sum(len(step.images) for step in steps)
-            and all(
-                torch.equal(_words(step.images), _words(part))
-                for step, part in zip(steps, images.split(len(steps[0].images)), strict=False)
-            )
+            and torch.equal(torch.cat([step.images for step in steps]), images)
         )
 
-
-def _versions(tensors: Sequence[Tensor]) -> Versions:
-    """How often each was changed in place, and where it lies."""
-    return [(tensor._version, tensor.data_ptr()) for tensor in tensors]
-
-
-def _words(images: Tensor) -> Tensor:
-    """The same bytes, eight in a number where that goes: so they are compared faster."""
-    flat = images.flatten()
-    even = flat.storage_offset() % 8 == flat.numel() % 8 == 0
-    return flat.view(torch.int64) if flat.dtype == torch.uint8 and even else flat
+    def _versions_of_weights(self) -> list[tuple[int, int]]:
+        """Return how often each weight was changed in place, and its address."""
+        return [(weight._version, weight.data_ptr()) for weight in self._weights]
 
 
-class _Layers(TorchFunctionMode, ABC):
-    """Stands in for convolutions and linear layers, and for what is added to their output in place.
-
-    What is called on another number of images, as by CoordConv on its coordinates, is computed.
-    """
-
-    def __init__(self, batch_size: int) -> None:
-        super().__init__()
-        self._batch_size = batch_size
-        self._output: Tensor | None = None  # of the last layer, as long as it may change
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func in _KNOWN and _is_layer(func, self._batch_size, *args, **kwargs):
-            self._output = self._layer(func, *args)
-            return self._output
-        if func is Tensor.add_ and _is_sum(self._output, *args, **kwargs):
-            return self._sum(*args)
-        self._pass(func)
-        return func(*args, **kwargs)
-
-    def _pass(self, func: Callable[..., Any]) -> None:
-        """See a call of something else."""
-
-    @abstractmethod
-    def _layer(self, func: Callable[..., Tensor], *args: Any) -> Tensor:
-        """What a layer returns."""
-
-    @abstractmethod
-    def _sum(self, output: Tensor, other: Tensor) -> Tensor:
-        """The last layer's output, after something was added to it in place."""
+def _is_known(layer: nn.Module) -> bool:
+    """Return whether `_apply_known` has the gradients of a layer."""
+    if type(layer) is nn.Linear:
+        return True
+    is_conv = type(layer) is nn.Conv2d or isinstance(layer, CoordConv2d)
+    return is_conv and layer.padding_mode == "zeros" and isinstance(layer.padding, tuple)
 
 
-def _is_layer(func: Callable[..., Tensor], batch_size: int, *args: Any, **kwargs: Any) -> bool:
-    """Whether it is called as torch's layers call it, on a batch of that size."""
-    n_axes = {F.conv2d: 4, F.linear: 2}[func]
-    return (
-        not kwargs
-        and len(args) > 1
-        and args[0].dim() == n_axes
-        and len(args[0]) == batch_size
-        and not any(isinstance(arg, str) for arg in args)  # padding by name
-    )
-
-
-def _is_sum(output: Tensor | None, *args: Any, **kwargs: Any) -> bool:
-    """Whether a tensor is added to that output."""
-    return len(args) == 2 and not kwargs and args[0] is output and isinstance(args[1], Tensor)
-
-
-class _Record(_Layers):
-    """Keeps what each layer returns."""
-
-    def __init__(self, batch_size: int) -> None:
-        super().__init__(batch_size)
-        self.outputs: list[Tensor] = []
-        self.versions: Versions = []
-
-    def _layer(self, func: Callable[..., Tensor], *args: Any) -> Tensor:
-        output = func(*args)
-        self.outputs.append(output)
-        self.versions += _versions([output])
-        return output
-
-    def _pass(self, func: Callable[..., Any]) -> None:
-        # It may have used the output, which then must not change; to ask for a shape is no use.
-        if not isinstance(func, MethodWrapperType):
-            self._output = None
-
-    def _sum(self, output: Tensor, other: Tensor) -> Tensor:
-        output.add_(other)
-        self.versions[-1:] = _versions([output])
-        return output
-
-
-class _Replay(_Layers):
-    """Lets each layer return what is known, with the gradients of computing it."""
-
-    def __init__(self, batch_size: int, outputs: Sequence[Tensor]) -> None:
-        super().__init__(batch_size)
-        self._outputs = iter(outputs)
-
-    def _layer(self, func: Callable[..., Tensor], *args: Any) -> Tensor:
-        return _KNOWN[func](next(self._outputs), *args)
-
-    def _sum(self, output: Tensor, other: Tensor) -> Tensor:
-        result: Tensor = _KnownSum.apply(output, other)
-        return result
+def _apply_known(known: Iterator[Tensor], layer: nn.Module, x: Tensor) -> Tensor:
+    """Return a layer's known output, with the gradients of computing it from ``x``."""
+    function = _KnownLinear if isinstance(layer, nn.Linear) else _KnownConv
+    output: Tensor = function.apply(next(known), x, layer.weight, layer.bias, layer)
+    return output
 
 
 class _KnownConv(torch.autograd.Function):
-    """A convolution whose output is known: only its gradients are computed."""
+    """A convolution, with or without coordinates, whose output is known."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        known: Tensor,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        settings: tuple[Any, ...],
+        ctx: Any, known: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, layer: nn.Conv2d
     ) -> Tensor:
-        ctx.settings = settings
+        ctx.layer = layer
         ctx.save_for_backward(x.to(known.dtype), weight.to(known.dtype))  # as autocast does
         return known.detach()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        _, *needed, _ = ctx.needs_input_grad
-        stride, padding, dilation, groups = ctx.settings
-        settings = (stride, padding, dilation, False, (0, 0), groups)  # not transposed
-        grads = torch.ops.aten.convolution_backward(
-            grad, x, weight, weight.shape[:1], *settings, needed
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad[1:4]
+        backward = partial(_conv_backward, ctx.layer)
+        if not isinstance(ctx.layer, CoordConv2d):
+            return None, *backward(grad, x, weight, (needs_x, needs_weight, needs_bias)), None
+        # The coordinates are the same in every sample, so their gradient is that of the sum. In
+        # memory order: torch 2.14 sums a channels-last batch twenty times slower.
+        x_weight, coord_weight = weight.split(
+            (x.shape[1] // ctx.layer.groups, ctx.layer.n_coords), 1
         )
-        return None, *grads, None
+        grad_map = grad.movedim(1, -1).sum(dim=0).movedim(-1, 0)[None]
+        coords = ctx.layer._coordinates(x)
+        grad_x, grad_x_weight, _ = backward(grad, x, x_weight, (needs_x, needs_weight, False))
+        _, grad_coord_weight, grad_bias = backward(
+            grad_map, coords, coord_weight, (False, needs_weight, needs_bias)
+        )
+        grad_weight = torch.cat([grad_x_weight, grad_coord_weight], 1) if needs_weight else None
+        return None, grad_x, grad_weight, grad_bias, None
+
+
+def _conv_backward(
+    layer: nn.Conv2d, grad: Tensor, x: Tensor, weight: Tensor, needed: tuple[bool, bool, bool]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients to input, weight and bias, where needed."""
+    grads: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
+        grad,
+        x,
+        weight,
+        weight.shape[:1],
+        layer.stride,
+        layer.padding,
+        layer.dilation,
+        False,  # not transposed
+        (0, 0),
+        layer.groups,
+        needed,
+    )
+    return grads
 
 
 class _KnownLinear(torch.autograd.Function):
     """A linear layer whose output is known."""
 
     @staticmethod
-    def forward(ctx: Any, known: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, known: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, layer: nn.Linear
+    ) -> Tensor:
         ctx.save_for_backward(x.to(known.dtype), weight.to(known.dtype))
         return known.detach()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        bias_grad = grad.sum(dim=0) if ctx.needs_input_grad[3] else None
-        return None, grad @ weight, grad.T @ x, bias_grad
-
-
-class _KnownSum(torch.autograd.Function):
-    """A sum in place, as of a layer's output and CoordConv's map, that the output holds already."""
-
-    @staticmethod
-    def forward(ctx: Any, output: Tensor, other: Tensor) -> Tensor:
-        ctx.shape = other.shape
-        ctx.mark_dirty(output)
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        return grad, grad.sum_to_size(ctx.shape)
-
-
-def _known_conv(
-    known: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    settings = (_pair(stride), _pair(padding), _pair(dilation), groups)
-    output: Tensor = _KnownConv.apply(known, x, weight, bias, settings)
-    return output
-
-
-def _known_linear(known: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    output: Tensor = _KnownLinear.apply(known, x, weight, bias)
-    return output
-
-
-_KNOWN: dict[Callable[..., Any], Callable[..., Tensor]] = {
-    F.conv2d: _known_conv,
-    F.linear: _known_linear,
-}
+        grad_bias = grad.sum(dim=0) if ctx.needs_input_grad[3] else None
+        return None, grad @ weight, grad.T @ x, grad_bias, None

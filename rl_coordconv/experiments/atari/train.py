@@ -31,7 +31,7 @@ from rl_coordconv.runs.folder import Run, record_start
 from rl_coordconv.runs.signals import StopSignals
 from rl_coordconv.speedups.memory import keep_freed_memory
 from rl_coordconv.speedups.optimizers import LightAdam, LightRMSpropTFLike
-from rl_coordconv.speedups.policy import LeanCnnPolicy, WholeRolloutBuffer
+from rl_coordconv.speedups.policy import OrderedRolloutBuffer, ReuseCnnPolicy
 
 Model = A2C | PPO
 
@@ -126,7 +126,7 @@ def make_model(config: AtariConfig, env: VecEnv, device: str) -> Model:
         # Epsilon is that of Stable-Baselines3 for its default, Adam.
         optimizer = {"optimizer_class": LightAdam, "optimizer_kwargs": {"eps": 1e-5}}
         return PPO(
-            LeanCnnPolicy,
+            "CnnPolicy",
             env,
             batch_size=config.batch_size,
             n_epochs=config.n_epochs,
@@ -141,9 +141,9 @@ def make_model(config: AtariConfig, env: VecEnv, device: str) -> Model:
         "optimizer_kwargs": {"eps": config.rms_prop_eps},
     }
     return A2C(
-        LeanCnnPolicy,
+        ReuseCnnPolicy,
         env,
-        rollout_buffer_class=WholeRolloutBuffer,
+        rollout_buffer_class=OrderedRolloutBuffer,
         policy_kwargs=policy_kwargs(
             config.extractor, reuse_steps=config.n_steps, **network, **optimizer
         ),

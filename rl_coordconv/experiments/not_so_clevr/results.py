@@ -1,14 +1,13 @@
-"""What came out of a toy run, read from its folder, beside what the paper says."""
+"""The results of toy runs, beside what the paper says."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-import yaml
+from pydantic import ValidationError
 from rich.table import Table
 
 from rl_coordconv.experiments.not_so_clevr.config import ToyConfig
@@ -16,85 +15,83 @@ from rl_coordconv.experiments.not_so_clevr.models import make_model
 from rl_coordconv.experiments.not_so_clevr.paper import claim
 from rl_coordconv.experiments.not_so_clevr.tasks import TASKS
 from rl_coordconv.runs.config import UserError
-from rl_coordconv.runs.folder import Run, rows_until
+from rl_coordconv.runs.kept import StoredRun
+
+Row = Mapping[str, float]
+"""An evaluation: ``step`` (epochs), ``seconds``, ``updates``, and metrics, if known."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A run that is finished or under way.
+    """A run, finished or not.
 
     Args:
         config: Its settings.
-        rows: Its evaluations, from before the first update on; seconds are those of updates.
+        rows: Its evaluations, the first one before the first update.
     """
 
     config: ToyConfig
-    rows: Sequence[Mapping[str, float]]
+    rows: Sequence[Row]
 
     @property
-    def measure(self) -> str:
-        """The most telling of the task's measures."""
-        return next(iter(TASKS[self.config.task].measures))
+    def metric(self) -> str:
+        """The main metric of the task."""
+        return TASKS[self.config.task].metric
 
     @property
-    def last(self) -> Mapping[str, float]:
+    def last(self) -> Row:
         """The last evaluation."""
         return self.rows[-1]
 
     @property
-    def less_is_better(self) -> bool:
-        """Whether the measure is a distance."""
-        return self.measure.endswith("pixels")
-
-    @property
     def best_test(self) -> float:
-        """The best measure over the test samples at any evaluation."""
-        best = min if self.less_is_better else max
-        return best(row[f"test_{self.measure}"] for row in self.rows)
+        """The best score over the test samples at any evaluation."""
+        best = min if self.config.lower_is_better else max
+        return best(row[self.config.score] for row in self.rows)
 
     @property
     def n_parameters(self) -> int:
-        """How many numbers the network learns."""
+        """The number of parameters of the network."""
         with torch.device("meta"):
             model = make_model(self.config.task, self.config.model, self.config.shape)
         return sum(p.numel() for p in model.parameters())
 
-    def first_test(self, goal: float) -> Mapping[str, float] | None:
-        """The first evaluation as good as ``goal`` over the test samples; None if there is none."""
-        reaches = operator.le if self.less_is_better else operator.ge
-        return next((row for row in self.rows if reaches(row[f"test_{self.measure}"], goal)), None)
+    def first_test(self, goal: float) -> Row | None:
+        """Return the first evaluation whose test score is as good as ``goal``; None without one."""
+        reaches = operator.le if self.config.lower_is_better else operator.ge
+        return next((row for row in self.rows if reaches(row[self.config.score], goal)), None)
 
 
-def read_result(folder: Path) -> Result:
-    """Read a run folder.
+def read_result(run: StoredRun) -> Result:
+    """Return the settings and the evaluations of a run.
 
     Raises:
-        UserError: It holds no toy run, or none with an evaluation.
+        UserError: It is no toy run, is damaged, or has not been evaluated yet.
     """
-    run = Run(folder)
     try:
-        config = ToyConfig.model_validate(yaml.safe_load(run.config.read_text(encoding="utf-8")))
+        config = ToyConfig.model_validate(run.settings)
         rows = [
-            {name: float(value) for name, value in row.items()}
-            for row in rows_until(run.progress, "epoch", config.n_epochs)
+            {name: float(value) for name, value in row.items() if value}
+            for row in run.rows("progress")
         ]
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{folder} holds no toy run that can be read: {error}") from None
+    except (ValidationError, ValueError) as error:
+        raise UserError(f"{run.folder} is not a readable toy run: {error}") from None
     if not rows:
-        raise UserError(f"The run in {folder} has not been evaluated yet.")
+        raise UserError(f"The run in {run.folder} has not been evaluated yet.")
     return Result(config, rows)
 
 
 def results_table(result: Result) -> Table:
-    """A run's last evaluation beside the paper's values, for the terminal."""
+    """Return a run's last evaluation beside the paper's values, for the terminal."""
     config, last = result.config, result.last
     paper = claim(config.task, config.split, config.model)
     table = Table("", "ours", "paper", title=f"{config.task}, {config.split}, {config.model}")
     for part, theirs in (("train", paper.train), ("test", paper.test)):
-        for i, name in enumerate(TASKS[config.task].measures):
-            value = last[f"{part}_{name}"]
+        for name in TASKS[config.task].metrics:
+            value = last[f"{part}/{name}"]
             ours = f"{value:.2%}" if name == "accuracy" else f"{value:.3f}"
-            table.add_row(f"{part} {name.replace('_', ' ')}", ours, theirs if i == 0 else "-")
+            label = f"{part} {name.replace('_', ' ')}"
+            table.add_row(label, ours, theirs if name == result.metric else "-")
     table.add_row("seconds of training", f"{last['seconds']:,.1f}", paper.seconds)
     table.add_row("updates", f"{last['updates']:,.0f}", "-")
     table.add_row("parameters", f"{result.n_parameters:,}", paper.parameters)

@@ -10,6 +10,7 @@ from rl_coordconv.experiments.not_so_clevr.learner import ToyLearner
 from rl_coordconv.experiments.not_so_clevr.results import read_result, results_table
 from rl_coordconv.runs.device import use_device
 from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.kept import read_stored_run
 from rl_coordconv.runs.training import fit
 from rl_coordconv.speedups.memory import keep_freed_memory
 
@@ -22,4 +23,4 @@ def train(config: ToyConfig, run: Run) -> None:
     training, test = (part.to(device) for part in split(config.split, config.canvas, config.square))
     learner = ToyLearner(config, training, test)
     fit(learner, config, run)
-    Console().print(results_table(read_result(run.folder)))
+    Console().print(results_table(read_result(read_stored_run(run.folder, ["progress"]))))

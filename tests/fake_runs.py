@@ -12,7 +12,7 @@ START = 1_700_000_000.0
 
 def write_run(
     root: Path,
-    arm: str = "nature",
+    variant: str = "nature",
     seed: int = 0,
     *,
     final: float = 1000.0,
@@ -26,16 +26,22 @@ def write_run(
     **settings: object,
 ) -> Path:
     """A run whose mean score rises from ``start`` to ``final``; returns its folder."""
-    folder = root / algorithm / game / arm / f"seed-{seed}"
+    folder = root / algorithm / game / variant / f"seed-{seed}"
     folder.mkdir(parents=True)
     config = {
-        **{"extractor": arm, "env": game, "seed": seed, "protocol": "classic", "n_envs": 16},
-        **{"log_dir": str(root), "learning_rate": 0.0007, "device": "cpu"},
-        **({"clip_range": 0.1} if algorithm == "ppo" else {}),
+        "experiment": algorithm,
+        "extractor": variant,
+        "env": game,
+        "seed": seed,
+        "protocol": "classic",
+        "n_envs": 16,
+        "log_dir": str(root),
+        "learning_rate": 0.0007,
+        "device": "cpu",
         **settings,
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    rng = np.random.default_rng([seed, *arm.encode(), *game.encode()])
+    rng = np.random.default_rng([seed, *variant.encode(), *game.encode()])
     steps = np.round(np.arange(1, games + 1) * steps_per_game).astype(int)
     means = start + (final - start) * (1 - np.exp(-5 * np.arange(games) / games)) / (1 - np.exp(-5))
     scores = np.round(means + noise * rng.standard_normal(games), -1)

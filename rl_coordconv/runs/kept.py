@@ -1,0 +1,202 @@
+"""Kept results: the finished runs of a study in a few compressed files.
+
+A kept study is a folder with ``runs.json.gz``, which has the settings and versions of each run by
+name (``a2c/MsPacman/coordconv/seed-0``), and a table per kind of log: ``episodes.csv.gz``,
+``evaluations.csv.gz``, ``progress.csv.gz``. A table's first column, ``run``, is the run's name; the
+others are those of all runs' logs, blank where a run has no such column. The same runs give the
+same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
+from pathlib import Path
+from typing import Any
+
+from rl_coordconv.runs.config import UserError
+from rl_coordconv.runs.files import atomic_write
+from rl_coordconv.runs.folder import Run, read_settings
+
+TABLES = ("episodes", "evaluations", "progress")
+_INDEX = "runs.json.gz"
+_LEVELS = 4  # of a run's name: experiment, task, variant, seed
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as it was stored, in a run folder or in a kept study.
+
+    Attributes:
+        folder: Its run folder; in a kept study, the study's folder and the run's name.
+        name: As ``a2c/MsPacman/coordconv/seed-0``.
+        settings: The content of its ``config.yaml``.
+        versions: The content of its ``versions.json``; empty without one.
+        tables: Its logs as CSV text, by kind.
+    """
+
+    folder: Path
+    name: str
+    settings: dict[str, Any]
+    versions: dict[str, str | None]
+    tables: Mapping[str, str]
+
+    def rows(self, table: str) -> list[dict[str, str]]:
+        """Return a log's rows by column; none if the run has no such log.
+
+        A last row that is still being written is left out.
+
+        Raises:
+            UserError: The log is damaged.
+        """
+        text = self.tables.get(table, "")
+        try:
+            head, *lines = csv.reader(text[: text.rfind("\n") + 1].splitlines() or [""])
+            return [dict(zip(head, line, strict=True)) for line in lines]
+        except (csv.Error, ValueError):
+            raise UserError(f"{table}.csv of the run in {self.folder} is damaged.") from None
+
+
+def is_kept(folder: Path) -> bool:
+    """Return whether a folder is a kept study."""
+    return (folder / _INDEX).exists()
+
+
+def stored_runs(folder: Path, tables: Sequence[str] = TABLES) -> list[StoredRun]:
+    """Read all runs in and below a folder, from run folders and kept studies alike.
+
+    Raises:
+        UserError: A file is damaged or cannot be read.
+    """
+    single = [read_stored_run(file.parent, tables) for file in folder.rglob("config.yaml")]
+    kept = [run for file in folder.rglob(_INDEX) for run in read_kept(file.parent)]
+    return sorted([*single, *kept], key=lambda run: run.folder)
+
+
+def read_stored_run(folder: Path, tables: Sequence[str] = TABLES) -> StoredRun:
+    """Read a run folder.
+
+    Args:
+        folder: The run's own folder.
+        tables: The logs to read, where there are such.
+
+    Raises:
+        UserError: A file is damaged or cannot be read.
+    """
+    run = Run(folder)
+    settings = read_settings(run)
+    logs = {name: folder / f"{name}.csv" for name in tables}
+    try:
+        versions = json.loads(run.versions.read_text()) if run.versions.exists() else {}
+        texts = {name: file.read_text("utf-8") for name, file in logs.items() if file.exists()}
+    except (OSError, ValueError) as error:
+        raise UserError(f"The run in {folder} cannot be read: {error}.") from None
+    name = "/".join(folder.resolve().parts[-_LEVELS:])
+    return StoredRun(folder, name, settings, versions, texts)
+
+
+def read_kept(folder: Path) -> list[StoredRun]:
+    """Read a kept study; a run's logs have the columns in which any of their rows has a value.
+
+    Raises:
+        UserError: A file is missing, damaged or cannot be read.
+    """
+    file = folder / _INDEX
+    try:
+        index = json.loads(gzip.decompress(file.read_bytes()))
+        tables: dict[str, dict[str, str]] = {name: {} for name in index}
+        for table in TABLES:
+            file = folder / f"{table}.csv.gz"
+            if file.exists():
+                text = gzip.decompress(file.read_bytes()).decode("utf-8")
+                for name, own in _split(text).items():
+                    tables[name][table] = own
+        return [
+            StoredRun(folder / name, name, about["settings"], about["versions"], tables[name])
+            for name, about in index.items()
+        ]
+    except (OSError, EOFError, zlib.error, csv.Error, ValueError, KeyError, TypeError):
+        raise UserError(f"{file} is damaged.") from None
+
+
+def keep(runs: Path, folder: Path, tables: Sequence[str], *, experiment: str | None = None) -> None:
+    """Add the finished runs below a folder to a kept study; a run of the same name is replaced.
+
+    Args:
+        runs: Where the runs are.
+        folder: The study's folder; made if missing.
+        tables: The logs to keep; a run without the first of them is skipped.
+        experiment: Skip the runs of others; None for any.
+
+    Raises:
+        UserError: There is no such run, or a file is damaged.
+    """
+    added: dict[str, StoredRun] = {}
+    for done in sorted(runs.rglob("DONE")):
+        if not (done.parent / f"{tables[0]}.csv").exists():
+            continue
+        run = read_stored_run(done.parent, tables)
+        if experiment in (None, run.settings["experiment"]):
+            # Under its full name, even if `runs` is a folder within that of all runs, or the run's.
+            inner = done.parent.relative_to(runs).parts
+            name = "/".join(inner) if len(inner) >= _LEVELS else run.name
+            added[name] = replace(run, name=name)
+    if not added:
+        raise UserError(f"There is no finished run in {runs}.")
+    before = {run.name: run for run in read_kept(folder)} if is_kept(folder) else {}
+    _write(folder, before | added)
+
+
+def _write(folder: Path, runs: Mapping[str, StoredRun]) -> None:
+    runs = dict(sorted(runs.items()))
+    index = {
+        name: {"settings": {**run.settings, "log_dir": "runs"}, "versions": run.versions}
+        for name, run in runs.items()
+    }
+    files = {
+        f"{table}.csv.gz": _join(runs.values(), table)
+        for table in TABLES
+        if any(table in run.tables for run in runs.values())
+    }
+    files[_INDEX] = json.dumps(index, indent=1) + "\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        with atomic_write(folder / name) as file:
+            file.write_bytes(gzip.compress(text.encode("utf-8"), mtime=0))
+
+
+def _join(runs: Iterable[StoredRun], table: str) -> str:
+    """Put the logs of several runs in one table."""
+    rows_by_run = {run.name: run.rows(table) for run in runs}
+    columns = dict.fromkeys(key for rows in rows_by_run.values() for row in rows for key in row)
+    joined = [
+        [name, *(row.get(column, "") for column in columns)]
+        for name, rows in rows_by_run.items()
+        for row in rows
+    ]
+    return _to_csv([["run", *columns], *joined])
+
+
+def _split(text: str) -> dict[str, str]:
+    """Return the log of each run in a table of several, without the columns that are blank."""
+    head, *lines = csv.reader(text.splitlines())
+    rows_by_run: dict[str, list[list[str]]] = {}
+    for name, *row in lines:
+        rows_by_run.setdefault(name, []).append(row)
+    logs = {}
+    for name, rows in rows_by_run.items():
+        own = [any(column) for column in zip(*rows, strict=True)]
+        logs[name] = _to_csv(compress(row, own) for row in (head[1:], *rows))
+    return logs
+
+
+def _to_csv(rows: Iterable[Iterable[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,96 @@
+"""What every report shares: one palette and one Markdown table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+
+# Okabe and Ito's colours, which colour-blind people can distinguish and which stand out from white
+# and from black.
+BLUE = "#0072b2"
+VERMILION = "#d55e00"
+PURPLE = "#cc79a7"
+ORANGE = "#e69f00"
+SKY_BLUE = "#56b4e9"
+GREEN = "#009e73"
+GREY = "#999999"
+
+Dash = str | tuple[int, tuple[float, ...]]
+_DASHED: Dash = (0, (4, 1.5))
+_DOTTED: Dash = (0, (1, 1))
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a variant is drawn: a colour as ``#rrggbb``, and matplotlib's line style and marker."""
+
+    colour: str
+    dash: Dash
+    marker: str
+
+
+# In the order of tables: the baseline comes first, and the others are compared with it. There are
+# more variants than colours of the palette, so their dashes differ too.
+EXTRACTOR_STYLES = {
+    "nature": Style(BLUE, "-", "o"),
+    "coordconv": Style(VERMILION, "-", "s"),
+    "coordconv-all": Style(PURPLE, "-", "^"),
+    "coordconv-r": Style(ORANGE, "-", "v"),
+    "nature-zeros": Style(SKY_BLUE, _DASHED, "D"),
+    "nature-noise": Style(GREEN, _DASHED, "P"),
+    "impala": Style("#7f7f7f", _DOTTED, "o"),
+    "impala-coordconv": Style("#aa4499", _DOTTED, "s"),
+    "impala-coordconv-all": Style("#999933", _DOTTED, "^"),
+}
+_OTHER_STYLES = (
+    Style("#8f6bd9", "-.", "X"),
+    Style("#a6761d", "-.", "<"),
+    Style("#44aa99", "-.", ">"),
+    Style("#cc6677", "-.", "*"),
+)
+
+# The models of the toy tasks. `conv` and `deconv` are the baselines of different tasks.
+TOY_COLOURS = {
+    "conv": BLUE,
+    "deconv": BLUE,
+    "coordconv": VERMILION,
+    "coordconv-relu-avg": PURPLE,
+    "deconv-bottleneck": SKY_BLUE,
+    "upsample-conv": GREEN,
+    "upsample-coordconv": ORANGE,
+}
+
+
+def styles(variants: Iterable[str]) -> dict[str, Style]:
+    """Return a style for every variant, in the order of tables; the extractors' are fixed.
+
+    >>> list(styles(["colleague", "coordconv", "nature"]))
+    ['nature', 'coordconv', 'colleague']
+    """
+    names = set(variants)
+    own = {name: style for name, style in EXTRACTOR_STYLES.items() if name in names}
+    return own | dict(zip(sorted(names - own.keys()), cycle(_OTHER_STYLES), strict=False))
+
+
+def markdown_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, align: bool = False
+) -> str:
+    """Return a Markdown table without a newline at its end.
+
+    Args:
+        head: The columns' names.
+        rows: Their cells.
+        align: Pad the cells, for a terminal.
+
+    >>> print(markdown_table(["model", "IOU"], [["deconv", "0.9"]], align=True))
+    | model  | IOU |
+    | ------ | --- |
+    | deconv | 0.9 |
+    """
+    lines = [head, *rows]
+    widths = [max(map(len, column)) if align else 0 for column in zip(*lines, strict=True)]
+    rule = ["-" * (width if align else 3) for width in widths]
+    return "\n".join(
+        f"| {' | '.join(map(str.ljust, line, widths))} |" for line in (head, rule, *lines[1:])
+    )

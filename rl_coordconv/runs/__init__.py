@@ -1,0 +1,1 @@
+"""The floor that every experiment stands on: one run is one folder."""

@@ -1,0 +1,112 @@
+"""Files that survive a kill or a full disk: whole or not at all, or row by row."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rl_coordconv.runs.config import UserError
+
+_TAIL_BYTES = 8192  # more than ten rows
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Write a file whole or not at all.
+
+    Yields:
+        A temporary path beside it, which replaces it when the block ends without an error.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turn a failed write (a full disk, say) into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(
+            f"Could not write to {folder}: {reason}. Earlier files are intact;"
+            " fix this and rerun the command."
+        ) from error
+
+
+class CsvLog:
+    """A CSV file that grows by rows and survives a kill: each row is on disk when written.
+
+    A row may bring new columns, which are empty in the rows before.
+
+    Args:
+        path: The file.
+        columns: Their names, where they are known; ``step`` is among them.
+        keep_until: The step of the checkpoint that the run resumes from; later rows are dropped.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str] = (), *, keep_until: float) -> None:
+        self._path = path
+        rows = rows_until(path, "step", keep_until)
+        self._columns = list(rows[0] if rows else columns)
+        if self._columns:
+            write_rows(path, self._columns, rows)
+        else:
+            path.unlink(missing_ok=True)
+
+    def write(self, row: Mapping[str, object]) -> None:
+        """Add one row, by column."""
+        if new := [name for name in row if name not in self._columns]:
+            rows = rows_until(self._path, "step", float("inf"))
+            self._columns += new
+            write_rows(self._path, self._columns, rows)
+        with self._path.open("a", newline="") as file:
+            csv.DictWriter(file, self._columns).writerow(row)
+
+
+def rows_until(path: Path, column: str, last: float) -> list[dict[str, str]]:
+    """Return the rows of a CSV file whose ``column`` is at most ``last``, without a torn last row.
+
+    An empty list if there is no file.
+    """
+    if not path.exists():
+        return []
+    text = path.read_text()
+    whole = text[: text.rfind("\n") + 1]
+    reader = csv.DictReader(whole.splitlines())
+    return [row for row in reader if row.get(column) and float(row[column]) <= last]
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
+    """Write a CSV file whole or not at all; columns that a row lacks stay empty."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def last_rows(path: Path) -> list[dict[str, str]]:
+    """Return the last rows of a CSV file that may be in the middle of being written.
+
+    Only the end of the file is read. Rows that do not fit the header are skipped.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.readline().decode().rstrip("\r\n").split(",")
+            start = max(file.tell(), path.stat().st_size - _TAIL_BYTES)
+            is_torn = start > file.tell()
+            file.seek(start)
+            lines = file.read().decode().splitlines(keepends=True)[is_torn:]
+    except (OSError, UnicodeDecodeError):
+        return []
+    rows = csv.reader(line for line in lines if line.endswith("\n"))
+    return [dict(zip(header, row, strict=True)) for row in rows if len(row) == len(header)]

@@ -1,0 +1,59 @@
+"""The log of a training: ``progress.csv`` and TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+
+from matplotlib.figure import Figure
+from torch.utils.tensorboard import SummaryWriter
+
+from rl_coordconv.runs.files import CsvLog, atomic_write
+from rl_coordconv.runs.folder import Run
+
+
+def summary_writer(run: Run, keep_until: int) -> SummaryWriter:
+    """Return a writer for TensorBoard that hides what earlier starts logged after a step.
+
+    Args:
+        run: The run.
+        keep_until: The step of the checkpoint that the run resumes from; -1 for a new run.
+    """
+    return SummaryWriter(str(run.folder), purge_step=keep_until + 1)
+
+
+class TrainingLog:
+    """The log of one start of a supervised training; a step is an epoch.
+
+    Args:
+        run: The run.
+        keep_until: The last step that counts of what earlier starts logged; -1 for a new run.
+    """
+
+    def __init__(self, run: Run, keep_until: int) -> None:
+        self._run = run
+        self._csv = CsvLog(run.progress, keep_until=keep_until)
+        self._writer = summary_writer(run, keep_until)
+
+    def __enter__(self) -> TrainingLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._writer.close()
+
+    def write(self, step: int, seconds: float, updates: int, metrics: Mapping[str, float]) -> None:
+        """Add a row of metrics by name; ``seconds`` are those of updates, over all starts."""
+        self._csv.write(
+            {"step": step, "seconds": round(seconds, 3), "updates": updates, **metrics}
+        )
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, step)
+
+    def figure(self, name: str, figure: Figure, step: int) -> None:
+        """Save a figure as PNG, and show it in TensorBoard."""
+        self._run.figures.mkdir(exist_ok=True)
+        with atomic_write(self._run.figures / f"{name}.png") as path:
+            figure.savefig(path)
+        self._writer.add_figure(name, figure, step)

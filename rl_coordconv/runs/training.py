@@ -1,0 +1,182 @@
+"""The one supervised training loop: resume, log, evaluate, save, stop on a signal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from matplotlib.figure import Figure
+from pydantic import Field
+from rich.console import Console
+from torch import Tensor, nn
+
+from rl_coordconv.runs.checkpoint import (
+    State,
+    load_state,
+    rng_state,
+    save_state,
+    save_tensors,
+    set_rng_state,
+)
+from rl_coordconv.runs.config import Config, Count
+from rl_coordconv.runs.console import Bar, summary
+from rl_coordconv.runs.files import disk_errors
+from rl_coordconv.runs.folder import Run, record_start
+from rl_coordconv.runs.logging import TrainingLog
+from rl_coordconv.runs.signals import Stopped, StopSignals
+
+
+class TrainingConfig(Config):
+    """The settings of a supervised training. Its steps are epochs."""
+
+    n_epochs: Count = Field(description="passes over the training samples")
+    eval_freq: Count = Field(description="epochs between evaluations")
+
+    @property
+    def length(self) -> int:
+        """The number of epochs."""
+        return self.n_epochs
+
+
+class Learner(Protocol):
+    """What an experiment supplies to `fit`: networks, optimisers and data.
+
+    An update may depend on nothing but `state`, torch's random numbers and the update's number; so
+    a resumed training equals an uninterrupted one, on a CPU bit for bit.
+    """
+
+    updates_per_epoch: int
+
+    @property
+    def model(self) -> nn.Module:
+        """The network, or a ``ModuleDict`` of several; saved as ``final_weights.pt``."""
+
+    def update(self, number: int) -> tuple[Mapping[str, Tensor], int]:
+        """Learn from one batch.
+
+        Args:
+            number: How many updates came before, over all epochs.
+
+        Returns:
+            Each loss by name, a scalar without gradient, averaged over the batch; and the size of
+            the batch.
+        """
+
+    def evaluate(self, updates: int) -> Mapping[str, float]:
+        """Return the metrics after a number of updates, as ``{"test/accuracy": 0.5}``."""
+
+    def figures(self) -> Mapping[str, Figure]:
+        """Return the figures of the finished training, by file name."""
+
+    def state(self) -> State:
+        """Return what another learner needs to resume from here."""
+
+    def restore(self, state: State) -> None:
+        """Resume from what `state` returned."""
+
+
+class _Progress:
+    """How far a training is."""
+
+    def __init__(self) -> None:
+        self.updates = 0
+        self.seconds = 0.0  # of updates, without evaluations
+        self.samples = 0  # of this epoch so far
+        self.losses: dict[str, Tensor] = {}  # summed over these samples
+
+    def add(self, losses: Mapping[str, Tensor], batch_size: int) -> None:
+        for name, loss in losses.items():
+            self.losses[name] = self.losses.get(name, 0) + loss * batch_size
+        self.samples += batch_size
+        self.updates += 1
+
+    def mean_losses(self) -> dict[str, float]:
+        return {f"train/{name}": (x / self.samples).item() for name, x in self.losses.items()}
+
+    def begin_epoch(self) -> None:
+        self.samples, self.losses = 0, {}
+
+
+def fit(learner: Learner, config: TrainingConfig, run: Run) -> None:
+    """Train for ``n_epochs``, from scratch or from the run's last checkpoint.
+
+    Writes only into the run folder: a row of ``progress.csv`` and TensorBoard's scalars at every
+    evaluation, the first one before the first update; checkpoints; at the end figures and weights.
+
+    Args:
+        learner: What is trained.
+        config: The settings.
+        run: An open run folder.
+
+    Raises:
+        Stopped: SIGINT or SIGTERM came; a checkpoint was saved first.
+        UserError: The disk could not be written.
+    """
+    device = next(learner.model.parameters()).device
+    per_epoch = learner.updates_per_epoch
+    with disk_errors(run.folder), StopSignals() as signals:
+        record_start(run, str(device))
+        progress = _resume(learner, run, device)
+        console = Console()
+        facts = {"parameters": f"{sum(p.numel() for p in learner.model.parameters()):,}"}
+        if progress.updates:
+            facts["resuming"] = f"from update {progress.updates:,}"
+        console.print(summary(config, run, **facts))
+        bar = Bar(console, config.n_epochs * per_epoch, "updates")
+        keep_until = progress.updates // per_epoch if progress.updates else -1
+        with TrainingLog(run, keep_until) as log, bar:
+            bar.start(progress.updates)
+            note = "" if progress.updates else _evaluate(learner, config, progress, log)
+            while progress.updates < config.n_epochs * per_epoch:
+                _update(learner, progress, device)
+                bar.update(progress.updates, note)
+                epoch, rest = divmod(progress.updates, per_epoch)
+                is_last = epoch == config.n_epochs
+                # First the row in the log, then the state that resumes after it.
+                if not rest and (epoch % config.eval_freq == 0 or is_last):
+                    note = _evaluate(learner, config, progress, log)
+                if not rest and (epoch % config.save_freq == 0 or is_last):
+                    _save(learner, progress, run)
+                if signals.received:
+                    _save(learner, progress, run)
+                    raise Stopped(signals.received)
+            for name, figure in learner.figures().items():
+                log.figure(name, figure, config.n_epochs)
+        save_tensors(run.final_weights, learner.model.state_dict())
+        run.finish()
+
+
+def _update(learner: Learner, progress: _Progress, device: torch.device) -> None:
+    started = time.perf_counter()
+    if progress.updates % learner.updates_per_epoch == 0:
+        progress.begin_epoch()
+    progress.add(*learner.update(progress.updates))
+    if progress.updates % learner.updates_per_epoch == 0 and device.type == "cuda":
+        torch.cuda.synchronize(device)  # count the GPU's time too
+    progress.seconds += time.perf_counter() - started
+
+
+def _evaluate(
+    learner: Learner, config: TrainingConfig, progress: _Progress, log: TrainingLog
+) -> str:
+    """Log the metrics, and return the score in words."""
+    metrics = {**progress.mean_losses(), **learner.evaluate(progress.updates)}
+    epoch = progress.updates // learner.updates_per_epoch
+    log.write(epoch, progress.seconds, progress.updates, metrics)
+    return f"{config.score} {metrics[config.score]:.3f}"
+
+
+def _save(learner: Learner, progress: _Progress, run: Run) -> None:
+    state = {"progress": vars(progress), "learner": learner.state(), "rng": rng_state()}
+    save_state(run, progress.updates, state)
+
+
+def _resume(learner: Learner, run: Run, device: torch.device) -> _Progress:
+    progress = _Progress()
+    if state := load_state(run, device):
+        vars(progress).update(state["progress"])
+        learner.restore(state["learner"])
+        set_rng_state(state["rng"])
+    return progress

@@ -1,7 +1,7 @@
 """The experiments by name; each is a folder with ``config.py`` and ``train.py``.
 
-They do not know each other. A new one needs its folder, a file in ``configs/``, a script, and a line
-in `EXPERIMENTS`.
+They do not know each other. A new one needs its folder, a file in ``configs/``, a script, and a
+line in `EXPERIMENTS`.
 """
 
 from __future__ import annotations

@@ -184,7 +184,7 @@ def parse_args(
         "--overwrite", action="store_true", help="delete this run's folder and start over"
     )
     for name, field in fields.items():
-        help_text = f"{field.description} (default: %(default)s)"
+        help_text = f"{field.description}".replace("%", "%%") + " (default: %(default)s)"
         parser.add_argument(flag(name), metavar=_metavar(field), help=help_text)
     known, unknown = parser.parse_known_args(argv)
     given = vars(known)

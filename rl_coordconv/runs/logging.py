@@ -45,9 +45,7 @@ class TrainingLog:
 
     def write(self, step: int, seconds: float, updates: int, metrics: Mapping[str, float]) -> None:
         """Add a row of metrics by name; ``seconds`` are those of updates, over all starts."""
-        self._csv.write(
-            {"step": step, "seconds": round(seconds, 3), "updates": updates, **metrics}
-        )
+        self._csv.write({"step": step, "seconds": round(seconds, 3), "updates": updates, **metrics})
         for name, value in metrics.items():
             self._writer.add_scalar(name, value, step)
 

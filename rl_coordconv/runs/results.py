@@ -1,10 +1,18 @@
-"""What every report shares: one palette and one Markdown table."""
+"""What every report shares: one palette, groups over seeds, and Markdown tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from pathlib import Path
+
+from rl_coordconv.runs.files import atomic_write
+from rl_coordconv.runs.folder import CIRCUMSTANCES
+from rl_coordconv.runs.kept import StoredRun
+
+BETWEEN_SEEDS = frozenset({"seed", *CIRCUMSTANCES})
+"""The settings that may differ between the runs of one group."""
 
 # Okabe and Ito's colours, which colour-blind people can distinguish and which stand out from white
 # and from black.
@@ -94,3 +102,38 @@ def markdown_table(
     return "\n".join(
         f"| {' | '.join(map(str.ljust, line, widths))} |" for line in (head, rule, *lines[1:])
     )
+
+
+def fill_tables(document: Path, tables: Mapping[str, str]) -> None:
+    """Write each table between its marks, ``<!-- name -->`` and ``<!-- end -->``.
+
+    Args:
+        document: A Markdown file with such marks.
+        tables: Markdown tables by name; those without a mark are left out.
+    """
+    text = document.read_text(encoding="utf-8")
+    for name, table in tables.items():
+        before, mark, after = text.partition(f"<!-- {name} -->\n")
+        if mark:
+            text = f"{before}{mark}{table}\n<!-- end -->{after.partition('<!-- end -->')[2]}"
+    with atomic_write(document) as path:
+        path.write_text(text, encoding="utf-8")
+
+
+def groups_over_seeds(runs: Iterable[StoredRun]) -> list[list[StoredRun]]:
+    """Group runs whose settings differ in nothing but the seed, in the order of their first run."""
+    groups: dict[str, list[StoredRun]] = {}
+    for run in runs:
+        shared = {k: v for k, v in sorted(run.settings.items()) if k not in BETWEEN_SEEDS}
+        groups.setdefault(repr(shared), []).append(run)
+    return list(groups.values())
+
+
+def spread(values: Sequence[float], number: str) -> str:
+    """Return the mean (least to largest).
+
+    >>> spread([1.0, 2.0, 6.0], "{:.1f}")
+    '3.0 (1.0 to 6.0)'
+    """
+    mean, least, largest = map(number.format, (sum(values) / len(values), min(values), max(values)))
+    return mean if least == largest else f"{mean} ({least} to {largest})"

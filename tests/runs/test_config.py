@@ -3,30 +3,24 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+import yaml
 from pydantic import Field
+from tiny import BASE, BareConfig
 
-from rl_coordconv.runs.config import (
-    Config,
-    UserError,
-    load_config,
-    nearest,
-    one_sentence_errors,
-    parse_args,
-)
+from rl_coordconv.runs.config import UserError, nearest, one_sentence_errors, parse_args
 
 
-class TinyConfig(Config):
+class TinyConfig(BareConfig):
     n_envs: int = Field(ge=1, description="games at once")
     gamma: float = Field(gt=0, le=1, description="discount, 100% at most")
     mode: Literal["slow", "fast"] = Field(description="how")
-    log_dir: str = Field(description="where")
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.log_dir)
 
 
-VALID = "n_envs: 4\ngamma: 0.9\nmode: slow\nlog_dir: runs\n"
+VALID = "n_envs: 4\ngamma: 0.9\nmode: slow\nlog_dir: runs\n" + yaml.safe_dump(BASE)
+
+
+def load(file: Path) -> TinyConfig:
+    return TinyConfig.load(TinyConfig.find_defaults(file, {}))
 
 
 @pytest.fixture
@@ -37,25 +31,35 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_file_becomes_a_frozen_config(file):
-    config = load_config(TinyConfig, file)
-    assert config.model_dump() == {"n_envs": 4, "gamma": 0.9, "mode": "slow", "log_dir": "runs"}
+    config = load(file)
+    assert config.model_dump() == {
+        "experiment": "tiny",
+        "seed": 0,
+        "device": "cpu",
+        "num_threads": 1,
+        "log_dir": "runs",
+        "save_freq": 1,
+        "n_envs": 4,
+        "gamma": 0.9,
+        "mode": "slow",
+    }
     with pytest.raises(ValueError, match="frozen"):
         config.n_envs = 5
 
 
 def test_flags_win_over_the_file(file):
     argv = ["--n-envs", "8", "--gamma=1", "--overwrite"]
-    config, options = parse_args(TinyConfig, file, "Tiny.", argv)
+    config, overwrite = parse_args(TinyConfig, file, "Tiny.", argv)
     assert (config.n_envs, config.gamma, config.mode) == (8, 1.0, "slow")
-    assert options.overwrite
+    assert overwrite
 
 
 def test_another_file_can_be_named(file, tmp_path):
     other = tmp_path / "other.yaml"
     other.write_text(VALID.replace("slow", "fast"))
-    config, options = parse_args(TinyConfig, file, "Tiny.", ["--config", str(other)])
+    config, overwrite = parse_args(TinyConfig, file, "Tiny.", ["--config", str(other)])
     assert config.mode == "fast"
-    assert not options.overwrite
+    assert not overwrite
 
 
 def test_whole_numbers_may_be_written_with_an_exponent(file):
@@ -70,6 +74,8 @@ def test_help_gives_each_field_with_its_default(file, capsys):
     assert "--n-envs N games at once (default: 4)" in text
     assert "--mode slow|fast how (default: slow)" in text
     assert "--gamma X discount, 100% at most (default: 0.9)" in text
+    assert text.index("--n-envs N") < text.index("--seed N")  # the experiment's own come first
+    assert "--experiment" not in text
 
 
 @pytest.mark.parametrize(
@@ -84,6 +90,12 @@ def test_help_gives_each_field_with_its_default(file, capsys):
         (["--mode", "slwo"], "--mode must be 'slow' or 'fast', not 'slwo'."),
         (["--n-evns", "1"], "There is no flag --n-evns; did you mean --n-envs?"),
         (["--n-env", "1"], "There is no flag --n-env; did you mean --n-envs?"),
+        (
+            ["--experiment", "a2c"],
+            "There is no flag --experiment; there are: --config, --device, --gamma, --log-dir,"
+            " --mode, --n-envs, --num-threads, --overwrite, --save-freq, --seed.",
+        ),
+        (["--device", "tpu"], "There is no device 'tpu'; choose auto, cpu, cuda or cuda:N."),
         (["--n-envs"], "Argument --n-envs: expected one argument."),
     ],
 )
@@ -94,7 +106,7 @@ def test_a_wrong_flag_is_one_sentence(file, argv, sentence):
 
 
 @pytest.mark.parametrize(
-    ("yaml", "sentence"),
+    ("text", "sentence"),
     [
         (VALID + "gama: 1.0\n", "{file}: gama is not a setting; did you mean gamma?"),
         (VALID.replace("4", "four"), "{file}: n_envs must be a whole number, not 'four'."),
@@ -111,8 +123,8 @@ def test_a_wrong_flag_is_one_sentence(file, argv, sentence):
         ("", "{file} must hold settings, one `name: value` a line."),
     ],
 )
-def test_a_wrong_file_is_one_sentence(file, yaml, sentence):
-    file.write_text(yaml)
+def test_a_wrong_file_is_one_sentence(file, text, sentence):
+    file.write_text(text)
     with pytest.raises(UserError) as error:
         parse_args(TinyConfig, file, "Tiny.", [])
     assert str(error.value) == sentence.format(file=file)
@@ -120,13 +132,13 @@ def test_a_wrong_file_is_one_sentence(file, yaml, sentence):
 
 def test_a_missing_file_is_one_sentence(tmp_path):
     with pytest.raises(UserError, match="Cannot read the config file .*: No such file"):
-        load_config(TinyConfig, tmp_path / "missing.yaml")
+        load(tmp_path / "missing.yaml")
 
 
 def test_a_binary_file_is_one_sentence(file):
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="it is not text"):
-        load_config(TinyConfig, file)
+        load(file)
 
 
 def test_nearest_lists_all_where_none_is_near():

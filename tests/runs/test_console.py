@@ -1,13 +1,12 @@
 import io
-from pathlib import Path
 
 import pytest
 from rich.console import Console
+from tiny import BASE, BareConfig
 
 from rl_coordconv.runs import console
-from rl_coordconv.runs.config import Config
-from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.console import Bar, summary
+from rl_coordconv.runs.folder import Run
 
 
 @pytest.fixture
@@ -41,14 +40,7 @@ def test_a_file_gets_a_line_a_minute(clock, capsys):
 
 
 def test_the_summary_shows_a_long_path_whole(tmp_path):
-    class Longest(Config):
-        log_dir: str
-
-        @property
-        def folder(self) -> Path:
-            return Path(self.log_dir)
-
     output = io.StringIO()
     folder = "/".join(["folder"] * 30)
-    Console(file=output, width=80).print(summary(Longest(log_dir=folder), Run(tmp_path)))
+    Console(file=output, width=80).print(summary(BareConfig(**BASE, log_dir=folder), Run(tmp_path)))
     assert folder in "".join(line.strip() for line in output.getvalue().split("watch")[0].split())

@@ -6,34 +6,20 @@ from pathlib import Path
 import pytest
 import yaml
 from pydantic import Field
+from tiny import BASE, BareConfig
 
-from rl_coordconv.runs.config import Config, UserError
-from rl_coordconv.runs.folder import (
-    CsvLog,
-    Run,
-    Stopped,
-    atomic_write,
-    disk_errors,
-    open_run,
-    record_start,
-    rows_until,
-    run_experiment,
-)
+from rl_coordconv.runs.config import UserError
+from rl_coordconv.runs.folder import Run, open_run, read_settings, record_start, run_experiment
+from rl_coordconv.runs.signals import Stopped
 
 
-class TinyConfig(Config):
-    seed: int = Field(description="seed")
+class TinyConfig(BareConfig):
     width: int = Field(default=3, description="width")
-    log_dir: str = Field(description="where")
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.log_dir, f"seed-{self.seed}")
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> TinyConfig:
-    return TinyConfig(seed=0, log_dir=str(tmp_path))
+    return TinyConfig(**BASE, log_dir=str(tmp_path))
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -85,7 +71,7 @@ def test_a_finished_run_is_left_alone(config, capsys):
         raise AssertionError
 
     assert run_experiment(fail, config) == 0
-    assert "is finished" in capsys.readouterr().out
+    assert "is already finished" in capsys.readouterr().out
     assert contents(config.folder) == before
 
 
@@ -94,14 +80,14 @@ def test_a_stopped_run_exits_as_its_signal_would(config, capsys):
         raise Stopped(15)
 
     assert run_experiment(stop, config) == 128 + 15
-    assert "the same command goes on" in capsys.readouterr().out
+    assert "Run the same command again to resume" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_folder_with_other_files_is_refused_and_unharmed(config, overwrite):
     config.folder.mkdir(parents=True)
     (config.folder / "thesis.txt").write_text("years of work")
-    with pytest.raises(UserError, match="holds other files"):
+    with pytest.raises(UserError, match="contains other files"):
         run_experiment(finish, config, overwrite=overwrite)
     assert [p.name for p in config.folder.iterdir()] == ["thesis.txt"]
 
@@ -111,6 +97,31 @@ def test_a_damaged_config_is_named(config):
         pass
     run.config.write_text("seed: [")
     with pytest.raises(UserError, match="is damaged"):
+        run_experiment(finish, config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "experiment"),
+    [
+        ("clip_range: 0.1", "ppo"),
+        ("rms_prop_eps: 0.1", "a2c"),
+        ("task: rendering", "toy"),
+        ("experiment: dqn\nclip_range: 0.1", "dqn"),
+        ("buffer_size: 3", "unknown"),
+    ],
+)
+def test_a_run_says_which_experiment_it_is_even_an_old_one(settings, experiment, tmp_path):
+    run = Run(tmp_path)
+    run.config.write_text(settings)
+    assert read_settings(run)["experiment"] == experiment
+
+
+def test_an_old_run_is_resumed(config):
+    with open_run(config.folder, config) as run:
+        pass
+    old = run.config.read_text().replace("experiment: tiny", "task: tiny")
+    run.config.write_text(old)
+    with pytest.raises(UserError, match=r"another experiment \(toy there, tiny now\), task"):
         run_experiment(finish, config)
 
 
@@ -132,7 +143,7 @@ def test_two_processes_cannot_share_a_run(config):
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout
         other.stdout.readline()
-        with pytest.raises(UserError, match="Another process"):
+        with pytest.raises(UserError, match="in use by another process"):
             run_experiment(finish, config)
         other.kill()
     assert run_experiment(finish, config) == 0  # a killed process holds no lock
@@ -146,59 +157,3 @@ def test_a_start_records_commands_and_versions(config):
         versions = json.loads(run.versions.read_text())
     assert versions["device"] == "cuda:0"
     assert {"python", "torch", "stable-baselines3", "ale-py", "git_commit"} <= versions.keys()
-
-
-class TestAtomicWrite:
-    def test_replaces_the_file_when_the_block_ends(self, tmp_path):
-        path = tmp_path / "file.txt"
-        path.write_text("old")
-        with atomic_write(path) as temporary:
-            temporary.write_text("new")
-            assert path.read_text() == "old"
-        assert path.read_text() == "new"
-
-    def test_leaves_the_old_file_and_nothing_else_on_an_error(self, tmp_path):
-        path = tmp_path / "file.txt"
-        path.write_text("old")
-        with pytest.raises(RuntimeError), atomic_write(path) as temporary:
-            temporary.write_text("half")
-            raise RuntimeError
-        assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
-        assert path.read_text() == "old"
-
-    def test_gives_the_permissions_of_an_ordinary_file(self, tmp_path):
-        (tmp_path / "ordinary").touch()
-        with atomic_write(tmp_path / "atomic") as temporary:
-            temporary.touch()
-        modes = {(tmp_path / name).stat().st_mode for name in ("ordinary", "atomic")}
-        assert len(modes) == 1
-
-
-def test_a_full_disk_is_one_sentence(tmp_path):
-    with (
-        pytest.raises(UserError, match="No space left on device.*is unharmed"),
-        disk_errors(tmp_path),
-    ):
-        Path("/dev/full").write_text("x")
-
-
-class TestCsvLog:
-    def test_goes_on_after_the_rows_that_count(self, tmp_path):
-        path = tmp_path / "log.csv"
-        log = CsvLog(path, ("step", "score"), keep_until=0)
-        for step in (10, 20, 20, 30):
-            log.write(step, step / 2)
-        log = CsvLog(path, ("step", "score"), keep_until=20)
-        log.write(25, 1)
-        assert path.read_text().split() == ["step,score", "10,5.0", "20,10.0", "20,10.0", "25,1"]
-
-    def test_every_row_is_on_disk_when_written(self, tmp_path):
-        log = CsvLog(tmp_path / "log.csv", ("step",), keep_until=0)
-        log.write(1)
-        assert (tmp_path / "log.csv").read_text().split() == ["step", "1"]
-
-    @pytest.mark.parametrize("torn", ["", "st", "step,sco", "step,score\n1,", "step,score\n1,2"])
-    def test_a_torn_end_is_dropped(self, tmp_path, torn):
-        path = tmp_path / "log.csv"
-        path.write_text(torn)
-        assert rows_until(path, "step", 100) == []

@@ -13,13 +13,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rl_coordconv import policy_kwargs
 from rl_coordconv.envs.atari import make_atari_env
 from rl_coordconv.speedups.optimizers import LightAdam, LightRMSpropTFLike
-from rl_coordconv.speedups.policy import LeanCnnPolicy, WholeRolloutBuffer
+from rl_coordconv.speedups.policy import OrderedRolloutBuffer, ReuseCnnPolicy
 
 N_ENVS, N_STEPS = 4, 5
 SPACES = spaces.Box(0, 255, (4, 84, 84), np.uint8), spaces.Discrete(9)
 # Of what Stable-Baselines3 takes.
 MOST_OPERATIONS = {"a2c": 0.99, "ppo": 0.7}
 conv2d = torch.ops.aten.convolution.default
+REUSE = {"reuse_steps": 3}
 
 
 class NoisyRewards(VecEnvWrapper):
@@ -57,7 +58,7 @@ def make_model():
         envs.append(NoisyRewards())
         network = {"features_extractor_kwargs": {"precision": precision}}
         settings = {"ent_coef": 0.01, "vf_coef": 0.25, "seed": 0, "device": "cpu"}
-        settings |= {"n_steps": N_STEPS, "policy": LeanCnnPolicy if kind == "ours" else "CnnPolicy"}
+        settings |= {"n_steps": N_STEPS, "policy": "CnnPolicy"}
         if algorithm == "ppo":
             optimizer = torch.optim.Adam if kind == "sb3" else LightAdam
             settings |= {"batch_size": 10, "n_epochs": 2}
@@ -68,7 +69,10 @@ def make_model():
         kwargs["optimizer_kwargs"] = {"eps": 1e-5 if algorithm == "a2c" else 0.1}
         if algorithm == "a2c" and kind == "ours":
             kwargs["reuse_steps"] = N_STEPS
-            settings["rollout_buffer_class"] = WholeRolloutBuffer
+            settings |= {
+                "policy": ReuseCnnPolicy,
+                "rollout_buffer_class": OrderedRolloutBuffer,
+            }
         model_class = {"a2c": A2C, "ppo": PPO}[algorithm]
         return model_class(env=envs[-1], policy_kwargs=kwargs, **settings)
 
@@ -122,10 +126,10 @@ class TestUpdate:
         for ours in (False, True):
             env = make_atari_env("MsPacman", 1, seed=0)
             kwargs = policy_kwargs("coordconv", optimizer_class=RMSpropTFLike)
-            buffer = WholeRolloutBuffer if ours else None
+            buffer = OrderedRolloutBuffer if ours else None
             if ours:
                 kwargs["reuse_steps"] = n_steps
-            policy = LeanCnnPolicy if ours else "CnnPolicy"
+            policy = ReuseCnnPolicy if ours else "CnnPolicy"
             settings = {"n_steps": n_steps, "policy_kwargs": kwargs, "seed": 0, "device": "cpu"}
             model = A2C(policy, env, rollout_buffer_class=buffer, **settings)
             model.learn(2 * n_steps)
@@ -154,9 +158,9 @@ class TestPolicy:
     @pytest.fixture(params=["nature", "coordconv"])
     def policies(self, request):
         made = []
-        for policy_class in (ActorCriticCnnPolicy, LeanCnnPolicy):
+        for policy_class, own in ((ActorCriticCnnPolicy, {}), (ReuseCnnPolicy, REUSE)):
             torch.manual_seed(0)
-            kwargs = policy_kwargs(request.param)
+            kwargs = policy_kwargs(request.param, **own)
             made.append(policy_class(*SPACES, lambda _: 1e-3, **kwargs))
         return made
 
@@ -176,7 +180,7 @@ class TestPolicy:
         assert torch.equal(actions, ours[0])
         torch.testing.assert_close((values, log_probs), ours[1:])
 
-    def test_judges_actions_the_same(self, policies, images):
+    def test_evaluates_actions_the_same(self, policies, images):
         sb3, ours = (policy.evaluate_actions(images, torch.arange(6)) for policy in policies)
         torch.testing.assert_close(sb3, ours)
         torch.testing.assert_close(*(policy.predict_values(images) for policy in policies))
@@ -187,9 +191,9 @@ class TestPolicy:
         images = torch.rand(2, 4, 84, 84)
         before = images.clone()
         results = []
-        for policy_class in (ActorCriticCnnPolicy, LeanCnnPolicy):
+        for policy_class, own in ((ActorCriticCnnPolicy, {}), (ReuseCnnPolicy, REUSE)):
             torch.manual_seed(0)
-            policy = policy_class(space, SPACES[1], lambda _: 1e-3, **kwargs)
+            policy = policy_class(space, SPACES[1], lambda _: 1e-3, **kwargs, **own)
             results.append(policy.predict_values(images))
         torch.testing.assert_close(*results)
         assert torch.equal(images, before)
@@ -198,7 +202,7 @@ class TestPolicy:
     def test_takes_every_type_that_is_not_to_be_scaled(self, policies, dtype):
         space = spaces.Box(0, 1, (4, 84, 84), dtype)
         kwargs = policy_kwargs("coordconv", normalize_images=False)
-        policy = LeanCnnPolicy(space, SPACES[1], lambda _: 1e-3, **kwargs)
+        policy = ReuseCnnPolicy(space, SPACES[1], lambda _: 1e-3, **kwargs, **REUSE)
         images = torch.as_tensor(np.ones((2, 4, 84, 84), dtype))
         assert policy.predict_values(images).shape == (2, 1)
 
@@ -209,26 +213,23 @@ class TestPolicy:
         assert images.unique().tolist() == [100]
 
     def test_plays_in_inference_mode(self, images):
-        policy = LeanCnnPolicy(*SPACES, lambda _: 1e-3, reuse_steps=3, **policy_kwargs("coordconv"))
+        policy = ReuseCnnPolicy(*SPACES, lambda _: 1e-3, **policy_kwargs("coordconv", **REUSE))
         with torch.inference_mode():
             assert policy(images)[0].shape == (6,)
 
-    def test_needs_discrete_actions_and_one_extractor(self):
-        box = spaces.Box(-1, 1, (2,), np.float32)
-        with pytest.raises(ValueError, match="take CnnPolicy"):
-            LeanCnnPolicy(SPACES[0], box, lambda _: 1e-3)
-        with pytest.raises(ValueError, match="take CnnPolicy"):
-            LeanCnnPolicy(*SPACES, lambda _: 1e-3, share_features_extractor=False)
+    def test_needs_one_extractor(self):
+        with pytest.raises(ValueError, match="needs one extractor"):
+            ReuseCnnPolicy(*SPACES, lambda _: 1e-3, share_features_extractor=False, **REUSE)
 
     def test_is_saved_with_what_made_it(self, tmp_path):
-        policy = LeanCnnPolicy(*SPACES, lambda _: 1e-3, reuse_steps=3, **policy_kwargs("coordconv"))
+        policy = ReuseCnnPolicy(*SPACES, lambda _: 1e-3, **policy_kwargs("coordconv", **REUSE))
         policy.save(tmp_path / "policy.pt")
-        loaded = LeanCnnPolicy.load(tmp_path / "policy.pt")
+        loaded = ReuseCnnPolicy.load(tmp_path / "policy.pt")
         assert loaded._get_constructor_parameters()["reuse_steps"] == 3
 
 
 def test_a_whole_rollout_comes_as_it_was_played():
-    buffer = WholeRolloutBuffer(3, *SPACES, device="cpu", n_envs=2)
+    buffer = OrderedRolloutBuffer(3, *SPACES, device="cpu", n_envs=2)
     for step in range(3):
         images = np.full((2, 4, 84, 84), step, dtype=np.uint8)
         images[1] += 10

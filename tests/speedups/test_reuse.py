@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from rl_coordconv import CoordConv2d
+from rl_coordconv.extractors import _NoiseChannels, _ZeroChannels
 from rl_coordconv.speedups.optimizers import LightAdam
 from rl_coordconv.speedups.reuse import KeptForward
 
@@ -28,6 +29,9 @@ def make_network():
 @pytest.fixture
 def images():
     return torch.rand(N_STEPS, BATCH, 2, 12, 12, generator=torch.Generator().manual_seed(0))
+
+
+CONTROLS = {None: CoordConv2d, "zeros": _ZeroChannels, "noise": _NoiseChannels}
 
 
 class Counted(nn.Module):
@@ -223,12 +227,34 @@ class Adds(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("way", "layers"),
-    [("as a statement", 0), ("of a part of it", 1), ("of a number", 1), ("after a look", 1)],
+    "way", ["as a statement", "of a part of it", "of a number", "after a look"]
 )
-def test_a_sum_in_place(images, way, layers):
+def test_an_output_that_something_is_added_to_is_computed(images, way):
     network = Counted(Adds(way))
-    check(network, recorded(network, images), images.flatten(0, 1), layers=layers)
+    check(network, recorded(network, images), images.flatten(0, 1), layers=1)
+
+
+@pytest.mark.parametrize("control", [None, "zeros", "noise"])
+@pytest.mark.parametrize("with_r", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_every_kind_of_coordconv_layer_is_replayed(images, control, with_r, bias):
+    layer = CONTROLS[control](2, 4, 3, padding=1, groups=2, bias=bias, with_r=with_r)
+    network = Counted(nn.Sequential(layer, nn.ReLU(), nn.Conv2d(4, 2, 1)))
+    check(network, recorded(network, images), images.flatten(0, 1), layers=0)
+
+
+def test_a_layer_that_is_used_twice_has_two_outputs(images):
+    conv = nn.Conv2d(2, 2, 3, padding=1)
+    network = Counted(nn.Sequential(conv, nn.ReLU(), conv))
+    check(network, recorded(network, images), images.flatten(0, 1), layers=0)
+
+
+def test_the_layers_own_forward_comes_back(images):
+    network = Counted(make_network())
+    kept = recorded(network, images)
+    kept.replay(network, images.flatten(0, 1))
+    assert all("forward" not in vars(layer) for layer in network.modules())
+    assert not any(layer._forward_hooks for layer in network.modules())
 
 
 def test_a_single_image_is_not_taken_for_coordinates():
@@ -283,12 +309,15 @@ def test_refuses_a_layer_that_trains_otherwise_than_it_plays(layer):
         KeptForward(nn.Sequential(layer), N_STEPS)
 
 
-@pytest.mark.parametrize("settings", [(2, 1), ((2, 1), (0, 1), 1), (1, "same")])
-def test_settings_may_be_numbers_and_names(images, settings):
-    weight = nn.Parameter(torch.rand(3, 2, 3, 3))
-    network = nn.ParameterList([weight])
-
-    def convolve(x):
-        return F.conv2d(x, weight, None, *settings)
-
-    check_gradients(network, convolve, images)
+@pytest.mark.parametrize(
+    ("settings", "computed"),
+    [
+        ({"stride": 2, "padding": 1}, 0),
+        ({"stride": (2, 1), "padding": (0, 1), "dilation": 2}, 0),
+        ({"padding": "same"}, 1),
+        ({"padding": 1, "padding_mode": "reflect"}, 1),
+    ],
+)
+def test_a_convolution_may_have_any_settings(images, settings, computed):
+    network = Counted(nn.Sequential(nn.Conv2d(2, 3, 3, **settings)))
+    check(network, recorded(network, images), images.flatten(0, 1), layers=computed)

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from rl_coordconv.experiments.not_so_clevr.data import PARTS, Samples
+from rl_coordconv.runs.results import BLUE, VERMILION
 
-_COLOURS = ("#0072b2", "#d55e00")  # blue and vermilion: told apart by colour-blind people too
+_COLOURS = (BLUE, VERMILION)  # of training and test samples
 _AROUND = 6  # pixels shown on each side of one
 
 

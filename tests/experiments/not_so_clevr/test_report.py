@@ -6,32 +6,32 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rl_coordconv.experiments.not_so_clevr.config import ToyConfig, find_defaults
+from rl_coordconv.experiments.not_so_clevr.config import ToyConfig
 from rl_coordconv.experiments.not_so_clevr.report import (
-    fill_tables,
     first_touch,
-    keep,
-    ratio_markdown,
+    ratio_table,
     read_groups,
-    results_markdown,
-    touch_markdown,
+    results_table,
+    tables,
+    touch_table,
 )
-from rl_coordconv.runs.config import UserError, load_config
+from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.kept import keep
+from rl_coordconv.runs.results import fill_tables
 
 ROOT = Path(__file__).parents[3]
 CONFIGS = ROOT / "configs" / "toy"
-COLUMNS = "epoch,updates,seconds,train_accuracy,test_accuracy"
+COLUMNS = "step,updates,seconds,train/accuracy,test/accuracy"
 
 
 def write_run(runs: Path, *evaluations: tuple, finished: bool = True, **flags) -> ToyConfig:
     """A run folder as training leaves it, with evaluations of one's own."""
     chosen = {k: v for k, v in flags.items() if k in ("task", "split", "model", "preset")}
     flags["log_dir"] = str(runs)
-    config = load_config(ToyConfig, find_defaults(CONFIGS, chosen), flags)
+    config = ToyConfig.load(ToyConfig.find_defaults(CONFIGS, chosen), flags)
     run = Run(config.folder)
-    run.figures.mkdir(parents=True)
-    (run.figures / "split.png").write_bytes(b"a picture")
+    run.folder.mkdir(parents=True)
     run.config.write_text(yaml.safe_dump(config.model_dump()))
     run.versions.write_text("{}")
     rows = [",".join(map(str, row)) for row in evaluations]
@@ -51,7 +51,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_the_results_are_the_last_evaluations_of_all_seeds(runs):
-    deconv, coordconv = results_markdown(read_groups(runs, CONFIGS)).splitlines()[2:]
+    deconv, coordconv = results_table(read_groups(runs, CONFIGS)).splitlines()[2:]
     assert coordconv == (
         "| classification | quadrant | coordconv, raw | 100% | 100.0% | 100%"
         " | 75.0% (50.0% to 100.0%) | 200 | 25 (20 to 30) | 7,553 | 2 |"
@@ -60,9 +60,7 @@ def test_the_results_are_the_last_evaluations_of_all_seeds(runs):
 
 
 def test_the_first_touch_is_told_from_the_last_epoch(runs):
-    deconv, coordconv = touch_markdown(read_groups(runs, CONFIGS), "classification").splitlines()[
-        2:
-    ]
+    deconv, coordconv = touch_table(read_groups(runs, CONFIGS), "classification").splitlines()[2:]
     assert coordconv == (
         "| quadrant | coordconv, raw | epoch 1 (10 s); epoch 1 (15 s)"
         " | epoch 1 (10 s); epoch 2 (30 s) | 100.0% | 75.0% (50.0% to 100.0%) |"
@@ -72,21 +70,21 @@ def test_the_first_touch_is_told_from_the_last_epoch(runs):
 
 def test_the_ratio_is_that_of_means_over_seeds(runs):
     """200 seconds to (10 + 30) / 2, and 900 updates to (100 + 200) / 2."""
-    (row,) = ratio_markdown(read_groups(runs, CONFIGS)).splitlines()[2:]
+    (row,) = ratio_table(read_groups(runs, CONFIGS)).splitlines()[2:]
     assert row == "| quadrant | deconv, raw | coordconv, raw | 10.0 | 6.0 | - |"
 
 
 def test_a_deconvolution_that_never_came_there_leaves_a_lower_bound(tmp_path):
     write_run(tmp_path, (1, 100, 10, 1, 1))
     write_run(tmp_path, (9, 900, 200, 1, 0.7), model="deconv")
-    (row,) = ratio_markdown(read_groups(tmp_path, CONFIGS)).splitlines()[2:]
+    (row,) = ratio_table(read_groups(tmp_path, CONFIGS)).splitlines()[2:]
     assert row == "| quadrant | deconv, raw | coordconv, raw | over 20.0 | over 9.0 | - |"
 
 
 def test_a_coordconv_that_never_came_there_leaves_no_ratio(tmp_path):
     write_run(tmp_path, (1, 100, 10, 1, 0.9))
     write_run(tmp_path, (9, 900, 200, 1, 0.7), model="deconv")
-    (row,) = ratio_markdown(read_groups(tmp_path, CONFIGS)).splitlines()[2:]
+    (row,) = ratio_table(read_groups(tmp_path, CONFIGS)).splitlines()[2:]
     assert row == "| quadrant | deconv, raw | coordconv, raw | - | - | - |"
     deconv, _ = read_groups(tmp_path, CONFIGS)
     assert first_touch(deconv.results, 1.0) == "-"
@@ -99,8 +97,8 @@ def test_of_regression_the_best_is_the_least(tmp_path):
     (group,) = read_groups(tmp_path, CONFIGS)
     (result,) = group.results
     assert result.best_test == 3
-    assert result.first_test(4)["epoch"] == 1
-    table = touch_markdown([group], "regression")
+    assert result.first_test(4)["step"] == 1
+    table = touch_table([group], "regression")
     assert table.splitlines()[2] == "| quadrant | coordconv | - | 3.00 | 6.00 |"
 
 
@@ -109,7 +107,7 @@ def test_a_command_names_what_the_preset_does_not_say(tmp_path):
     (group,) = read_groups(tmp_path, CONFIGS)
     assert group.command == (
         "python scripts/train_toy.py --task classification --split quadrant --model deconv"
-        " --channels 2 --n-epochs 450 --seed 2"
+        " --n-epochs 450 --channels 2 --seed 2"
     )
 
 
@@ -118,28 +116,21 @@ def test_rows_of_other_settings_are_told_apart(tmp_path):
     write_run(tmp_path / "slow", (1, 1, 1, 1, 1), learning_rate=0.001)
     write_run(tmp_path / "quick", (1, 1, 1, 1, 1), preset="quick")
     labels = [
-        row.split(" | ")[2] for row in results_markdown(read_groups(tmp_path, CONFIGS)).splitlines()
+        row.split(" | ")[2] for row in results_table(read_groups(tmp_path, CONFIGS)).splitlines()
     ]
     assert sorted(labels[2:-1]) == ["coordconv, raw", "coordconv, raw, learning rate 0.001"]
     assert labels[-1] == "coordconv, normalised, quick"
 
 
-def test_what_counts_is_kept_without_where_it_lay(runs, tmp_path):
+def test_kept_runs_give_the_same_groups_as_run_folders(runs, tmp_path):
     write_run(runs, (0, 0, 0, 0, 0), seed=7, finished=False)
-    keep(runs, tmp_path / "kept")
-    kept = sorted(
-        p.relative_to(tmp_path / "kept") for p in (tmp_path / "kept").rglob("config.yaml")
+    keep(runs, tmp_path / "kept", ["progress"])
+    from_kept, (deconv, coordconv) = (
+        read_groups(folder, CONFIGS) for folder in (tmp_path / "kept", runs)
     )
-    folder = Path("classification-quadrant")
-    assert kept == [
-        folder / "coordconv-raw" / "seed-0" / "config.yaml",
-        folder / "coordconv-raw" / "seed-1" / "config.yaml",
-        folder / "deconv-raw" / "seed-0" / "config.yaml",
-    ]
-    for path in (tmp_path / "kept").rglob("*.*"):
-        assert str(tmp_path) not in path.read_text()
-    pictures = {p.parts[-3] for p in (tmp_path / "kept").rglob("*.png")}
-    assert pictures == {"seed-0"}
+    assert [len(group.results) for group in from_kept] == [1, 2]
+    assert from_kept[0].results[0].rows == deconv.results[0].rows
+    assert [r.rows for r in from_kept[1].results] == [r.rows for r in coordconv.results[:2]]
 
 
 def test_no_runs_are_a_sentence(tmp_path):
@@ -150,7 +141,7 @@ def test_no_runs_are_a_sentence(tmp_path):
 def test_the_page_in_the_repository_is_what_its_runs_give(tmp_path):
     page = tmp_path / "toy.md"
     page.write_text((ROOT / "docs" / "toy.md").read_text())
-    fill_tables(page, read_groups(ROOT / "docs" / "results" / "toy", CONFIGS))
+    fill_tables(page, tables(read_groups(ROOT / "docs" / "results" / "toy", CONFIGS)))
     assert page.read_text() == (ROOT / "docs" / "toy.md").read_text()
 
 

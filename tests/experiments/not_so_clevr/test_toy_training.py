@@ -16,13 +16,12 @@ import yaml
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from rl_coordconv.experiments.not_so_clevr.config import ToyConfig, find_defaults
+from rl_coordconv.experiments.not_so_clevr.config import ToyConfig
 from rl_coordconv.experiments.not_so_clevr.data import split
-from rl_coordconv.experiments.not_so_clevr.learner import Learner, make_optimizer
+from rl_coordconv.experiments.not_so_clevr.learner import ToyLearner, make_optimizer
 from rl_coordconv.experiments.not_so_clevr.metrics import accuracy
 from rl_coordconv.experiments.not_so_clevr.models import MODELS, Shape, make_model
-from rl_coordconv.experiments.not_so_clevr.sweep import sweep_configs
-from rl_coordconv.runs.config import UserError, load_config
+from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.folder import Run
 
 ROOT = Path(__file__).parents[3]
@@ -57,7 +56,7 @@ def rows(run: Run) -> list[dict[str, str]]:
 
 def toy_config(**flags) -> ToyConfig:
     chosen = {k: v for k, v in flags.items() if k in ("task", "split", "model", "preset")}
-    return load_config(ToyConfig, find_defaults(CONFIGS, chosen), flags)
+    return ToyConfig.load(ToyConfig.find_defaults(CONFIGS, chosen), flags)
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +77,10 @@ class TestFinishedRun:
 
     def test_logs_an_evaluation_before_the_first_update_and_after_each_epoch(self, run):
         logged = rows(run)
-        assert [row["epoch"] for row in logged] == ["0", "1", "2"]
+        assert [row["step"] for row in logged] == ["0", "1", "2"]
         # 12 x 12 places, 16 of them in the quadrant: x and y from 17 to 21 of 10 to 21.
         assert [row["updates"] for row in logged] == ["0", "8", "16"]
-        assert float(logged[2]["loss"]) < float(logged[1]["loss"])
+        assert float(logged[2]["train/loss"]) < float(logged[1]["train/loss"])
 
     def test_shows_scalars_and_figures_in_tensorboard(self, run):
         events = EventAccumulator(str(run.folder)).Reload()
@@ -97,12 +96,12 @@ class TestFinishedRun:
         model.load_state_dict(torch.load(run.final_weights, weights_only=True))
         _, test = split(config.split, config.canvas, config.square)
         wanted = accuracy(model(test.xy.float()), test.pixels)
-        assert float(rows(run)[-1]["test_accuracy"]) == wanted
+        assert float(rows(run)[-1]["test/accuracy"]) == wanted
 
     def test_the_same_command_again_does_nothing(self, run, capsys):
         before = run.progress.read_bytes()
         assert main(run.folder.parents[3], "") == 0
-        assert "is finished" in capsys.readouterr().out
+        assert "is already finished" in capsys.readouterr().out
         assert run.progress.read_bytes() == before
 
 
@@ -132,14 +131,14 @@ class TestResume:
         flags = f"--model {model}"
         whole = train(tmp_path / "whole", flags)
 
-        update = Learner.update
+        update = ToyLearner.update
 
-        def interrupted(self):
-            update(self)
-            if self.updates == 11:
+        def interrupted(self, number):
+            if number == 10:
                 signal.raise_signal(signal.SIGINT)
+            return update(self, number)
 
-        monkeypatch.setattr(Learner, "update", interrupted)
+        monkeypatch.setattr(ToyLearner, "update", interrupted)
         assert main(tmp_path / "parts", flags) == 128 + signal.SIGINT
         monkeypatch.undo()
         parts = train(tmp_path / "parts", flags)
@@ -161,7 +160,7 @@ class TestResume:
         stopped = Run(config.parent)
         config.write_text(config.read_text().replace("n_epochs: 500", "n_epochs: 2"))
         assert main(tmp_path, "--save-freq 1") == 0
-        assert [row["epoch"] for row in rows(stopped)][:3] == ["0", "1", "2"]
+        assert [row["step"] for row in rows(stopped)][:3] == ["0", "1", "2"]
         assert stopped.is_finished
 
     def test_a_run_killed_before_its_first_checkpoint_begins_again(self, tmp_path):
@@ -170,8 +169,8 @@ class TestResume:
         run.done.unlink()
         shutil.rmtree(run.checkpoints)
         assert main(tmp_path, "") == 0
-        assert [row["test_accuracy"] for row in rows(run)] == [
-            row["test_accuracy"] for row in before
+        assert [row["test/accuracy"] for row in rows(run)] == [
+            row["test/accuracy"] for row in before
         ]
         events = EventAccumulator(str(run.folder)).Reload()
         assert [event.step for event in events.Scalars("test/accuracy")] == [0, 1, 2]
@@ -204,13 +203,13 @@ class TestLearner:
         assert optimizer.defaults["betas"] == (0.9, 0.99)
 
     def test_sees_every_sample_once_an_epoch_in_another_order_each_time(self):
-        training, _ = split("quadrant", 32, 25)
-        learner = Learner(toy_config(canvas=32, square=25), training)
+        training, test = split("quadrant", 32, 25)
+        learner = ToyLearner(toy_config(canvas=32, square=25), training, test)
         orders = []
-        for _ in range(2):
-            while not learner.is_between_epochs or len(orders) == learner.epoch:
-                learner.update()
-            orders.append(learner._order.tolist())
+        for number in range(2 * learner.updates_per_epoch):
+            learner.update(number)
+            if (number + 1) % learner.updates_per_epoch == 0:
+                orders.append(learner._order.tolist())
         assert all(sorted(order) == list(range(len(training))) for order in orders)
         assert orders[0] != orders[1]
 
@@ -218,18 +217,17 @@ class TestLearner:
         ("epoch", "expected"), [(0, 1.0), (199, 1.0), (200, 0.1), (801, 1e-4), (1500, 1e-4)]
     )
     def test_its_rate_falls_to_a_tenth_every_200_epochs_four_times(self, epoch, expected):
-        training, _ = split("quadrant", 32, 25)
         config = toy_config(model="deconv", canvas=32, square=25, learning_rate=1.0)
-        learner = Learner(config, training)
-        learner.updates = epoch * learner.epoch_length
-        assert learner.learning_rate == pytest.approx(expected)
+        learner = ToyLearner(config, *split("quadrant", 32, 25))
+        number = epoch * learner.updates_per_epoch
+        assert learner.learning_rate(number) == pytest.approx(expected)
 
     def test_a_linear_schedule_ends_at_zero(self):
         flags = {"learning_rate": 1.0, "learning_rate_schedule": "linear", "n_epochs": 4}
-        learner = Learner(toy_config(canvas=32, square=25, **flags), split("quadrant", 32, 25)[0])
+        learner = ToyLearner(toy_config(canvas=32, square=25, **flags), *split("quadrant", 32, 25))
         for epoch, expected in (0, 1.0), (1, 0.75), (4, 0.0):
-            learner.updates = epoch * learner.epoch_length
-            assert learner.learning_rate == pytest.approx(expected)
+            number = epoch * learner.updates_per_epoch
+            assert learner.learning_rate(number) == pytest.approx(expected)
 
 
 class TestLearning:
@@ -237,9 +235,9 @@ class TestLearning:
         """Over the training and the test samples of a quadrant split, after 200 updates or so."""
         config = toy_config(model=model, preset="quick", canvas=32, square=5)
         parts = split("quadrant", 32, 5)
-        learner = Learner(config, parts[0])
-        while learner.epoch < 6:
-            learner.update()
+        learner = ToyLearner(config, *parts)
+        for number in range(6 * learner.updates_per_epoch):
+            learner.update(number)
         return [accuracy(learner.predict(part), part.pixels) for part in parts]
 
     def test_coordconv_solves_a_reduced_quadrant_split(self):
@@ -268,13 +266,12 @@ class TestBadInput:
             ("--canvas 20 --square 19", "too few places"),
             ("--model deconv --canvas 48", "must be a power of 2"),
             ("--model deconv --filter-size 1", "at least 2"),
-            ("--loss mse", "--loss mse does not go with classification; take softmax."),
+            ("--loss mse", "--loss mse does not go with classification; choose softmax."),
             ("--task regression --inputs raw", "--inputs raw does not go with regression"),
             ("--learning-rate -1", "--learning-rate must be greater than 0"),
             ("--epochs 3", "There is no flag --epochs; did you mean --n-epochs?"),
             ("--device tpu", "There is no device 'tpu'"),
             ("--config missing.yaml", "Cannot read the config file missing.yaml"),
-            ("--sweep --task regression", "holds no sweep of coordconv"),
         ],
     )
     def test_is_one_sentence_and_harms_nothing(self, flags, wanted, tmp_path, capsys):
@@ -293,32 +290,5 @@ class TestBadInput:
     def test_a_file_of_another_kind_is_named(self, tmp_path):
         file = tmp_path / "flat.yaml"
         file.write_text("seed: 0\n")
-        with pytest.raises(UserError, match="holds no paper settings of coordconv"):
-            find_defaults(CONFIGS, {"config": str(file)})
-
-
-class TestSweep:
-    @pytest.mark.parametrize(
-        ("task", "model", "number"),
-        [
-            ("classification", "deconv", 324),
-            ("classification", "coordconv", 6),
-            ("rendering", "deconv", 648),
-            ("rendering", "coordconv", 8),
-            ("regression", "conv", 9),
-        ],
-    )
-    def test_has_as_many_runs_as_the_authors_did(self, task, model, number):
-        configs = list(sweep_configs(toy_config(task=task, model=model), CONFIGS / f"{task}.yaml"))
-        assert len({config.folder for config in configs}) == number
-
-    def test_does_each_run_once_and_names_the_best(self, tmp_path, capsys):
-        file = tmp_path / "sweep.yaml"
-        text = (CONFIGS / "classification.yaml").read_text()
-        file.write_text(text.replace("[0.001, 0.005, 0.01]", "[0.1]"))
-        flags = f"--sweep --n-epochs 1 --config {file}"
-        assert main(tmp_path, flags) == 0
-        assert len(list(tmp_path.rglob("DONE"))) == 2
-        assert "Best by test_accuracy" in capsys.readouterr().out
-        assert main(tmp_path, flags) == 0
-        assert capsys.readouterr().out.count("is finished") == 2
+        with pytest.raises(UserError, match="has no paper settings of coordconv"):
+            ToyConfig.find_defaults(CONFIGS, {"config": str(file)})

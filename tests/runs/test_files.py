@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pytest
+
+from rl_coordconv.runs.config import UserError
+from rl_coordconv.runs.files import CsvLog, atomic_write, disk_errors, last_rows, rows_until
+
+
+class TestAtomicWrite:
+    def test_replaces_the_file_when_the_block_ends(self, tmp_path):
+        path = tmp_path / "file.txt"
+        path.write_text("old")
+        with atomic_write(path) as temporary:
+            temporary.write_text("new")
+            assert path.read_text() == "old"
+        assert path.read_text() == "new"
+
+    def test_leaves_the_old_file_and_nothing_else_on_an_error(self, tmp_path):
+        path = tmp_path / "file.txt"
+        path.write_text("old")
+        with pytest.raises(RuntimeError), atomic_write(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+        assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
+        assert path.read_text() == "old"
+
+    def test_gives_the_permissions_of_an_ordinary_file(self, tmp_path):
+        (tmp_path / "ordinary").touch()
+        with atomic_write(tmp_path / "atomic") as temporary:
+            temporary.touch()
+        modes = {(tmp_path / name).stat().st_mode for name in ("ordinary", "atomic")}
+        assert len(modes) == 1
+
+
+def test_a_full_disk_is_one_sentence(tmp_path):
+    with (
+        pytest.raises(UserError, match="No space left on device.*are intact"),
+        disk_errors(tmp_path),
+    ):
+        Path("/dev/full").write_text("x")
+
+
+class TestCsvLog:
+    def test_resumes_after_the_rows_that_count(self, tmp_path):
+        path = tmp_path / "log.csv"
+        log = CsvLog(path, ("step", "score"), keep_until=0)
+        for step in (10, 20, 20, 30):
+            log.write({"step": step, "score": step / 2})
+        log = CsvLog(path, ("step", "score"), keep_until=20)
+        log.write({"score": 1, "step": 25})
+        assert path.read_text().split() == ["step,score", "10,5.0", "20,10.0", "20,10.0", "25,1"]
+
+    def test_every_row_is_on_disk_when_written(self, tmp_path):
+        log = CsvLog(tmp_path / "log.csv", ("step",), keep_until=0)
+        assert (tmp_path / "log.csv").read_text().split() == ["step"]
+        log.write({"step": 1})
+        assert (tmp_path / "log.csv").read_text().split() == ["step", "1"]
+
+    def test_takes_new_columns_at_any_row(self, tmp_path):
+        path = tmp_path / "log.csv"
+        log = CsvLog(path, keep_until=-1)
+        assert not path.exists()
+        log.write({"step": 1})
+        log.write({"step": 2, "score": 5})
+        log.write({"step": 3})
+        assert path.read_text().split() == ["step,score", "1,", "2,5", "3,"]
+
+    def test_a_new_run_drops_what_an_earlier_one_left(self, tmp_path):
+        path = tmp_path / "log.csv"
+        path.write_text("step,other\n0,1\n")
+        CsvLog(path, keep_until=-1).write({"step": 0, "score": 2})
+        assert path.read_text().split() == ["step,score", "0,2"]
+
+    @pytest.mark.parametrize("torn", ["", "st", "step,sco", "step,score\n1,", "step,score\n1,2"])
+    def test_a_torn_end_is_dropped(self, tmp_path, torn):
+        path = tmp_path / "log.csv"
+        path.write_text(torn)
+        assert rows_until(path, "step", 100) == []
+
+
+class TestLastRows:
+    def test_are_the_whole_rows_that_fit_the_header(self, tmp_path):
+        path = tmp_path / "log.csv"
+        path.write_text("step,score\n1,2\n3\n4,5,6\n7,8\n9,1")
+        assert last_rows(path) == [{"step": "1", "score": "2"}, {"step": "7", "score": "8"}]
+
+    def test_of_a_long_file_are_those_at_its_end_and_whole(self, tmp_path):
+        path = tmp_path / "log.csv"
+        path.write_text("step\n" + "".join(f"{10**9 + n}\n" for n in range(5000)))
+        steps = [int(row["step"]) for row in last_rows(path)]
+        assert steps == list(range(10**9 + 5000 - len(steps), 10**9 + 5000))
+        assert 100 < len(steps) < 1000
+
+    @pytest.mark.parametrize("content", [b"", b"step", b"\xff\xfe\n1\n"])
+    def test_of_an_empty_or_unreadable_file_are_none(self, tmp_path, content):
+        path = tmp_path / "log.csv"
+        assert last_rows(path) == []
+        path.write_bytes(content)
+        assert last_rows(path) == []

@@ -1,0 +1,216 @@
+"""The supervised loop, with learners of the shapes that experiments have."""
+
+import csv
+import signal
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+from tiny import BASE
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from rl_coordconv.runs.folder import Run, open_run, run_experiment
+from rl_coordconv.runs.training import TrainingConfig, fit
+
+BATCH, SAMPLES = 4, 10  # two whole batches and a smaller one
+
+
+class TinyConfig(TrainingConfig):
+    experiment: Literal["tiny"] = "tiny"
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.log_dir, "tiny", "task", "variant", f"seed-{self.seed}")
+
+    @property
+    def score(self) -> str:
+        return "test/error"
+
+
+@pytest.fixture
+def config(tmp_path) -> TinyConfig:
+    settings = BASE | {"save_freq": 2, "eval_freq": 1, "n_epochs": 3}
+    return TinyConfig(**settings, log_dir=str(tmp_path))
+
+
+class Regression:
+    """One network and one loss; the samples come from a DataLoader, as those of ImageNet would."""
+
+    updates_per_epoch = 3
+
+    def __init__(self):
+        torch.manual_seed(0)
+        self.model = nn.Sequential(nn.Linear(2, 8), nn.Dropout(), nn.Linear(8, 1))
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.1)
+        x = torch.rand(SAMPLES, 2)
+        self.samples = TensorDataset(x, x.sum(dim=1, keepdim=True))
+        self.batches = iter(())
+        self.updates = []
+
+    def _batch(self, number):
+        epoch, position = divmod(number, self.updates_per_epoch)
+        if position == 0 or not self.updates:
+            order = torch.randperm(SAMPLES, generator=torch.Generator().manual_seed(epoch))
+            rest = order.tolist()[position * BATCH :]
+            # A generator of its own: a new iterator draws a number, which a resumed run draws anew.
+            loader = DataLoader(self.samples, BATCH, sampler=rest, generator=torch.Generator())
+            self.batches = iter(loader)
+        return next(self.batches)
+
+    def update(self, number):
+        x, y = self._batch(number)
+        self.updates.append(number)
+        self.model.train()
+        loss = (self.model(x) - y).square().mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return {"loss": loss.detach()}, len(x)
+
+    def evaluate(self, updates):
+        self.model.eval()
+        x, y = self.samples.tensors
+        return {"test/error": (self.model(x) - y).abs().mean().item()}
+
+    def figures(self):
+        figure = Figure()
+        figure.subplots().plot([0, 1])
+        return {"curve": figure}
+
+    def state(self):
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, state):
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+class Adversaries(Regression):
+    """Two networks, two optimisers, several losses, and random numbers in every update."""
+
+    def __init__(self):
+        super().__init__()
+        self.model = nn.ModuleDict({"generator": nn.Linear(2, 2), "judge": nn.Linear(2, 1)})
+        self.optimizers = [torch.optim.Adam(m.parameters()) for m in self.model.values()]
+
+    def update(self, number):
+        generator, judge = self.model.values()
+        losses = {}
+        for name, optimizer, sign in zip(("g", "d"), self.optimizers, (1, -1), strict=True):
+            loss = sign * judge(generator(torch.rand(BATCH, 2))).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses[f"{name}_loss"] = loss.detach()
+        return losses, BATCH
+
+    def evaluate(self, updates):
+        return {"test/error": self.model["judge"].bias.item()}
+
+    def state(self):
+        return {"model": self.model.state_dict()} | {
+            f"optimizer {i}": optimizer.state_dict() for i, optimizer in enumerate(self.optimizers)
+        }
+
+    def restore(self, state):
+        self.model.load_state_dict(state["model"])
+        for i, optimizer in enumerate(self.optimizers):
+            optimizer.load_state_dict(state[f"optimizer {i}"])
+
+
+def train_as(learner):
+    return lambda config, run: fit(learner, config, run)
+
+
+def rows(config) -> list[dict[str, str]]:
+    with Run(config.folder).progress.open() as file:
+        return list(csv.DictReader(file))
+
+
+def stopping_after(learner, number):
+    """The learner, whose process gets SIGINT in the middle of an update."""
+    update = learner.update
+
+    def interrupted(at):
+        if at == number:
+            signal.raise_signal(signal.SIGINT)
+        return update(at)
+
+    learner.update = interrupted
+    return learner
+
+
+def test_a_run_logs_a_row_per_evaluation_and_saves_weights_and_figures(config):
+    learner = Regression()
+    assert run_experiment(train_as(learner), config) == 0
+    assert learner.updates == list(range(9))
+    logged = rows(config)
+    assert list(logged[0])[:3] == ["step", "seconds", "updates"]
+    assert [(row["step"], row["updates"]) for row in logged] == [
+        ("0", "0"),
+        ("1", "3"),
+        ("2", "6"),
+        ("3", "9"),
+    ]
+    assert logged[0]["train/loss"] == ""
+    assert float(logged[3]["test/error"]) == learner.evaluate(9)["test/error"]
+    seconds = [float(row["seconds"]) for row in logged]
+    assert seconds[0] == 0
+    assert seconds == sorted(seconds)
+    run = Run(config.folder)
+    weights = torch.load(run.final_weights, weights_only=True)
+    assert torch.equal(weights["0.weight"], learner.model[0].weight)
+    assert (run.figures / "curve.png").stat().st_size > 1000
+    assert run.is_finished
+
+
+def test_losses_are_means_over_the_epochs_samples(config):
+    class Constant(Regression):
+        def update(self, number):
+            batch_size = (4, 4, 2)[number % 3]
+            return {"loss": torch.tensor(float(number % 3))}, batch_size
+
+    run_experiment(train_as(Constant()), config)
+    assert [float(row["train/loss"]) for row in rows(config)[1:]] == pytest.approx([0.8] * 3)
+
+
+def test_evaluates_and_saves_when_due_and_at_the_end(config):
+    sparse = config.model_copy(update={"eval_freq": 2, "save_freq": 5})
+    run_experiment(train_as(Regression()), sparse)
+    assert [row["step"] for row in rows(sparse)] == ["0", "2", "3"]
+    names = [path.name for path in Run(sparse.folder).checkpoints.iterdir()]
+    assert names == ["step-0000000009.pt"]
+
+
+@pytest.mark.parametrize("learner", [Regression, Adversaries])
+@pytest.mark.parametrize("number", [0, 4, 5, 8])
+def test_a_resumed_run_equals_an_uninterrupted_one(config, learner, number):
+    whole = config.model_copy(update={"log_dir": f"{config.log_dir}/whole"})
+    assert run_experiment(train_as(learner()), whole) == 0
+    first = stopping_after(learner(), number)
+    assert run_experiment(train_as(first), config) == 128 + signal.SIGINT
+    torch.rand(7)  # another process has other random numbers
+    assert run_experiment(train_as(learner()), config) == 0
+    weights = [torch.load(Run(c.folder).final_weights, weights_only=True) for c in (whole, config)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    logs = [[{**row, "seconds": ""} for row in rows(c)] for c in (whole, config)]
+    assert logs[0] == logs[1]
+
+
+def test_says_where_it_resumes_and_how_good_it_is(config, capsys):
+    run_experiment(train_as(stopping_after(Regression(), 3)), config)
+    out = capsys.readouterr().out
+    assert "parameters" in out
+    assert "Run the same command again to resume" in out
+    run_experiment(train_as(Regression()), config)
+    assert "from update 4" in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_another_kind_is_not_resumed_silently(config):
+    with open_run(config.folder, config) as run:
+        torch.save({"weights": 1}, run.checkpoints / "step-0000000003.pt")
+    with pytest.raises(KeyError):
+        run_experiment(train_as(Regression()), config)

@@ -1,0 +1,30 @@
+"""The smallest config that tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from rl_coordconv.runs.config import Config
+
+
+class BareConfig(Config):
+    """Settings of a run that does nothing."""
+
+    experiment: Literal["tiny"] = "tiny"
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.log_dir, f"seed-{self.seed}")
+
+    @property
+    def length(self) -> int:
+        return 1
+
+    @property
+    def score(self) -> str:
+        return "score"
+
+
+BASE = {"seed": 0, "device": "cpu", "num_threads": 1, "save_freq": 1}
+"""Values for the settings that every run has, but for ``log_dir``."""

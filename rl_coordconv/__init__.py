@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from rl_coordconv.convert import convert
+
 if TYPE_CHECKING:
     from rl_coordconv.coordconv import (
         CoordConv1d,
@@ -12,7 +14,6 @@ if TYPE_CHECKING:
         CoordConv3d,
         CoordConvTranspose2d,
         add_coords,
-        convert,
         coordinate_channels,
     )
     from rl_coordconv.extractors import (
@@ -50,7 +51,7 @@ _IN_EXTRACTORS = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name when it is asked for: reading run folders then loads no torch."""
+    """Load a public name on first use, so that reading run folders loads no torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = "extractors" if name in _IN_EXTRACTORS else "coordconv"

@@ -1,4 +1,4 @@
-"""The layer as a torch module: its parameters, types and formats; conversion."""
+"""The layer as a torch module: its parameters, types and formats; `from_conv`."""
 
 import copy
 
@@ -14,7 +14,6 @@ from rl_coordconv import (
     CoordConv3d,
     CoordConvTranspose2d,
     add_coords,
-    convert,
     coordinate_channels,
 )
 
@@ -231,6 +230,44 @@ class TestFromConv:
         CoordConv2d.from_conv(plain)
         assert torch.get_rng_state().equal(state)
 
+    def test_keeps_hooks_and_what_else_was_registered(self):
+        plain = nn.Conv2d(4, 6, 3)
+        plain.gain = nn.Parameter(torch.tensor(3.0))
+        plain.register_buffer("shift", torch.tensor(1.0))
+        plain.bias.requires_grad_(False)
+        plain.register_forward_hook(lambda layer, _, out: layer.gain * out + layer.shift)
+        loaded = []
+        plain.register_load_state_dict_pre_hook(lambda layer, *_: loaded.append(layer))
+        layer, x = CoordConv2d.from_conv(plain), torch.rand(2, 4, 5, 7)
+        assert [*layer.state_dict()] == ["weight", "bias", "gain", "shift"]
+        assert [p.requires_grad for p in layer.parameters()] == [True, False, True]
+        assert layer(x).equal(plain(x))
+        with torch.no_grad():
+            layer.gain.zero_()
+        assert (layer(x) == 1).all()
+        assert not (plain(x) == 1).any()
+        layer.load_state_dict(layer.state_dict())
+        assert loaded == [layer]  # torch gives the hook its own layer, not the convolution
+
+    @pytest.mark.parametrize(
+        ("make", "memory_format"),
+        [(CoordConv2d, torch.channels_last), (CoordConv3d, torch.channels_last_3d)],
+    )
+    def test_keeps_the_memory_format(self, make, memory_format):
+        plain = COUNTERPARTS[make](4, 6, 3).to(memory_format=memory_format)
+        layer = make.from_conv(plain)
+        assert layer.weight.is_contiguous(memory_format=memory_format)
+        assert not layer.weight.is_contiguous()
+
+    def test_makes_a_layer_of_a_subclass(self):
+        class Own(CoordConv2d):
+            pass
+
+        plain, x = nn.Conv2d(4, 6, 3, stride=2, padding="valid"), torch.rand(2, 4, 5, 7)
+        layer = Own.from_conv(plain)
+        assert type(layer) is Own
+        assert layer(x).equal(plain(x))
+
     def test_a_coordinate_weight_learns_at_once(self):
         layer = CoordConv2d.from_conv(nn.Conv2d(4, 6, 3))
         optimiser = torch.optim.SGD(layer.parameters(), lr=0.1)
@@ -246,57 +283,3 @@ class TestFromConv:
         hooked = nn.utils.spectral_norm(nn.Conv2d(4, 6, 3))
         with pytest.raises(ValueError, match="remove the hook first"):
             CoordConv2d.from_conv(hooked)
-
-
-class TestConvert:
-    def make_network(self):
-        shared = nn.Conv2d(6, 6, 3, padding=1)
-        blocks = nn.ModuleList([nn.Sequential(shared, nn.ReLU()), shared])
-        return nn.Sequential(
-            nn.Conv2d(4, 6, 3), nn.ReLU(), nn.Sequential(*blocks), nn.ConvTranspose2d(6, 2, 2)
-        )
-
-    def test_all_changes_every_convolution_and_no_output(self):
-        network, x = self.make_network(), torch.rand(2, 4, 7, 9)
-        expected = network(x)
-        assert convert(network, with_r=True) is network
-        kinds = [type(m) for m in network.modules() if isinstance(m, nn.modules.conv._ConvNd)]
-        assert kinds == [CoordConv2d, CoordConv2d, CoordConvTranspose2d]
-        assert all(m.with_r for m in network.modules() if hasattr(m, "with_r"))
-        assert network(x).equal(expected)
-
-    def test_first_changes_the_first_only(self):
-        network, x = self.make_network(), torch.rand(2, 4, 7, 9)
-        expected = network(x)
-        convert(network, "first")
-        assert type(network[0]) is CoordConv2d
-        assert type(network[2][1]) is nn.Conv2d
-        assert type(network[3]) is nn.ConvTranspose2d
-        assert network(x).equal(expected)
-
-    def test_a_layer_used_twice_is_still_one_layer(self):
-        network = convert(self.make_network())
-        assert type(network[2][1]) is CoordConv2d
-        assert network[2][0][0] is network[2][1]
-
-    def test_a_single_convolution_is_replaced(self):
-        plain = nn.Conv2d(4, 6, 3)
-        assert type(convert(plain)) is CoordConv2d
-        assert type(plain) is nn.Conv2d
-
-    def test_nothing_to_convert_is_an_error(self):
-        with pytest.raises(ValueError, match="no convolution to convert"):
-            convert(nn.Sequential(nn.Linear(2, 2)))
-        with pytest.raises(ValueError, match="no convolution to convert"):
-            convert(convert(self.make_network()))
-
-    def test_another_choice_of_layers_is_an_error(self):
-        with pytest.raises(ValueError, match="'all' or 'first', not 'frist'"):
-            convert(self.make_network(), "frist")
-
-    def test_a_network_that_cannot_be_converted_whole_is_left_alone(self):
-        network = self.make_network()
-        nn.utils.spectral_norm(network[3])
-        with pytest.raises(ValueError, match="remove the hook first"):
-            convert(network)
-        assert type(network[0]) is nn.Conv2d

@@ -1,0 +1,73 @@
+"""The coordinates of pixels, and the plain definition of CoordConv's input (Liu et al. 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def coordinate_channels(
+    size: Sequence[int],
+    with_r: bool = False,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Return each pixel's coordinates, one channel per axis, from -1 to 1 inclusive.
+
+    Args:
+        size: Pixels along each axis, ``(height, width)`` for an image. The coordinate of an axis
+            of one pixel is 0.
+        with_r: Append the distance from the centre, ``r = sqrt(i^2 + j^2)``: 0 at the centre of an
+            image, sqrt(2) at its corners.
+        device: The result's device; by default torch's.
+        dtype: The result's floating type; by default torch's.
+
+    Returns:
+        ``[len(size), *size]``, with r ``[len(size) + 1, *size]``. The channels of an image are i
+        (rows), j (columns), then r.
+
+    Raises:
+        TypeError: ``dtype`` is an integer type.
+
+    >>> i, j = coordinate_channels((2, 3))
+    >>> i
+    tensor([[-1., -1., -1.],
+            [ 1.,  1.,  1.]])
+    >>> j
+    tensor([[-1.,  0.,  1.],
+            [-1.,  0.,  1.]])
+    """
+    dtype = dtype or torch.get_default_dtype()
+    if not (dtype.is_floating_point or dtype.is_complex):
+        raise TypeError(f"Coordinates are fractions, which {dtype} cannot hold.")
+    # Narrow types are rounded once, at the end: counting in bfloat16 would lose whole pixels.
+    exact = torch.float64 if dtype in (torch.float64, torch.complex128) else torch.float32
+    # One division of whole numbers: ``linspace`` can miss the 0 at the centre by a rounding error.
+    axes = [torch.arange(1 - n, n, 2, device=device, dtype=exact) / max(n - 1, 1) for n in size]
+    channels = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+    if with_r:
+        r = channels.square().sum(dim=0, keepdim=True).sqrt()
+        channels = torch.cat([channels, r])
+    return channels.to(dtype)
+
+
+def add_coords(x: Tensor, with_r: bool = False) -> Tensor:
+    """Append the coordinate channels to a batch, as CoordConv is defined.
+
+    The layers of `rl_coordconv.coordconv` compute the same without building this tensor.
+
+    Args:
+        x: ``[B, C, *size]`` with one to three axes. An integer tensor is converted to torch's
+            default floating type.
+        with_r: Append the radius too.
+
+    Returns:
+        ``[B, C + n, *size]``, where n is the number of axes, plus one with r.
+    """
+    holds_fractions = x.is_floating_point() or x.is_complex()
+    dtype = x.dtype if holds_fractions else torch.get_default_dtype()
+    coords = coordinate_channels(x.shape[2:], with_r, device=x.device, dtype=dtype)
+    return torch.cat([x.to(dtype), coords.expand(x.shape[0], *coords.shape)], dim=1)

@@ -1,22 +1,13 @@
-"""Feature extractors for Stable-Baselines3 in which the coordinates are an argument.
+"""The networks of `rl_coordconv.networks` as feature extractors for Stable-Baselines3.
 
-    from rl_coordconv import policy_kwargs
-
-    model = A2C("CnnPolicy", env, policy_kwargs=policy_kwargs("coordconv"))
-
-The paper does not say where in A2C the coordinates go (Liu et al. 2018, section 5; the question was
-never answered), so the placement is a name here: `EXTRACTORS`.
+For example, ``A2C("CnnPolicy", env, policy_kwargs=policy_kwargs("coordconv"))``.
 """
 
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar
 
-import torch
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_image_space
 from stable_baselines3.common.torch_layers import (
@@ -25,202 +16,90 @@ from stable_baselines3.common.torch_layers import (
     NatureCNN,
 )
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
-from rl_coordconv.coordconv import CoordConv2d
-from rl_coordconv.runs.config import nearest
-
-MakeConv = Callable[..., nn.Conv2d]
-Placement = Literal["none", "first", "all"]
-Control = Literal["zeros", "noise"]
-Precision = Literal["float32", "bf16"]
-
-
-class _ZeroChannels(CoordConv2d):
-    """The control whose extra channels say nothing: as many weights, no coordinates."""
-
-    def make_coordinates(
-        self, size: Sequence[int], *, device: torch.device, dtype: torch.dtype
-    ) -> Tensor:
-        return torch.zeros(self.n_coords, *size, device=device, dtype=dtype)
+from rl_coordconv.networks import (
+    NETWORKS,
+    ImageNetwork,
+    ImpalaNetwork,
+    NatureNetwork,
+    NetworkSettings,
+    find_by_name,
+    image_features,
+)
 
 
-class _NoiseChannels(CoordConv2d):
-    """The control whose extra channels are fixed noise over [-1, 1], the coordinates' range.
-
-    Each pixel can be told from each other by it, but near ones are not alike.
-    """
-
-    def make_coordinates(
-        self, size: Sequence[int], *, device: torch.device, dtype: torch.dtype
-    ) -> Tensor:
-        generator = torch.Generator().manual_seed(0)  # the same noise in every run and process
-        noise = torch.rand(self.n_coords, *size, generator=generator) * 2 - 1
-        return noise.to(device=device, dtype=dtype)
-
-
-class CoordExtractor(NatureCNN, ABC):
-    """What the image networks share: checks, placement of coordinates, precision, output layer.
+class CoordExtractor(NatureCNN):
+    """An `ImageNetwork` as a feature extractor.
 
     It derives from `NatureCNN` because Stable-Baselines3 passes ``normalized_image`` on for
-    ``normalize_images=False`` to that class only. ``forward`` and the names of the weights are its.
+    ``normalize_images=False`` to that class only. The names of the weights are also `NatureCNN`'s.
 
     Args:
         observation_space: Images, channels first: uint8 from 0 to 255 unless ``normalized_image``.
-        features_dim: Length of the output.
-        normalized_image: Take a space of any type and range: the images are scaled already.
-        coordinates: Which convolutions see them.
-        with_r: Whether these see the distance from the centre too.
-        control: What the extra channels hold in place of coordinates.
-        precision: ``bf16`` computes under autocast; weights, input and output stay float32.
+        features_dim: Length of the output; by default the paper's.
+        normalized_image: Accept a space of any type and range: the images are scaled already.
+        settings: ``coordinates``, ``with_r``, ``control`` and ``precision``; see `ImageNetwork`.
 
     Raises:
         ValueError: The observation space cannot be used; the message says what to do.
     """
 
+    network: ClassVar[type[ImageNetwork]]
+
     def __init__(
         self,
         observation_space: spaces.Box,
-        features_dim: int,
+        features_dim: int | None = None,
         normalized_image: bool = False,
-        *,
-        coordinates: Placement = "first",
-        with_r: bool = False,
-        control: Control | None = None,
-        precision: Precision = "float32",
+        **settings: Unpack[NetworkSettings],
     ) -> None:
         _check_space(observation_space, normalized_image)
+        if features_dim is None:
+            features_dim = self.network.paper_features_dim
         # Not NatureCNN's constructor, which would build its own network.
         BaseFeaturesExtractor.__init__(self, observation_space, features_dim)
-        layer = {None: CoordConv2d, "zeros": _ZeroChannels, "noise": _NoiseChannels}[control]
-        seeing = partial(layer, with_r=with_r)
-        first: MakeConv = nn.Conv2d if coordinates == "none" else seeing
-        others: MakeConv = seeing if coordinates == "all" else nn.Conv2d
-        self.cnn = self._make_cnn(observation_space.shape[0], first, others)
-        self.linear = nn.Sequential(nn.Linear(self._n_flat(), features_dim), nn.ReLU())
-        self.precision = precision
-
-    @abstractmethod
-    def _make_cnn(self, in_channels: int, first: MakeConv, others: MakeConv) -> nn.Sequential:
-        """The network up to and with the flattening."""
-
-    def _n_flat(self) -> int:
-        shape = self._observation_space.shape
-        assert shape is not None
-        try:
-            with torch.no_grad():
-                # Torch says Any of what a module returns; here and below.
-                return self.cnn(torch.zeros(1, *shape)).shape[1]  # type: ignore[no-any-return]
-        except RuntimeError as error:
-            raise ValueError(
-                f"Images of {shape[1]}x{shape[2]} pixels are too small for {type(self).__name__};"
-                " scale them up, or take an impala extractor, which has no smallest size."
-            ) from error
+        network = self.network(observation_space.shape, features_dim, **settings)
+        # Its parts, not the network itself, so that the weights are named as in NatureCNN.
+        self.cnn, self.linear, self.precision = network.cnn, network.linear, network.precision
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Float images [B, C, H, W] -> features [B, features_dim], float32."""
-        device = observations.device.type
-        if device == "cpu":
-            # The gradient of the first layer takes a third of the time.
-            observations = observations.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
-            features: Tensor = self.linear(self.cnn(observations))
-        return features.float()
+        """Float images ``[B, C, H, W]`` -> features ``[B, features_dim]``, float32."""
+        return image_features(observations, self.cnn, self.linear, self.precision)
 
 
 class CoordNatureCNN(CoordExtractor):
-    """The network of Mnih et al. 2015, as Stable-Baselines3's `NatureCNN`, with coordinates.
+    """`NatureNetwork` (Mnih et al. 2015); ``features_dim`` is 512 by default.
 
-    With ``coordinates="none"`` its parameters and their initialisation are exactly those of
-    `NatureCNN`, and so is its output but for rounding. The arguments are those of the base class;
-    images have at least 36x36 pixels.
+    With ``coordinates="none"``, parameters and initialisation are exactly those of
+    Stable-Baselines3's `NatureCNN`, and the output is equal up to rounding. The arguments are those
+    of `CoordExtractor`; images have at least 36x36 pixels.
     """
 
-    def __init__(
-        self,
-        observation_space: spaces.Box,
-        features_dim: int = 512,
-        normalized_image: bool = False,
-        **options: Any,
-    ) -> None:
-        super().__init__(observation_space, features_dim, normalized_image, **options)
-
-    def _make_cnn(self, in_channels: int, first: MakeConv, others: MakeConv) -> nn.Sequential:
-        return nn.Sequential(
-            first(in_channels, 32, kernel_size=8, stride=4),
-            nn.ReLU(),
-            others(32, 64, kernel_size=4, stride=2),
-            nn.ReLU(),
-            others(64, 64, kernel_size=3, stride=1),
-            nn.ReLU(),
-            nn.Flatten(),
-        )
+    network = NatureNetwork
 
 
 class CoordImpalaCNN(CoordExtractor):
-    """The residual network of Espeholt et al. 2018 (IMPALA, figure 3, right), with coordinates.
+    """`ImpalaNetwork` (Espeholt et al. 2018); ``features_dim`` is 256 by default.
 
-    Fifteen convolutions in three stages of 16, 32 and 32 channels, without the recurrent layer; the
-    arguments are those of the base class.
+    The arguments are those of `CoordExtractor`.
     """
 
-    def __init__(
-        self,
-        observation_space: spaces.Box,
-        features_dim: int = 256,  # Espeholt et al. 2018, figure 3
-        normalized_image: bool = False,
-        **options: Any,
-    ) -> None:
-        super().__init__(observation_space, features_dim, normalized_image, **options)
-
-    def _make_cnn(self, in_channels: int, first: MakeConv, others: MakeConv) -> nn.Sequential:
-        return nn.Sequential(
-            *_impala_stage(first, in_channels, 16, others),
-            *_impala_stage(others, 16, 32, others),
-            *_impala_stage(others, 32, 32, others),
-            nn.ReLU(),
-            nn.Flatten(),
-        )
-
-
-def _impala_stage(
-    entry: MakeConv, in_channels: int, channels: int, others: MakeConv
-) -> list[nn.Module]:
-    """Convolution, halving, two residual blocks."""
-    return [
-        entry(in_channels, channels, kernel_size=3, padding=1),
-        nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
-        _ResidualBlock(channels, others),
-        _ResidualBlock(channels, others),
-    ]
-
-
-class _ResidualBlock(nn.Module):
-    def __init__(self, channels: int, make_conv: MakeConv) -> None:
-        super().__init__()
-        self.residual = nn.Sequential(
-            nn.ReLU(),
-            make_conv(channels, channels, kernel_size=3, padding=1),
-            nn.ReLU(),
-            make_conv(channels, channels, kernel_size=3, padding=1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        # As above: a module returns Any.
-        return x + self.residual(x)  # type: ignore[no-any-return]
+    network = ImpalaNetwork
 
 
 class CoordCombinedExtractor(CombinedExtractor):
     """Stable-Baselines3's `CombinedExtractor` for Dict observations, with coordinates.
 
-    Every image of the dict goes through a network of its own, everything else is flattened. Its
-    default heads are those of `CombinedExtractor`, [64, 64], as for any class but `NatureCNN`.
+    Every image of the dict has its own network; everything else is flattened. The default heads are
+    those of `CombinedExtractor`, [64, 64], as for any class but `NatureCNN`.
 
     Args:
         observation_space: A Dict, not nested.
         cnn_output_dim: Features per image.
-        normalized_image: As for `CoordNatureCNN`, for all images.
+        normalized_image: As for `CoordExtractor`, for all images.
         extractor: The image network, a name in `EXTRACTORS`; ``nature`` is `CombinedExtractor`.
-        options: Further arguments of that network.
+        options: Further settings of that network, as for `CoordExtractor`.
     """
 
     def __init__(
@@ -229,7 +108,7 @@ class CoordCombinedExtractor(CombinedExtractor):
         cnn_output_dim: int = 256,
         normalized_image: bool = False,
         extractor: str = "coordconv",
-        **options: Any,
+        **options: Unpack[NetworkSettings],
     ) -> None:
         network, settings = find_extractor(extractor)
         # Not CombinedExtractor's constructor, which would build its own networks.
@@ -240,7 +119,7 @@ class CoordCombinedExtractor(CombinedExtractor):
             if is_image_space(space, normalized_image=normalized_image):
                 assert isinstance(space, spaces.Box)
                 self.extractors[key] = network(
-                    space, cnn_output_dim, normalized_image, **{**settings, **options}
+                    space, cnn_output_dim, normalized_image, **(settings | options)
                 )
                 self._features_dim += cnn_output_dim
             else:
@@ -248,34 +127,27 @@ class CoordCombinedExtractor(CombinedExtractor):
                 self._features_dim += get_flattened_obs_dim(space)
 
 
-EXTRACTORS: dict[str, tuple[type[CoordExtractor], dict[str, Any]]] = {
-    "nature": (CoordNatureCNN, {"coordinates": "none"}),
-    "coordconv": (CoordNatureCNN, {"coordinates": "first"}),
-    "coordconv-all": (CoordNatureCNN, {"coordinates": "all"}),
-    "coordconv-r": (CoordNatureCNN, {"coordinates": "first", "with_r": True}),
-    "nature-zeros": (CoordNatureCNN, {"coordinates": "first", "control": "zeros"}),
-    "nature-noise": (CoordNatureCNN, {"coordinates": "first", "control": "noise"}),
-    "impala": (CoordImpalaCNN, {"coordinates": "none"}),
-    "impala-coordconv": (CoordImpalaCNN, {"coordinates": "first"}),
-    "impala-coordconv-all": (CoordImpalaCNN, {"coordinates": "all"}),
+EXTRACTORS: dict[str, tuple[type[CoordExtractor], NetworkSettings]] = {
+    name: (CoordNatureCNN if network is NatureNetwork else CoordImpalaCNN, settings)
+    for name, (network, settings) in NETWORKS.items()
 }
-"""The networks by name: a class, and its ``features_extractor_kwargs``."""
+"""The extractors by name: a class, and its ``features_extractor_kwargs``."""
 
 
 def policy_kwargs(extractor: str, **own: Any) -> dict[str, Any]:
-    """The ``policy_kwargs`` that put an extractor into a Stable-Baselines3 algorithm.
+    """Return the ``policy_kwargs`` that put an extractor into a Stable-Baselines3 algorithm.
 
-    Stable-Baselines3 adds two tanh layers of 64 units behind any extractor class but its own
-    `NatureCNN`. ``net_arch=[]`` gives every extractor the heads that `NatureCNN` gets, so that arms
-    differ in the extractor alone.
+    Stable-Baselines3 adds two tanh layers of 64 units after any extractor class but its own
+    `NatureCNN`. ``net_arch=[]`` gives every extractor the heads that `NatureCNN` gets, so that
+    variants differ in the extractor alone.
 
     Args:
         extractor: A name in `EXTRACTORS`.
-        own: Further entries (``optimizer_class=...``), which win over the ones made here;
+        own: Further entries (``optimizer_class=...``). They override the ones made here;
             ``features_extractor_kwargs`` are merged.
 
     Returns:
-        A dict of its own for each call: algorithms change theirs.
+        A new dict for each call, as algorithms change theirs.
 
     Raises:
         ValueError: There is no such extractor, or ``own`` names another class.
@@ -288,19 +160,17 @@ def policy_kwargs(extractor: str, **own: Any) -> dict[str, Any]:
     return {"features_extractor_class": network, "net_arch": [], **own}
 
 
-def find_extractor(extractor: str) -> tuple[type[CoordExtractor], dict[str, Any]]:
-    """An entry of `EXTRACTORS`.
+def find_extractor(extractor: str) -> tuple[type[CoordExtractor], NetworkSettings]:
+    """Return an entry of `EXTRACTORS`.
 
     Raises:
-        ValueError: There is none of that name.
+        ValueError: There is none of this name; the message suggests the nearest.
     """
-    if extractor not in EXTRACTORS:
-        raise ValueError(f"There is no extractor {extractor!r}; {nearest(extractor, EXTRACTORS)}")
-    return EXTRACTORS[extractor]
+    return find_by_name(extractor, EXTRACTORS)
 
 
 def _check_space(space: spaces.Space[Any], normalized_image: bool) -> None:
-    """Raise ValueError with what to do unless the space holds channels-first images."""
+    """Raise a ValueError that says what to do unless the space holds channels-first images."""
     if isinstance(space, spaces.Dict):
         raise ValueError("For Dict observations take CoordCombinedExtractor and MultiInputPolicy.")
     if not isinstance(space, spaces.Box) or len(space.shape) != 3:

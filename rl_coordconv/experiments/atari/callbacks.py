@@ -17,9 +17,9 @@ from stable_baselines3.common.logger import HParam, Image
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from rl_coordconv.coordconv import CoordConv2d
 from rl_coordconv.experiments.atari.checkpoint import save_checkpoint, tensorboard_writer
 from rl_coordconv.experiments.atari.config import AtariConfig
+from rl_coordconv.networks import coordconv_layers
 from rl_coordconv.runs.checkpoint import State, environment_seed, rng_untouched
 from rl_coordconv.runs.console import Bar
 from rl_coordconv.runs.files import CsvLog, atomic_write
@@ -103,7 +103,8 @@ class CoordinateLog(_BetweenRollouts):
     """
 
     def _on_rollout_end(self) -> None:
-        for name, layer in coordconv_layers(self.model).items():
+        extractor = self.model.policy.get_submodule("features_extractor")
+        for name, layer in coordconv_layers(extractor, controls=True).items():
             with torch.no_grad():
                 share = layer.split_weight()[1].square().sum() / layer.weight.square().sum()
             self.logger.record(f"coord/weight_share/{name}", share.item())
@@ -285,19 +286,14 @@ class ProgressBar(_BetweenRollouts):
         self._bar.stop()
 
 
-def coordconv_layers(model: BaseAlgorithm) -> dict[str, CoordConv2d]:
-    """The CoordConv layers of a model's features extractor by name, the controls' among them."""
-    extractor = model.policy.get_submodule("features_extractor")
-    return {n: layer for n, layer in extractor.named_modules() if isinstance(layer, CoordConv2d)}
-
-
 def positional_map_images(model: BaseAlgorithm) -> dict[str, NDArray[np.uint8]]:
     """What each CoordConv layer's coordinates do, as an image by the layer's name.
 
     An image ``[H, W, 3]`` is a sheet of tiles, one per filter: its positional map. White is 0; red
     adds to the filter's output there, blue takes away; full colour is the layer's largest value.
     """
-    layers = coordconv_layers(model)
+    extractor = model.policy.get_submodule("features_extractor")
+    layers = coordconv_layers(extractor, controls=True)
     sizes: dict[str, torch.Size] = {}  # of each layer's input, learnt from an empty image
     hooks = [
         layer.register_forward_pre_hook(
@@ -308,9 +304,7 @@ def positional_map_images(model: BaseAlgorithm) -> dict[str, NDArray[np.uint8]]:
     with torch.no_grad():
         shape = model.policy.observation_space.shape
         assert shape is not None
-        model.policy.get_submodule("features_extractor")(
-            torch.zeros(1, *shape, device=model.device)
-        )
+        extractor(torch.zeros(1, *shape, device=model.device))
         for hook in hooks:
             hook.remove()
         return {n: _tiles(x.positional_map(sizes[n]).cpu()) for n, x in layers.items()}

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
 from rl_coordconv.envs.atari import Backend, Protocol, game_name
-from rl_coordconv.extractors import EXTRACTORS, Precision, find_extractor
+from rl_coordconv.networks import NETWORKS, Precision, find_by_name
 from rl_coordconv.runs.config import Config, Count, CountOrNone, NonNegative, Positive
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -22,7 +22,7 @@ class AtariConfig(Config):
     unit = "steps"
 
     extractor: str = Field(
-        description=f"network, with or without coordinates: {', '.join(EXTRACTORS)}"
+        description=f"network, with or without coordinates: {', '.join(NETWORKS)}"
     )
     env: str = Field(description="game, as MsPacman, ms_pacman or ALE/MsPacman-v5")
     n_envs: Count = Field(description="games played at once")
@@ -65,7 +65,7 @@ class AtariConfig(Config):
     @field_validator("extractor")
     @classmethod
     def _known_extractor(cls, name: str) -> str:
-        find_extractor(name)
+        find_by_name(name, NETWORKS)
         return name
 
     @field_validator("env")

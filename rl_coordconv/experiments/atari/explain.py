@@ -20,6 +20,7 @@ from rl_coordconv.coordconv import CoordConv2d
 from rl_coordconv.envs.atari import Protocol, make_atari_env
 from rl_coordconv.experiments.atari.agents import check_fit
 from rl_coordconv.experiments.atari.play import Games, play
+from rl_coordconv.networks import coordconv_layers
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import atomic_write
 
@@ -48,7 +49,7 @@ def explain(
     Raises:
         UserError: The agent's network has no coordinates.
     """
-    layers = coordinate_layers(model)
+    layers = coordconv_layers(model.policy, controls=False)
     if not layers:
         raise UserError("This agent's network sees no coordinates, so there is nothing to explain.")
     name, layer = next(iter(layers.items()))
@@ -86,14 +87,6 @@ def watch(model: BaseAlgorithm, game: str, protocol: Protocol) -> NDArray[Any]:
     finally:
         env.close()
     return np.concatenate(seen)
-
-
-def coordinate_layers(model: BaseAlgorithm) -> dict[str, CoordConv2d]:
-    """Every CoordConv layer of an agent, by its name in the policy.
-
-    The controls' layers are of kinds of their own, as their channels hold no coordinates.
-    """
-    return {n: x for n, x in model.policy.named_modules() if type(x) is CoordConv2d}
 
 
 def layer_input(model: BaseAlgorithm, layer: CoordConv2d, observations: NDArray[Any]) -> Tensor:
@@ -135,7 +128,7 @@ def without_coordinates(model: BaseAlgorithm, ablation: str) -> BaseAlgorithm:
     """
     ablated = copy.copy(model)
     ablated.policy = copy.deepcopy(model.policy)
-    for layer in coordinate_layers(ablated).values():
+    for layer in coordconv_layers(ablated.policy, controls=False).values():
         if ablation == "zeroed":
             with torch.no_grad():
                 layer.split_weight()[1].zero_()

@@ -9,11 +9,11 @@ from test_train import train
 from rl_coordconv import CoordConv2d, policy_kwargs
 from rl_coordconv.envs.atari import make_atari_env
 from rl_coordconv.experiments.atari.explain import (
-    coordinate_layers,
     layer_input,
     response_shares,
     without_coordinates,
 )
+from rl_coordconv.networks import coordconv_layers
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +21,10 @@ def agent() -> A2C:
     env = make_atari_env("MsPacman", 1, backend="sb3")
     env.close()
     return A2C("CnnPolicy", env, policy_kwargs=policy_kwargs("coordconv"), seed=0, device="cpu")
+
+
+def layers_of(agent: A2C) -> list[CoordConv2d]:
+    return list(coordconv_layers(agent.policy, controls=False).values())
 
 
 class TestShares:
@@ -44,20 +48,20 @@ class TestShares:
 
 class TestWithoutCoordinates:
     def responses(self, agent, x):
-        (layer,) = coordinate_layers(agent).values()
+        (layer,) = layers_of(agent)
         with torch.no_grad():
             return layer(x)
 
     def test_zeroed_is_the_convolution_of_the_pixels_alone(self, agent):
         x = torch.rand(2, 4, 84, 84)
-        (layer,) = coordinate_layers(agent).values()
+        (layer,) = layers_of(agent)
         pixels = torch.nn.functional.conv2d(x, layer.weight[:, :4], layer.bias, layer.stride)
         zeroed = without_coordinates(agent, "zeroed")
         torch.testing.assert_close(self.responses(zeroed, x), pixels, atol=1e-5, rtol=1e-4)
 
     def test_shuffled_keeps_weights_and_values_but_not_places(self, agent):
-        (layer,) = coordinate_layers(agent).values()
-        (shuffled,) = coordinate_layers(without_coordinates(agent, "shuffled")).values()
+        (layer,) = layers_of(agent)
+        (shuffled,) = layers_of(without_coordinates(agent, "shuffled"))
         torch.testing.assert_close(shuffled.weight, layer.weight)
         where = {"device": layer.weight.device, "dtype": layer.weight.dtype}
         before, after = (one.make_coordinates((84, 84), **where) for one in (layer, shuffled))
@@ -78,7 +82,7 @@ class TestWithoutCoordinates:
 
 
 def test_what_the_layer_sees_are_scaled_pixels(agent):
-    (layer,) = coordinate_layers(agent).values()
+    (layer,) = layers_of(agent)
     observations = np.full((3, 4, 84, 84), 51, np.uint8)
     x = layer_input(agent, layer, observations)
     torch.testing.assert_close(x, torch.full((3, 4, 84, 84), 0.2))

@@ -10,6 +10,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from torch import nn
 
 import rl_coordconv
+import rl_coordconv.envs
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,8 +40,31 @@ def imported(statement: str) -> set[str]:
     return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
 
-def test_the_package_leaves_the_emulator_and_clusters_alone():
-    assert not {"ale_py", "ray", "torchvision"} & imported("import rl_coordconv")
+HEAVY = {"ale_py", "gymnasium", "pydantic", "ray", "stable_baselines3", "torchvision", "yaml"}
+
+
+def test_importing_the_package_loads_nothing_else():
+    assert not (HEAVY | {"torch"}) & imported("import rl_coordconv")
+
+
+def test_layers_and_networks_load_torch_only():
+    loaded = imported(
+        "from rl_coordconv import CoordConv2d, add_coords, convert, coordinate_channels;"
+        "import rl_coordconv.convert, rl_coordconv.coordconv, rl_coordconv.networks"
+    )
+    assert {"torch", "rl_coordconv.networks"} <= loaded
+    assert not HEAVY & loaded
+
+
+def test_extractors_load_neither_runs_nor_emulators():
+    loaded = imported("from rl_coordconv import policy_kwargs; policy_kwargs('coordconv')")
+    assert "stable_baselines3" in loaded
+    assert not {"ale_py", "pydantic", "ray", "rl_coordconv.runs", "torchvision"} & loaded
+
+
+def test_the_public_names_of_the_environments_are_these():
+    assert rl_coordconv.envs.__all__ == ["AtariVecEnv", "make_atari_env"]
+    assert all(hasattr(rl_coordconv.envs, name) for name in rl_coordconv.envs.__all__)
 
 
 def test_reading_runs_loads_no_torch():

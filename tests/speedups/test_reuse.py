@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from rl_coordconv import CoordConv2d
-from rl_coordconv.extractors import _NoiseChannels, _ZeroChannels
+from rl_coordconv.networks import _NoiseChannels, _ZeroChannels
 from rl_coordconv.speedups.optimizers import LightAdam
 from rl_coordconv.speedups.reuse import KeptForward
 

@@ -188,5 +188,6 @@ class _KnownLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        grad_bias = grad.sum(dim=0) if ctx.needs_input_grad[3] else None
-        return None, grad @ weight, grad.T @ x, grad_bias, None
+        rows = grad.flatten(0, -2)
+        grad_bias = rows.sum(dim=0) if ctx.needs_input_grad[3] else None
+        return None, grad @ weight, rows.T @ x.flatten(0, -2), grad_bias, None

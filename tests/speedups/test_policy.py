@@ -18,7 +18,7 @@ from rl_coordconv.speedups.policy import OrderedRolloutBuffer, ReuseCnnPolicy
 N_ENVS, N_STEPS = 4, 5
 SPACES = spaces.Box(0, 255, (4, 84, 84), np.uint8), spaces.Discrete(9)
 # Of what Stable-Baselines3 takes.
-MOST_OPERATIONS = {"a2c": 0.99, "ppo": 0.7}
+MOST_OPERATIONS = {"a2c": 0.99, "ppo": 0.75}
 conv2d = torch.ops.aten.convolution.default
 REUSE = {"reuse_steps": 3}
 
@@ -118,7 +118,7 @@ class TestUpdate:
         with Operations() as update:
             model.train()
         assert rollout.counts[conv2d] == 3 * (N_STEPS + 1) + 1  # the map, once for these weights
-        assert update.counts[conv2d] == 1  # the map, for its gradient
+        assert update.counts[conv2d] == 0
 
     @pytest.mark.parametrize("n_steps", [1, 5])
     def test_of_a2c_with_a_single_game_is_sb3s(self, n_steps):

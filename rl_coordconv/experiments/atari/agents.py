@@ -1,4 +1,4 @@
-"""Trained agents, from run folders and from files of Stable-Baselines3."""
+"""Trained agents, from run folders and from other files of Stable-Baselines3."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from pydantic import ValidationError
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import ConstantSchedule
-from stable_baselines3.common.vec_env import VecEnv
 
 from rl_coordconv.experiments.atari.config import A2CConfig, AtariConfig, PPOConfig
+from rl_coordconv.experiments.atari.train import pickled_classes
 from rl_coordconv.runs.config import UserError, nearest
 from rl_coordconv.runs.folder import Run, read_settings
 
 ALGORITHMS = ("a2c", "dqn", "ppo", "qrdqn")
 
-# What playing does not need: a replay buffer would take many gigabytes, and functions pickled by
+# Replace what playing does not need: a replay buffer would take gigabytes, and functions pickled by
 # another version of Python cannot be read.
 _UNNEEDED = {
     "buffer_size": 1,
@@ -36,9 +36,9 @@ _UNNEEDED = {
 
 @dataclass(frozen=True)
 class Agent:
-    """A trained agent and where it comes from.
+    """A trained agent and its origin.
 
-    Args:
+    Attributes:
         model: The agent.
         run: Its run folder; None for a file from elsewhere.
         config: The settings of that run.
@@ -59,15 +59,15 @@ def load_agent(
 ) -> Agent:
     """Load an agent to play with.
 
-    A file of Stable-Baselines3 holds pickled Python objects, which can do anything when they are
-    loaded. A run folder counts as the user's own; any other file is loaded only if trusted.
+    A file of Stable-Baselines3 contains pickled Python objects, which can run any code when they
+    are loaded. A run folder counts as the user's own; any other file is loaded only if trusted.
 
     Args:
-        path: A run folder, a file below one, or any other ``.zip`` of Stable-Baselines3.
-        checkpoint: Of a run folder: ``final``, ``best`` or ``newest``. An unfinished run has no
-            final model, so its newest checkpoint serves.
-        algo: One of `ALGORITHMS`; None reads it off the file.
-        trust: Load a file from outside a run folder too.
+        path: A run folder, a file in one, or any other ``.zip`` of Stable-Baselines3.
+        checkpoint: The agent of a run folder: ``final``, ``best`` or ``newest``. An unfinished run
+            has no final agent, so its newest checkpoint is loaded.
+        algo: One of `ALGORITHMS`; None detects it from the file.
+        trust: Also load a file from outside a run folder.
         device: As torch names it, or ``auto``.
 
     Raises:
@@ -84,9 +84,10 @@ def load_agent(
             f"Loading {file} runs the pickled Python code in it; if you trust where it"
             " comes from, add --trust."
         )
-    model_class = _model_class(algo or _algorithm_of(file))
+    model_class = _model_class(algo or (config.experiment if config else _algorithm_of(file)))
+    custom_objects = _UNNEEDED | (pickled_classes(config) if config else {})
     try:
-        model = model_class.load(file, device=device, custom_objects=_UNNEEDED)
+        model = model_class.load(file, device=device, custom_objects=custom_objects)
     except Exception as error:  # code in a pickle can raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{file} cannot be loaded: {reason}.") from None
@@ -94,31 +95,21 @@ def load_agent(
 
 
 def read_config(run: Run) -> AtariConfig:
-    """The settings of an Atari run.
+    """Return the settings of an Atari run.
 
     Raises:
-        UserError: The folder holds none.
+        UserError: The folder contains no such run.
     """
-    config_classes: dict[str, type[AtariConfig]] = {"a2c": A2CConfig, "ppo": PPOConfig}
+    classes: dict[str, type[AtariConfig]] = {"a2c": A2CConfig, "ppo": PPOConfig}
     try:
         settings = read_settings(run)
-        return config_classes[settings["experiment"]].model_validate(settings)
+        return classes[settings["experiment"]].model_validate(settings)
     except (KeyError, UserError, ValidationError):
-        raise UserError(f"{run.folder} holds no run of an Atari agent.") from None
-
-
-def check_fit(model: BaseAlgorithm, env: VecEnv, game: str) -> None:
-    """Raise a `UserError` if an agent cannot play a game."""
-    for what, agent_s, game_s in (
-        ("sees", model.observation_space, env.observation_space),
-        ("chooses from", model.action_space, env.action_space),
-    ):
-        if agent_s != game_s:
-            raise UserError(f"The agent {what} {agent_s}, but {game} has {game_s}.")
+        raise UserError(f"{run.folder} contains no run of an Atari agent.") from None
 
 
 def _run_of(path: Path) -> Run | None:
-    """The run folder that a path is, or whose agent it is."""
+    """Return the run of a run folder or of a file in it; None for any other file."""
     if path.is_dir():
         return Run(path)
     run = Run(path.parent.parent if path.parent.name == "checkpoints" else path.parent)
@@ -147,7 +138,7 @@ def _model_file(run: Run, checkpoint: str) -> Path:
 
 
 def _algorithm_of(file: Path) -> str:
-    """Which algorithm made a file, from the plain text in it: nothing is unpickled."""
+    """Return the algorithm that made a file, from its plain text: nothing is unpickled."""
     try:
         with zipfile.ZipFile(file) as archive:
             data: dict[str, Any] = json.loads(archive.read("data"))
@@ -155,8 +146,8 @@ def _algorithm_of(file: Path) -> str:
         raise UserError(f"{file} is not an agent saved by Stable-Baselines3.") from None
     if "qrdqn" in str(data.get("policy_class")):
         return "qrdqn"
-    marks = {"exploration_fraction": "dqn", "clip_range": "ppo", "gae_lambda": "a2c"}
-    found = next((algo for key, algo in marks.items() if key in data), None)
+    settings = {"exploration_fraction": "dqn", "clip_range": "ppo", "gae_lambda": "a2c"}
+    found = next((algo for key, algo in settings.items() if key in data), None)
     if found is None:
         raise UserError(f"Which algorithm made {file}? Name it with --algo.")
     return found

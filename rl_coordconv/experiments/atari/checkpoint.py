@@ -7,15 +7,22 @@ member: the state of the random number generators and of the callbacks.
 from __future__ import annotations
 
 import io
+import math
 import time
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
+from stable_baselines3.common.logger import (
+    KVWriter,
+    Logger,
+    TensorBoardOutputFormat,
+    filter_excluded_keys,
+)
 from stable_baselines3.common.type_aliases import GymEnv
 from torch.utils.tensorboard import SummaryWriter
 
@@ -26,11 +33,14 @@ from rl_coordconv.runs.checkpoint import (
     rng_state,
     set_rng_state,
 )
-from rl_coordconv.runs.files import CsvLog, atomic_write, last_rows
+from rl_coordconv.runs.files import CsvLog, atomic_write, last_rows, rows_until, write_rows
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.logging import summary_writer
 
 Algorithm = TypeVar("Algorithm", bound=BaseAlgorithm)
+
+NUMBER = (int, float, np.number)
+"""The types of the values that a log can hold and a checkpoint saves."""
 
 _STATE_MEMBER = "rl_coordconv_state.pt"
 
@@ -58,11 +68,23 @@ def save_checkpoint(run: Run, model: BaseAlgorithm, state: State) -> Path:
 
 
 def load_checkpoint(
-    run: Run, algorithm: type[Algorithm], env: GymEnv, device: str
+    run: Run,
+    algorithm: type[Algorithm],
+    env: GymEnv,
+    device: str,
+    custom_objects: Mapping[str, Any] | None = None,
 ) -> tuple[Algorithm, State] | None:
-    """Return the newest checkpoint that is not damaged, and restore the random generators.
+    """Load the newest checkpoint that is not damaged, and restore the random number generators.
 
-    None if there is none.
+    Args:
+        run: The run.
+        algorithm: The model's class.
+        env: The games to train on.
+        device: The device, as torch names it.
+        custom_objects: Values that replace pickled ones, as for ``algorithm.load``.
+
+    Returns:
+        The model, and the state that was saved with it; None if there is no checkpoint.
     """
 
     def load(path: Path) -> tuple[Algorithm, State]:
@@ -71,7 +93,8 @@ def load_checkpoint(
                 raise zipfile.BadZipFile
             content = io.BytesIO(archive.read(_STATE_MEMBER))
         state: State = torch.load(content, map_location="cpu", weights_only=True)
-        return algorithm.load(path, env=env, device=device), state
+        objects = dict(custom_objects or {})
+        return algorithm.load(path, env=env, device=device, custom_objects=objects), state
 
     found = load_newest(run, load)
     if found:
@@ -82,9 +105,10 @@ def load_checkpoint(
 def make_logger(run: Run, step: int) -> Logger:
     """Return a logger for TensorBoard and ``progress.csv`` that resumes after a step.
 
-    What an earlier start logged past that step is dropped: those updates were lost with it.
+    What an earlier start logged past that step is dropped: those updates were lost.
     """
-    return Logger(str(run.folder), [_ResumedTensorBoard(run, step), _ResumedCsv(run, step)])
+    formats = [_ResumedTensorBoard(run, step), _ResumedCsv(run.progress, step)]
+    return Logger(str(run.folder), formats)
 
 
 def tensorboard_writer(logger: Logger) -> SummaryWriter:
@@ -101,24 +125,34 @@ class _ResumedTensorBoard(TensorBoardOutputFormat):
 
 
 class _ResumedCsv(KVWriter):
-    """``progress.csv``: the step, the seconds of training over all starts, then SB3's metrics."""
+    """``progress.csv``: ``step``, ``seconds`` of training over all starts, then SB3's metrics.
 
-    def __init__(self, run: Run, step: int) -> None:
-        self._csv = CsvLog(run.progress, keep_until=step)
-        rows = last_rows(run.progress)
-        self._seconds_before = float(rows[-1]["seconds"]) if rows else 0.0
+    Only numbers are written; texts, images and the like are for TensorBoard.
+    """
+
+    def __init__(self, path: Path, step: int) -> None:
+        _add_step(path)
+        self._csv = CsvLog(path, keep_until=step)
+        rows = last_rows(path)
+        self._seconds_before = float(rows[-1].get("seconds") or 0) if rows else 0.0
         self._started = time.perf_counter()
 
     def write(
         self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0
     ) -> None:
+        """Write a row, which is on disk when this returns."""
         seconds = self._seconds_before + time.perf_counter() - self._started
-        metrics = {
-            name: value
-            for name, value in sorted(key_values.items())
-            if "csv" not in key_excluded[name] and isinstance(value, (int, float, np.number))
-        }
-        self._csv.write({"step": step, "seconds": round(seconds, 3), **metrics})
+        metrics = sorted(filter_excluded_keys(key_values, key_excluded, "csv").items())
+        numbers = {name: value for name, value in metrics if isinstance(value, NUMBER)}
+        self._csv.write({"step": step, "seconds": round(seconds, 3), **numbers})
 
     def close(self) -> None:
-        """Do nothing: every row is on disk already."""
+        """Do nothing: every row is on disk."""
+
+
+def _add_step(path: Path) -> None:
+    """Add the column ``step`` to a log of version 0.1, so that the run can be resumed."""
+    rows = rows_until(path, "time/total_timesteps", math.inf)
+    if rows and "step" not in rows[0]:
+        steps = [{"step": row["time/total_timesteps"], **row} for row in rows]
+        write_rows(path, list(steps[0]), steps)

@@ -1,12 +1,13 @@
-"""What an agent's coordinates do: maps, shares, and scores without them."""
+"""Figures of what an agent's coordinates do: maps, shares, and scores without them."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -17,34 +18,26 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor
 
 from rl_coordconv.coordconv import CoordConv2d
-from rl_coordconv.envs.atari import Protocol, make_atari_env
-from rl_coordconv.experiments.atari.agents import check_fit
-from rl_coordconv.experiments.atari.play import Games, play
+from rl_coordconv.experiments.atari.play import Games, PlaySettings, open_games, play
 from rl_coordconv.networks import coordconv_layers
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import atomic_write
 
-ABLATIONS = ("zeroed", "shuffled")
+Ablation = Literal["zeroed", "shuffled"]
 _BLUE, _GREY = "#0072b2", "#999999"  # told apart by colour-blind people too (Okabe and Ito)
 
 
 def explain(
-    model: BaseAlgorithm,
-    game: str,
-    n_games: int,
-    folder: Path,
-    console: Console,
-    **how: Any,
+    model: BaseAlgorithm, settings: PlaySettings, n_games: int, folder: Path, console: Console
 ) -> None:
     """Draw ``coordinates_by_filter.png`` and ``without_coordinates.png``.
 
     Args:
         model: The agent.
-        game: What it plays.
+        settings: How it plays.
         n_games: Games per bar of the second figure; the same games for every bar.
-        folder: Where the figures go.
+        folder: Where to save the figures.
         console: Where to show progress.
-        **how: The games, as for `play`; ``protocol`` has to be among it.
 
     Raises:
         UserError: The agent's network has no coordinates.
@@ -53,44 +46,44 @@ def explain(
     if not layers:
         raise UserError("This agent's network sees no coordinates, so there is nothing to explain.")
     name, layer = next(iter(layers.items()))
-    x = layer_input(model, layer, watch(model, game, how["protocol"]))
-    figures = {"coordinates_by_filter": _maps(layer, x, f"{game}: {name}")}
-    scores = {"as trained": play(model, game, n_games, console=console, **how)}
-    for ablation in ABLATIONS:
+    x = layer_input(model, layer, watch(model, settings))
+    scores = {"as trained": play(model, settings, n_games, console)}
+    for ablation in get_args(Ablation):
         agent = without_coordinates(model, ablation)
-        scores[f"coordinates {ablation}"] = play(agent, game, n_games, console=console, **how)
-    figures["without_coordinates"] = _bars(scores, f"{game}: mean score of {n_games} games")
+        scores[f"coordinates {ablation}"] = play(agent, settings, n_games, console)
+    figures = {
+        "coordinates_by_filter": _maps(layer, x, f"{settings.game}: {name}"),
+        "without_coordinates": _bars(scores, f"{settings.game}: mean score of {n_games} games"),
+    }
     folder.mkdir(exist_ok=True)
     for name, figure in figures.items():
         with atomic_write(folder / f"{name}.png") as path:
             figure.savefig(path)
-        console.print(f"Drawn: {folder / name}.png")
-    for arm, games in scores.items():
+        console.print(f"Saved {folder / name}.png")
+    for variant, games in scores.items():
         low, high = games.interval()
-        console.print(f"{arm}: {np.mean(games.returns):,.0f} ({low:,.0f} to {high:,.0f})")
+        console.print(f"{variant}: {np.mean(games.returns):,.0f} ({low:,.0f} to {high:,.0f})")
 
 
-def watch(model: BaseAlgorithm, game: str, protocol: Protocol) -> NDArray[Any]:
-    """What an agent sees in 160 steps of 8 games: every tenth observation, ``[128, C, H, W]``."""
-    env = make_atari_env(game, 8, protocol=protocol, training=False, seed=0)
-    try:
-        check_fit(model, env, game)
-        model.set_random_seed(0)
+def watch(model: BaseAlgorithm, settings: PlaySettings) -> NDArray[Any]:
+    """Return every tenth observation of 160 steps in 8 games, ``[128, C, H, W]``.
+
+    They are the same for every ``settings.seed``, and the actions are drawn.
+    """
+    seen = []
+    with open_games(model, replace(settings, seed=0), n_envs=8, env_seed=0) as env:
         observations = env.reset()
-        seen = []
         for step in range(160):
             # Stable-Baselines3 annotates `reset` more widely than what `predict` takes.
             actions, _ = model.predict(observations, deterministic=False)  # type: ignore[arg-type]
             observations, *_ = env.step(actions)
             if step % 10 == 9:
                 seen.append(np.array(observations))
-    finally:
-        env.close()
     return np.concatenate(seen)
 
 
 def layer_input(model: BaseAlgorithm, layer: CoordConv2d, observations: NDArray[Any]) -> Tensor:
-    """What a layer of an agent sees of observations, ``[N, C, H, W]``."""
+    """Return the input of one of an agent's layers at observations, ``[N, C, H, W]``."""
     seen: list[Tensor] = []
     hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     model.predict(observations)
@@ -100,10 +93,10 @@ def layer_input(model: BaseAlgorithm, layer: CoordConv2d, observations: NDArray[
 
 @torch.no_grad()
 def response_shares(layer: CoordConv2d, x: Tensor) -> Tensor:
-    """How much of each filter's response comes from the coordinates.
+    """Return the share of the coordinates in each filter's response.
 
-    The response is a sum, of a part that the pixels give and a map that the coordinates give. The
-    share is the map's variance over positions, over the sum of both parts' variances.
+    The response is the sum of a part from the pixels and a map from the coordinates. The share is
+    the map's variance over positions, divided by the sum of both parts' variances.
 
     Args:
         layer: The layer.
@@ -118,13 +111,13 @@ def response_shares(layer: CoordConv2d, x: Tensor) -> Tensor:
     return torch.nan_to_num(of_map / (of_map + of_pixels))
 
 
-def without_coordinates(model: BaseAlgorithm, ablation: str) -> BaseAlgorithm:
-    """A copy of an agent whose coordinates say nothing, without training it anew.
+def without_coordinates(model: BaseAlgorithm, ablation: Ablation) -> BaseAlgorithm:
+    """Return a copy of an agent whose coordinates carry no information; nothing is retrained.
 
     Args:
-        model: The agent; it stays as it is.
-        ablation: ``zeroed``: their weights are 0. ``shuffled``: each channel's values are dealt out
-            to the pixels at random, once for all, so that weights and values stay as they are.
+        model: The agent, which is not changed.
+        ablation: ``zeroed``: their weights are 0. ``shuffled``: each channel's values are shuffled
+            among the pixels, once for all, so that weights and values are unchanged.
     """
     ablated = copy.copy(model)
     ablated.policy = copy.deepcopy(model.policy)
@@ -133,30 +126,31 @@ def without_coordinates(model: BaseAlgorithm, ablation: str) -> BaseAlgorithm:
             with torch.no_grad():
                 layer.split_weight()[1].zero_()
         else:
-            assert ablation == "shuffled"
             shuffled = partial(_shuffled, layer.make_coordinates)
-            # Of this layer alone, so that the class and the agent's own layer stay as they are.
+            # On this object alone, so that the class and the agent's own layer are unchanged.
             layer.make_coordinates = shuffled  # type: ignore[method-assign]
     return ablated
 
 
-def _shuffled(make: Callable[..., Tensor], size: Sequence[int], **where: Any) -> Tensor:
-    """A layer's coordinates, dealt out to the pixels at random."""
-    coords = make(size, **where)
+def _shuffled(
+    make: Callable[..., Tensor], size: Sequence[int], *, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """Return a layer's coordinates, shuffled among the pixels."""
+    coords = make(size, device=device, dtype=dtype)
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(coords[0].numel(), generator=generator).to(coords.device)
     return coords.flatten(1)[:, order].view_as(coords)
 
 
 def _maps(layer: CoordConv2d, x: Tensor, title: str) -> Figure:
-    """Each filter's positional map, and its share; the largest share first."""
+    """Draw each filter's positional map, with its share, the largest share first."""
     shares = response_shares(layer, x).cpu()
     maps = layer.positional_map(x.shape[-2:]).detach().cpu()
     largest = float(maps.abs().max()) or 1.0
     columns = 8
     rows = -(-len(maps) // columns)
     figure = Figure(figsize=(1.2 * columns, 1.35 * rows + 0.8), dpi=110, layout="constrained")
-    figure.suptitle(f"{title}: what the coordinates add, filter by filter, and their share")
+    figure.suptitle(f"{title}: what the coordinates add to each filter, and their share")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels:
         axes.set_axis_off()
@@ -168,7 +162,7 @@ def _maps(layer: CoordConv2d, x: Tensor, title: str) -> Figure:
 
 
 def _bars(scores: Mapping[str, Games], title: str) -> Figure:
-    """The mean score of each arm, with its 95% interval, and every game as a dot."""
+    """Draw the mean score of each variant with its 95% interval, and every game as a dot."""
     figure = Figure(figsize=(6, 3.6), dpi=110, layout="constrained")
     axes = figure.subplots()
     jitter = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Train A2C or PPO on an Atari game, from the start or from the run's last checkpoint."""
+"""Train A2C or PPO on an Atari game, from scratch or from the run's last checkpoint."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from typing import Any
 
 from rich.console import Console
 from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from rl_coordconv.envs.atari import make_atari_env
-from rl_coordconv.experiments.atari.callbacks import (
-    Checkpoints,
+from rl_coordconv.experiments.atari.callbacks import Checkpoints, Evaluation, ProgressBar
+from rl_coordconv.experiments.atari.checkpoint import load_checkpoint, make_logger
+from rl_coordconv.experiments.atari.config import A2CConfig, AtariConfig, PPOConfig
+from rl_coordconv.experiments.atari.logs import (
     ComparisonPages,
     CoordinateLog,
     EpisodeLog,
-    Evaluation,
-    ProgressBar,
     SpeedLog,
 )
-from rl_coordconv.experiments.atari.checkpoint import load_checkpoint, make_logger
-from rl_coordconv.experiments.atari.config import A2CConfig, AtariConfig, PPOConfig
 from rl_coordconv.extractors import policy_kwargs
 from rl_coordconv.runs.checkpoint import environment_seed
 from rl_coordconv.runs.console import summary
@@ -37,11 +37,10 @@ Model = A2C | PPO
 
 
 def train(config: AtariConfig, run: Run) -> None:
-    """Train until ``total_timesteps``; write only into the run's folder.
+    """Train for ``total_timesteps``; write only into the run folder.
 
-    The run goes on from its last checkpoint where there is one. What cannot be restored is the
-    emulators' state: a resumed run begins new games, so it is as good as an uninterrupted one but
-    not equal to it.
+    A run resumes from its last checkpoint. The emulators' state cannot be saved: a resumed run
+    begins new games, so it is as good as an uninterrupted run but not equal to it.
 
     Args:
         config: An `A2CConfig` or a `PPOConfig`.
@@ -57,22 +56,25 @@ def train(config: AtariConfig, run: Run) -> None:
     env = make_env(config)
     with disk_errors(run.folder), StopSignals() as signals:
         record_start(run, device)
-        model, state = load_checkpoint(run, algorithm(config), env, device) or (
-            make_model(config, env, device),
-            {},
-        )
+        model, state = load_checkpoint(
+            run, algorithm(config), env, device, pickled_classes(config)
+        ) or (make_model(config, env, device), {})
         env.seed(environment_seed(config.seed, model.num_timesteps))
         model.set_logger(make_logger(run, model.num_timesteps))
         console = Console()
-        parameters = f"{sum(p.numel() for p in model.policy.parameters()):,}"
-        resuming = {"resuming": f"from step {model.num_timesteps:,}"} if model.num_timesteps else {}
-        console.print(summary(config, run, device_used=device, parameters=parameters, **resuming))
+        facts = {
+            "device_used": device,
+            "parameters": f"{sum(p.numel() for p in model.policy.parameters()):,}",
+        }
+        if model.num_timesteps:
+            facts["resuming"] = f"from step {model.num_timesteps:,}"
+        console.print(summary(config, run, **facts))
 
         logs = [EpisodeLog(run), SpeedLog(), CoordinateLog(), ComparisonPages(config)]
         evaluation = Evaluation(config, run, make_env(config, training=False), state)
         checkpoints = Checkpoints(config.save_freq, run, signals, evaluation, state)
         bar = ProgressBar(config.total_timesteps, console)
-        # Checkpoints come after the evaluation whose state they store.
+        # A checkpoint stores the state of the evaluation before it.
         callbacks: list[BaseCallback] = [*logs, evaluation, checkpoints, bar]
         try:
             model.learn(
@@ -92,12 +94,12 @@ def train(config: AtariConfig, run: Run) -> None:
 
 
 def algorithm(config: AtariConfig) -> type[Model]:
-    """The Stable-Baselines3 class that a config is for."""
+    """Return the Stable-Baselines3 class for a config."""
     return A2C if isinstance(config, A2CConfig) else PPO
 
 
 def make_env(config: AtariConfig, *, training: bool = True) -> VecEnv:
-    """The games to train on, or the whole games to evaluate on."""
+    """Return the games to train on, or whole games to evaluate on."""
     return make_atari_env(
         config.env,
         config.n_envs if training else min(config.n_envs, config.eval_episodes),
@@ -109,7 +111,7 @@ def make_env(config: AtariConfig, *, training: bool = True) -> VecEnv:
 
 
 def make_model(config: AtariConfig, env: VecEnv, device: str) -> Model:
-    """A new model with the settings of a config."""
+    """Return a new model with the settings of a config."""
     shared: dict[str, Any] = {
         "learning_rate": _schedule(config.learning_rate, config.learning_rate_schedule),
         "n_steps": config.n_steps,
@@ -118,37 +120,56 @@ def make_model(config: AtariConfig, env: VecEnv, device: str) -> Model:
         "ent_coef": config.ent_coef,
         "vf_coef": config.vf_coef,
         "max_grad_norm": config.max_grad_norm,
+        "policy_kwargs": network(config),
         "seed": config.seed,
         "device": device,
     }
-    network = {"features_extractor_kwargs": {"precision": config.precision}}
     if isinstance(config, PPOConfig):
-        # Epsilon is that of Stable-Baselines3 for its default, Adam.
-        optimizer = {"optimizer_class": LightAdam, "optimizer_kwargs": {"eps": 1e-5}}
         return PPO(
             "CnnPolicy",
             env,
             batch_size=config.batch_size,
             n_epochs=config.n_epochs,
             clip_range=_schedule(config.clip_range, config.clip_range_schedule),
-            policy_kwargs=policy_kwargs(config.extractor, **network, **optimizer),
             **shared,
         )
-    assert isinstance(config, A2CConfig)
-    # torch's RMSprop, with epsilon outside the root, is less stable (Stable-Baselines3's A2C page).
-    optimizer = {
-        "optimizer_class": LightRMSpropTFLike,
-        "optimizer_kwargs": {"eps": config.rms_prop_eps},
-    }
-    return A2C(
-        ReuseCnnPolicy,
-        env,
-        rollout_buffer_class=OrderedRolloutBuffer,
-        policy_kwargs=policy_kwargs(
-            config.extractor, reuse_steps=config.n_steps, **network, **optimizer
-        ),
-        **shared,
+    return A2C(ReuseCnnPolicy, env, rollout_buffer_class=OrderedRolloutBuffer, **shared)
+
+
+def network(config: AtariConfig) -> dict[str, Any]:
+    """Return the ``policy_kwargs`` for a config: the network and its optimiser."""
+    precision = {"precision": config.precision}
+    if isinstance(config, A2CConfig):
+        return policy_kwargs(
+            config.extractor,
+            reuse_steps=config.n_steps,
+            features_extractor_kwargs=precision,
+            # torch's RMSprop, with epsilon outside the root, is less stable (SB3's page on A2C).
+            optimizer_class=LightRMSpropTFLike,
+            optimizer_kwargs={"eps": config.rms_prop_eps},
+        )
+    return policy_kwargs(
+        config.extractor,
+        features_extractor_kwargs=precision,
+        optimizer_class=LightAdam,
+        optimizer_kwargs={"eps": 1e-5},  # that of SB3's default, Adam
     )
+
+
+def pickled_classes(config: AtariConfig) -> dict[str, Any]:
+    """Return the ``custom_objects`` that load a model of any version.
+
+    A file names the classes of its policy by module, and some have moved or are gone.
+    """
+    policy: type[ActorCriticCnnPolicy] = ActorCriticCnnPolicy
+    buffer = RolloutBuffer
+    if isinstance(config, A2CConfig):
+        policy, buffer = ReuseCnnPolicy, OrderedRolloutBuffer
+    return {
+        "policy_class": policy,
+        "policy_kwargs": network(config),
+        "rollout_buffer_class": buffer,
+    }
 
 
 def _schedule(start: float, kind: str) -> ConstantSchedule | LinearSchedule:

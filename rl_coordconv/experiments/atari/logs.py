@@ -1,0 +1,129 @@
+"""Callbacks that log a training: its games, its speed, the weights of the coordinates."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import HParam
+
+from rl_coordconv.experiments.atari.checkpoint import tensorboard_writer
+from rl_coordconv.experiments.atari.config import AtariConfig
+from rl_coordconv.networks import coordconv_layers
+from rl_coordconv.runs.files import CsvLog
+from rl_coordconv.runs.folder import Run
+
+
+class RolloutCallback(BaseCallback):
+    """A callback that acts before and after rollouts, not at every step."""
+
+    def _on_step(self) -> bool:
+        return True
+
+
+class EpisodeLog(BaseCallback):
+    """A row in ``episodes.csv`` and two points in TensorBoard for every finished game."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = run
+
+    def _on_training_start(self) -> None:
+        columns = ("step", "wall_time", "episode_return", "length_frames")
+        self._csv = CsvLog(self._run.episodes, columns, keep_until=self.num_timesteps)
+        self._writer = tensorboard_writer(self.logger)
+
+    def _on_step(self) -> bool:
+        if self.locals["dones"].any():
+            for info in self.locals["infos"]:
+                if "episode" in info:
+                    self._write(info["episode"]["r"], info["episode"]["l"])
+        return True
+
+    def _write(self, episode_return: float, length_frames: int) -> None:
+        step = self.num_timesteps
+        self._csv.write(
+            {
+                "step": step,
+                "wall_time": round(time.time(), 3),
+                "episode_return": episode_return,
+                "length_frames": length_frames,
+            }
+        )
+        self._writer.add_scalar("raw/episode_return", episode_return, step)
+        self._writer.add_scalar("raw/episode_length_frames", length_frames, step)
+
+
+class SpeedLog(RolloutCallback):
+    """``time/steps_per_second`` over the last ten seconds; ``time/fps`` is since the start."""
+
+    def _on_training_start(self) -> None:
+        self._marks = deque([(time.perf_counter(), self.num_timesteps)])
+
+    def _on_rollout_end(self) -> None:
+        now, step = time.perf_counter(), self.num_timesteps
+        self._marks.append((now, step))
+        while len(self._marks) > 2 and now - self._marks[1][0] > 10:
+            self._marks.popleft()
+        since, from_step = self._marks[0]
+        self.logger.record("time/steps_per_second", (step - from_step) / (now - since))
+
+
+class CoordinateLog(RolloutCallback):
+    """How much each CoordConv layer relies on its coordinates, or on a control's channels.
+
+    ``coord/weight_share/<layer>`` is their share of the weight's squared norm, from 0 to 1. It
+    starts near 2/6 for two coordinates beside four frames.
+    """
+
+    def _on_training_start(self) -> None:
+        extractor = self.model.policy.get_submodule("features_extractor")
+        self._layers = coordconv_layers(extractor, controls=True)
+
+    @torch.no_grad()
+    def _on_rollout_end(self) -> None:
+        for name, layer in self._layers.items():
+            share = layer.split_weight()[1].square().sum() / layer.weight.square().sum()
+            self.logger.record(f"coord/weight_share/{name}", share.item())
+
+
+# The page of custom scalars: the curves of all runs, by section and chart.
+_CURVES = {
+    "Score": {
+        "mean of the last 100 training games": ["Multiline", ["rollout/ep_rew_mean"]],
+        "mean of the evaluation games": ["Multiline", ["eval/mean_reward"]],
+    },
+    "Learning": {
+        "entropy of the policy, negative": ["Multiline", ["train/entropy_loss"]],
+        "explained variance of the value": ["Multiline", ["train/explained_variance"]],
+        "share of the coordinates in the weights": ["Multiline", ["coord/weight_share/.*"]],
+    },
+    "Speed": {"steps per second": ["Multiline", ["time/steps_per_second"]]},
+}
+
+
+class ComparisonPages(RolloutCallback):
+    """TensorBoard's pages that compare runs: HParams, and custom scalars for the main curves.
+
+    HParams shows five columns by default, so the five settings that identify a run are logged, with
+    its last scores; ``config.yaml`` has every setting.
+    """
+
+    def __init__(self, config: AtariConfig) -> None:
+        super().__init__()
+        self._config = config
+
+    def _on_training_start(self) -> None:
+        config = self._config
+        settings: dict[str, bool | str | float | None] = {
+            "algorithm": config.experiment,
+            "env": config.env,
+            "extractor": config.extractor,
+            "protocol": config.protocol,
+            "seed": config.seed,
+        }
+        metrics = ("rollout/ep_rew_mean", "eval/mean_reward", "time/steps_per_second")
+        self.logger.record("hparams", HParam(settings, dict.fromkeys(metrics, 0.0)), exclude="csv")
+        tensorboard_writer(self.logger).add_custom_scalars(_CURVES)

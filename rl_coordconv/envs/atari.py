@@ -20,7 +20,7 @@ from rl_coordconv.runs.config import UserError
 Backend = Literal["native", "sb3"]
 Protocol = Literal["classic", "sticky"]
 
-# ale-py registers the games that one can play alone, and ends the process when it loads another.
+# ale-py registers the games for one player, and ends the process when it loads another.
 GAMES: dict[str, str] = {
     rom_id_to_name(rom): rom
     for rom in sorted(get_all_rom_ids())
@@ -35,10 +35,10 @@ _PROTOCOLS: dict[Protocol, dict[str, Any]] = {
 
 
 def game_name(name: str) -> str:
-    """The one spelling of a game's name that the package uses, such as ``MsPacman``.
+    """Return the spelling of a game's name that the package uses, such as ``MsPacman``.
 
     Args:
-        name: The game as a word, a ROM or a Gymnasium id, in any case: ``mspacman``, ``ms_pacman``,
+        name: The game's name, ROM or Gymnasium id, in any case: ``mspacman``, ``ms_pacman``,
             ``ALE/MsPacman-v5``, ``MsPacmanNoFrameskip-v4``.
 
     Raises:
@@ -54,7 +54,7 @@ def game_name(name: str) -> str:
 
 
 def _letters(name: str) -> str:
-    """What all spellings of a game have in common: ``mspacman``."""
+    """Return what all spellings of a game have in common: ``mspacman``."""
     return re.sub(r"^ale/|(noframeskip|deterministic)?(-v\d+)?$|[\W_]", "", name.lower())
 
 
@@ -69,25 +69,25 @@ def make_atari_env(
     num_threads: int = 0,
     collect_frames: bool = False,
 ) -> VecEnv:
-    """Games of one kind, side by side, ready for a ``CnnPolicy``.
+    """Return several copies of a game, ready for a ``CnnPolicy``.
 
     Observations are the last four frames, uint8 ``[n_envs, 4, 84, 84]``; a step is four emulator
-    frames; actions are those that the game knows; a game is cut off after half an hour (108,000
-    frames). Infos carry score and length of every finished game: no ``Monitor`` is needed on top.
+    frames; actions are those of the game; a game is cut off after half an hour (108,000 frames).
+    Infos have the score and length of every finished game: no ``Monitor`` is needed.
 
     Args:
         game: Any spelling that `game_name` knows.
-        n_envs: How many games are played side by side.
-        protocol: ``classic``: up to 30 frames without action before a game; in training a lost life
-            ends an episode. ``sticky``: at each emulator frame the last action stays with
-            probability 0.25; only the end of the game ends an episode.
-        backend: ``native`` is `AtariVecEnv`, which names the differences; ``sb3`` the wrappers of
-            Stable-Baselines3 in one process, to check against.
-        training: Clip rewards to their sign and, if classic, let lost lives end episodes. Without,
+        n_envs: Games played at once.
+        protocol: ``classic``: up to 30 frames without action before a game; in training, a lost
+            life ends an episode. ``sticky``: at each emulator frame the last action is repeated
+            with probability 0.25; only the end of the game ends an episode.
+        backend: ``native``: `AtariVecEnv`, whose docstring lists the differences. ``sb3``: the
+            wrappers of Stable-Baselines3, in one process.
+        training: Clip rewards to their sign and, if classic, let lost lives end episodes. If False,
             an episode is a whole game and its rewards add up to the score.
-        seed: Game i begins with seed + i; None for arbitrary seeds.
+        seed: Game i is seeded with seed + i; None for arbitrary seeds.
         num_threads: Threads of the native backend; 0 for one per core.
-        collect_frames: With ``sb3``: ``env_method("render")`` gives every emulator frame of each
+        collect_frames: With ``sb3``: ``env_method("render")`` returns every emulator frame of each
             game since the last call, in colour, uint8 ``[210, 160, 3]`` for most games.
 
     Raises:
@@ -102,7 +102,7 @@ def make_atari_env(
     if backend == "native":
         env = AtariVecEnv(GAMES[name], n_envs, num_threads=num_threads, **settings)
     else:
-        # What `<game>NoFrameskip-v4` stands for, which ale-py registers for the older games only.
+        # As `<game>NoFrameskip-v4`, which ale-py registers for the older games only.
         make = partial(_make_game, f"ALE/{name}-v5", collect_frames)
         env = env_util.make_atari_env(make, n_envs, wrapper_kwargs=settings)
         env = VecTransposeImage(VecFrameStack(env, n_stack=4))
@@ -110,9 +110,7 @@ def make_atari_env(
     return env
 
 
-def _make_game(env_id: str, collect_frames: bool, **settings: Any) -> gym.Env[Any, Any]:
-    """One game, a frame at a time, without sticky actions."""
-    settings |= {"frameskip": 1, "repeat_action_probability": 0.0}
-    if not collect_frames:
-        return gym.make(env_id, **settings)
-    return RenderCollection(gym.make(env_id, **{**settings, "render_mode": "rgb_array"}))
+def _make_game(env_id: str, collect_frames: bool) -> gym.Env[Any, Any]:
+    """Return one game, one frame per step, without sticky actions."""
+    make = partial(gym.make, env_id, frameskip=1, repeat_action_probability=0.0)
+    return RenderCollection(make(render_mode="rgb_array")) if collect_frames else make()

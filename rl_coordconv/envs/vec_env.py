@@ -1,7 +1,7 @@
 """ale-py's C++ vector environment behind Stable-Baselines3's ``VecEnv``.
 
 Emulation, frame skip, resizing and stacking run in C++ threads. This file translates episodes,
-lives, rewards and infos into what Stable-Baselines3 expects; names and protocols are in `envs`.
+lives, rewards and infos for Stable-Baselines3; names and protocols are in `envs.atari`.
 """
 
 from __future__ import annotations
@@ -20,40 +20,40 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 
 
 class AtariVecEnv(VecEnv):
-    """Many games of one kind, as with Stable-Baselines3's ``AtariWrapper`` and ``VecFrameStack``.
+    """Copies of an Atari game, as with Stable-Baselines3's ``AtariWrapper`` and ``VecFrameStack``.
 
     Observations are grey levels, uint8 ``[n_envs, frame_stack, screen_size, screen_size]``, newest
-    frame last, zeros for frames before the episode. Tests hold every step equal to the classic
-    wrappers to the last bit, but for these differences, which lie in ale-py:
+    frame last, zeros for frames before the episode. Tests check that every step equals that of the
+    classic wrappers to the last bit, except for these differences, which come from ale-py:
 
     - A game begins after 0 to ``noop_max - 1`` frames without action; classic: 1 to ``noop_max``.
       Points that they bring count in the classic score only (Skiing, Entombed).
-    - FIRE is pressed for one frame, when a game begins, and counts among those. The classic
-      wrappers add four frames of FIRE and four of the next action, and again after each lost life.
-    - A lost life costs no step: the next episode opens with the frame that ended the last one. The
+    - FIRE is pressed for one frame when a game begins, and counts among those. The classic wrappers
+      add four frames of FIRE and four of the next action, and again after each lost life.
+    - A lost life costs no step: the next episode begins with the frame that ended the last one. The
       classic wrapper plays a step without action in between, whose reward the agent never sees.
-    - The cap on frames counts from the first step; the classic one from the beginning of the game.
-    - Of two frames the brighter pixel is taken in grey, not in colour. What flickers is a little
-      darker: 0.5% of the pixels in Ms. Pac-Man, by up to 40 of 255 levels; none in Breakout.
+    - The limit on frames counts from the first step; the classic one from the start of the game.
+    - The brighter pixel of two frames is taken in grey, not in colour. Flickering objects are a
+      little darker: 0.5% of the pixels in Ms. Pac-Man, by up to 40 of 255 levels; none in Breakout.
     - When a game ends in the middle of a step, the newest frame of ``terminal_observation`` mixes
-      earlier ones, as in the classic wrappers but not the same; here also where it is cut off.
+      earlier ones, as in the classic wrappers but not the same; here also at the limit on frames.
 
     ``info["episode"]`` comes at the end of a game, not of a life: ``r`` is the raw score, ``l`` the
-    length in emulator frames from the beginning of the game, ``t`` the seconds since this object
-    was made. A ``VecMonitor`` on top would overwrite it with clipped rewards of single lives.
+    length in emulator frames from the start of the game, ``t`` the seconds since this object was
+    made. A ``VecMonitor`` on top would overwrite it with clipped rewards of single lives.
 
     Args:
-        game: Name of a ROM, such as ``ms_pacman``; `envs.GAMES` has them all.
-        n_envs: How many games are played side by side.
+        game: Name of a ROM, such as ``ms_pacman``; `envs.atari.GAMES` has them all.
+        n_envs: Games played at once.
         noop_max: Bounds the random number of frames before a game, see above; 0 for none.
         frame_skip: Emulator frames per step.
         screen_size: Height and width of an observation in pixels.
         frame_stack: Frames per observation.
-        terminal_on_life_loss: A lost life ends an episode, though the game goes on.
+        terminal_on_life_loss: A lost life ends an episode, though not the game.
         clip_reward: Rewards are the sign of the points won or lost.
-        action_repeat_probability: Chance, at each emulator frame, that the last action stays.
-        fire_reset: Press FIRE when a game begins, where the game knows it.
-        full_action_space: All 18 actions, not only those that the game knows.
+        action_repeat_probability: Chance, at each emulator frame, that the last action is repeated.
+        fire_reset: Press FIRE when a game begins, if the game has it.
+        full_action_space: All 18 actions, not only those of the game.
         num_threads: Threads that emulate; 0 for one per core. Never more than cores or games.
     """
 
@@ -96,7 +96,7 @@ class AtariVecEnv(VecEnv):
             autoreset_mode="SameStep",
             num_threads=num_threads,
         )
-        """ale-py's own environment, without anything around it."""
+        """ale-py's environment."""
         action_space = self.games.single_action_space
         assert isinstance(action_space, gym.spaces.Discrete)
         super().__init__(n_envs, self.games.single_observation_space, action_space)
@@ -106,22 +106,22 @@ class AtariVecEnv(VecEnv):
         self._clip_reward = clip_reward
         self._made_at = time.time()
         self._stepping = False
-        # Of the games being played; reset() fills them in.
+        # Of the current games; reset() fills them in.
         self._scores = np.zeros(n_envs, dtype=np.int64)
         self._lives = np.zeros(n_envs, dtype=np.int32)
         self._first_frames = np.zeros(n_envs, dtype=np.int64)
-        # How many frames of each stack the present life has seen; ale-py clears those of new games.
+        # Frames of each stack that belong to the current life; ale-py clears those of new games.
         self._frames_of_life = np.full(n_envs, frame_stack)
 
     def reset(self) -> NDArray[np.uint8]:
-        """Begin a new game everywhere, with the seeds set by ``seed()`` since the last reset.
+        """Begin new games, with the seeds set by ``seed()`` since the last reset.
 
         Returns:
             The first observations, ``[n_envs, frame_stack, screen_size, screen_size]``.
         """
         if self._stepping:
             self.step_wait()  # ale-py crashes when it is reset in the middle of a step
-        # SB3 draws seeds below 2^32, ale-py takes a C int. Without seeds no two games are the same.
+        # SB3 draws seeds below 2^32, ale-py takes a C int. Without seeds all games differ.
         seeds = None if None in self._seeds else np.array(self._seeds) % 2**31
         self._reset_seeds()
         self._reset_options()
@@ -133,7 +133,7 @@ class AtariVecEnv(VecEnv):
         return observations
 
     def step_async(self, actions: NDArray[Any]) -> None:
-        """Let the emulators begin a step.
+        """Begin a step in the emulators.
 
         Args:
             actions: ``[n_envs]``, integers from 0 to ``action_space.n - 1``.
@@ -142,26 +142,26 @@ class AtariVecEnv(VecEnv):
             ValueError: There is no such action.
         """
         actions = np.asarray(actions, dtype=np.int64)
-        # Such an action would stop its emulator, and ale-py would wait for it for ever.
+        # Such an action would stop its emulator, and ale-py would wait forever.
         if actions.min() < 0 or actions.max() >= self._n_actions:
             raise ValueError(f"Actions must be from 0 to {self._n_actions - 1}, not {actions}.")
         self.games.send(actions)
         self._stepping = True
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Wait for the end of the step; where a game is over, the next one has begun.
+        """Wait for the end of the step; a game that is over is followed by the next one.
 
         Returns:
             Observations as from `reset`; rewards, float32 ``[n_envs]``; dones, bool ``[n_envs]``;
             infos. Each info has ``TimeLimit.truncated`` and ``lives``, those left after the step
-            (where a game was cut off: before it); at the end of an episode also
+            (before it if the game was cut off); at the end of an episode also
             ``terminal_observation``; at the end of a game also ``episode``.
         """
         observations, points, terminated, truncated, info = self.games.recv()
         self._stepping = False
-        # Where a game is over, `observations` and `info` are those of the next game already.
+        # After the end of a game, `observations` and `info` are those of the next one.
         lives, game_over = info["lives"], terminated | truncated
-        # Qbert has 0 lives for some frames before it is over, so the last life goes with the game.
+        # Qbert has 0 lives some frames before it is over; the last life ends with the game.
         life_lost = (lives > 0) & (lives < self._lives) & ~game_over & self._terminal_on_life_loss
         infos = [{"lives": left, "TimeLimit.truncated": False} for left in lives.tolist()]
         self._scores += points
@@ -185,7 +185,7 @@ class AtariVecEnv(VecEnv):
         return observations, rewards.astype(np.float32), game_over | life_lost, infos
 
     def _clear_older_frames(self, stack: NDArray[np.uint8], i: int) -> None:
-        """Blank what is older than game i's episode in its stack ``[frame_stack, H, W]``."""
+        """Clear the frames before game i's episode in its stack, ``[frame_stack, H, W]``."""
         stack[: self._frame_stack - self._frames_of_life[i]] = 0
 
     def _begin_game(self, i: int, info: dict[str, Any]) -> None:
@@ -195,8 +195,8 @@ class AtariVecEnv(VecEnv):
         self.reset_infos[i] = {"lives": int(info["lives"][i]), "episode_frame_number": frames}
 
     def _end_game(self, i: int, info: dict[str, Any]) -> dict[str, float]:
-        """What SB3's ``Monitor`` would say of the game that has ended."""
-        # The emulator goes on counting from game to game: one ends where the next begins.
+        """Return what SB3's ``Monitor`` would report of game i, which has ended."""
+        # The emulator counts frames over all games: one ends where the next begins.
         end = int(info["frame_number"][i] - info["episode_frame_number"][i])
         length = end - int(self._first_frames[i])
         seconds = round(time.time() - self._made_at, 6)
@@ -208,25 +208,25 @@ class AtariVecEnv(VecEnv):
             del self.games
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """An attribute of this object, once for each game asked for."""
+        """Return an attribute of this object, once for each of the games."""
         value = getattr(self, attr_name)
         return [value for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> NoReturn:
-        """Not possible inside ale-py; raises ``NotImplementedError``."""
+        """Raise ``NotImplementedError``: not possible inside ale-py."""
         raise NotImplementedError("ale-py's games have no attributes to set.")
 
     def env_method(self, method_name: str, *_: Any, **__: Any) -> NoReturn:
-        """Not possible inside ale-py; raises ``NotImplementedError``."""
+        """Raise ``NotImplementedError``: not possible inside ale-py."""
         raise NotImplementedError(f"ale-py's games have no method {method_name!r} to call.")
 
     def env_is_wrapped(self, wrapper_class: Any, indices: VecEnvIndices = None) -> list[bool]:
-        """Whether this object does what the wrapper does: yes for ``Monitor`` alone.
+        """Return whether this object does the wrapper's work: only that of ``Monitor``.
 
-        So ``evaluate_policy`` takes ``info["episode"]`` and counts whole games.
+        So ``evaluate_policy`` uses ``info["episode"]`` and counts whole games.
         """
         return [wrapper_class is Monitor for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
-        """Nothing: ale-py's vector environment does not render."""
+        """Return no images: ale-py's vector environment does not render."""
         return [None] * self.num_envs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -10,12 +10,12 @@ import pytest
 from stable_baselines3.common import atari_wrappers
 from stable_baselines3.common.vec_env import VecEnv
 
+from rl_coordconv.envs import atari
 from rl_coordconv.envs.atari import GAMES, Backend, Protocol, game_name, make_atari_env
 from rl_coordconv.envs.vec_env import AtariVecEnv
-from rl_coordconv.experiments.atari import envs
 from rl_coordconv.runs.config import UserError
 
-BACKENDS = ("native", "sb3")
+BACKENDS = get_args(Backend)
 
 
 @pytest.mark.parametrize(
@@ -94,15 +94,15 @@ def test_both_backends_get_the_settings_of_the_protocol(
             given.append(settings)
             super().__init__(env, **settings)
 
-    monkeypatch.setattr(envs, "AtariVecEnv", Native)
-    monkeypatch.setattr(envs.env_util, "AtariWrapper", Classic)
+    monkeypatch.setattr(atari, "AtariVecEnv", Native)
+    monkeypatch.setattr(atari.env_util, "AtariWrapper", Classic)
     for backend in BACKENDS:
         make_atari_env("pong", 1, protocol=protocol, backend=backend, training=training).close()
     names = ("noop_max", "action_repeat_probability", "terminal_on_life_loss", "clip_reward")
     assert given == [dict(zip(names, expected, strict=True))] * 2
 
 
-@pytest.mark.parametrize("protocol", ["classic", "sticky"])
+@pytest.mark.parametrize("protocol", get_args(Protocol))
 def test_backends_have_the_same_spaces_and_infos(protocol: Protocol) -> None:
     native, classic = (
         make_atari_env("Breakout", 2, protocol=protocol, backend=backend, seed=0)

@@ -17,8 +17,8 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
+from rl_coordconv.envs import vec_env
 from rl_coordconv.envs.vec_env import AtariVecEnv
-from rl_coordconv.experiments.atari import vec_env
 
 NO_OP = np.array([0])
 

@@ -6,12 +6,10 @@ import json
 import zipfile
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import ConstantSchedule
 
@@ -156,10 +154,9 @@ def _algorithm_of(file: Path) -> str:
 def _model_class(algo: str) -> type[BaseAlgorithm]:
     if algo not in ALGORITHMS:
         raise UserError(f"There is no algorithm {algo!r}; {nearest(algo, ALGORITHMS)}")
-    if algo == "qrdqn":
-        if find_spec("sb3_contrib") is None:
-            raise UserError("QRDQN needs sb3-contrib: pip install sb3-contrib.")
-        contributed: type[BaseAlgorithm] = import_module("sb3_contrib").QRDQN
-        return contributed
-    classes: dict[str, type[BaseAlgorithm]] = {"a2c": A2C, "dqn": DQN, "ppo": PPO}
-    return classes[algo]
+    package = "sb3_contrib" if algo == "qrdqn" else "stable_baselines3"
+    try:
+        found: type[BaseAlgorithm] = getattr(import_module(package), algo.upper())
+    except ImportError:
+        raise UserError("QRDQN needs sb3-contrib: pip install sb3-contrib.") from None
+    return found

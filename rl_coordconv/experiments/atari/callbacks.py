@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from rl_coordconv.experiments.atari.checkpoint import NUMBER, save_checkpoint
 from rl_coordconv.experiments.atari.config import AtariConfig
 from rl_coordconv.experiments.atari.logs import RolloutCallback
-from rl_coordconv.experiments.atari.play import EVALUATION_COLUMNS, Games, evaluate_games
+from rl_coordconv.experiments.atari.play import GAME_COLUMNS, Games, evaluate_games
 from rl_coordconv.experiments.atari.positional_maps import positional_map_images
 from rl_coordconv.runs.checkpoint import State, environment_seed, rng_untouched
 from rl_coordconv.runs.console import Bar
@@ -32,13 +32,8 @@ def is_due(every: int, last_step: int, step: int) -> bool:
 class Evaluation(RolloutCallback):
     """Whole games with the stochastic policy, in separate environments.
 
-    The training's random numbers are not touched. The best model so far is saved.
-
-    Args:
-        config: The settings.
-        run: The run.
-        env: The games, as `make_env` returns them for evaluation.
-        state: The state of the checkpoint that the run resumes from, or an empty one.
+    The training's random numbers are not touched. The best model so far is saved. A resumed run
+    passes the ``state`` of its checkpoint.
     """
 
     def __init__(self, config: AtariConfig, run: Run, env: VecEnv, state: State) -> None:
@@ -54,7 +49,7 @@ class Evaluation(RolloutCallback):
         return {"last_step": self._last_step, "best_return": self._best_return}
 
     def _on_training_start(self) -> None:
-        self._csv = CsvLog(self._run.evaluations, EVALUATION_COLUMNS, keep_until=self.num_timesteps)
+        self._csv = CsvLog(self._run.evaluations, GAME_COLUMNS, keep_until=self.num_timesteps)
 
     def _on_rollout_start(self) -> None:
         if is_due(self._config.eval_freq, self._last_step, self.num_timesteps):
@@ -93,23 +88,10 @@ class Evaluation(RolloutCallback):
 
 
 class Checkpoints(RolloutCallback):
-    """Checkpoints between updates, every ``save_freq`` steps and when a signal stops the run.
-
-    Args:
-        save_freq: Steps between checkpoints.
-        run: The run.
-        signals: Those that stop the training.
-        evaluation: Its state is saved too.
-        state: The state of the checkpoint that the run resumes from, or an empty one.
-    """
+    """Checkpoints between updates: every ``save_freq`` steps, and when a signal stops the run."""
 
     def __init__(
-        self,
-        save_freq: int,
-        run: Run,
-        signals: StopSignals,
-        evaluation: Evaluation,
-        state: State,
+        self, save_freq: int, run: Run, signals: StopSignals, evaluation: Evaluation, state: State
     ) -> None:
         super().__init__()
         self._save_freq, self._run, self._signals = save_freq, run, signals

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rl_coordconv.experiments.atari.agents import Agent
-from rl_coordconv.experiments.atari.play import EVALUATION_COLUMNS, Games, PlaySettings, play
+from rl_coordconv.experiments.atari.play import GAME_COLUMNS, Games, PlaySettings, play
 from rl_coordconv.experiments.atari.video import FRAMES_PER_SECOND
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import rows_until, write_rows
@@ -61,7 +61,7 @@ def save_scores(run: Run, games: Games, step: int, settings: PlaySettings) -> No
     with lock(run.folder):
         old = rows_until(run.evaluations, "step", math.inf)
         others = [row for row in old if _kind(row) != _kind(new[0])]
-        write_rows(run.evaluations, EVALUATION_COLUMNS, [*others, *new])
+        write_rows(run.evaluations, GAME_COLUMNS, [*others, *new])
 
 
 def _kind(row: Mapping[str, object]) -> list[str]:

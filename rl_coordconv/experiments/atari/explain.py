@@ -22,9 +22,9 @@ from rl_coordconv.experiments.atari.play import Games, PlaySettings, open_games,
 from rl_coordconv.networks import coordconv_layers
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import atomic_write
+from rl_coordconv.runs.results import BLUE, GREY
 
 Ablation = Literal["zeroed", "shuffled"]
-_BLUE, _GREY = "#0072b2", "#999999"  # told apart by colour-blind people too (Okabe and Ito)
 
 
 def explain(
@@ -168,7 +168,7 @@ def _bars(scores: Mapping[str, Games], title: str) -> Figure:
     jitter = np.random.default_rng(0)
     for i, games in enumerate(scores.values()):
         mean, (low, high) = np.mean(games.returns), games.interval()
-        axes.bar(i, mean, color=_BLUE if i == 0 else _GREY, width=0.6)
+        axes.bar(i, mean, color=BLUE if i == 0 else GREY, width=0.6)
         axes.errorbar(i, mean, [[mean - low], [high - mean]], color="black", capsize=6)
         places = i + jitter.uniform(-0.2, 0.2, len(games.returns))
         axes.plot(places, games.returns, ".", color="black", alpha=0.3, markersize=4)

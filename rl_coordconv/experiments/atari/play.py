@@ -19,15 +19,7 @@ from rl_coordconv.runs.checkpoint import environment_seed
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.console import Bar
 
-EVALUATION_COLUMNS = (
-    "step",
-    "game",
-    "episode_return",
-    "length_frames",
-    "protocol",
-    "policy",
-    "seed",
-)
+GAME_COLUMNS = ("step", "game", "episode_return", "length_frames", "protocol", "policy", "seed")
 """The columns of ``evaluations.csv``."""
 
 _STREAM = 2  # separates these games from those of a training and of its evaluations
@@ -86,7 +78,7 @@ class Games:
         """
         scores = enumerate(zip(self.returns, self.frames, strict=True))
         rows = [(step, i, points, frames, protocol, policy, seed) for i, (points, frames) in scores]
-        return [dict(zip(EVALUATION_COLUMNS, row, strict=True)) for row in rows]
+        return [dict(zip(GAME_COLUMNS, row, strict=True)) for row in rows]
 
 
 def play(

@@ -161,14 +161,11 @@ def pickled_classes(config: AtariConfig) -> dict[str, Any]:
 
     A file names the classes of its policy by module, and some have moved or are gone.
     """
-    policy: type[ActorCriticCnnPolicy] = ActorCriticCnnPolicy
-    buffer = RolloutBuffer
-    if isinstance(config, A2CConfig):
-        policy, buffer = ReuseCnnPolicy, OrderedRolloutBuffer
+    is_a2c = isinstance(config, A2CConfig)
     return {
-        "policy_class": policy,
+        "policy_class": ReuseCnnPolicy if is_a2c else ActorCriticCnnPolicy,
         "policy_kwargs": network(config),
-        "rollout_buffer_class": buffer,
+        "rollout_buffer_class": OrderedRolloutBuffer if is_a2c else RolloutBuffer,
     }
 
 

@@ -1,38 +1,23 @@
-"""Agents judged by `scripts/evaluate.py`: through its own main, on the real game."""
+"""Agents evaluated by `scripts/evaluate.py`: through its own main, on the real game."""
 
 import csv
-import importlib.util
 import re
-from pathlib import Path
+import shutil
 
 import gymnasium as gym
 import numpy as np
 import pytest
-import sb3_contrib
 import stable_baselines3
+import yaml
+from atari_commands import evaluate, rename_classes, save_elsewhere
 from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
-from test_train import ROOT, train
 
-from rl_coordconv.envs.atari import make_atari_env
 from rl_coordconv.experiments.atari import play as play_module
 from rl_coordconv.experiments.atari.agents import load_agent
-from rl_coordconv.experiments.atari.play import Games, play
+from rl_coordconv.experiments.atari.play import Games, PlaySettings, play
 from rl_coordconv.runs.folder import Run, lock
-
-
-def evaluate(*arguments: object) -> int:
-    """The exit code."""
-    spec = importlib.util.spec_from_file_location("evaluate", ROOT / "scripts" / "evaluate.py")
-    assert spec
-    assert spec.loader
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    try:
-        return script.main([*map(str, arguments), "--device", "cpu", "--n-envs", "2"])
-    except SystemExit as end:
-        return end.code
 
 
 def rows(run: Run) -> list[dict[str, str]]:
@@ -40,10 +25,9 @@ def rows(run: Run) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    flags = "--total-timesteps 100 --eval-freq 0 --save-freq 60"
-    return train("a2c", tmp_path_factory.mktemp("runs"), flags)
+@pytest.fixture
+def run(short_run) -> Run:
+    return short_run
 
 
 @pytest.fixture(autouse=True)
@@ -51,17 +35,8 @@ def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def saved_elsewhere(path: Path, algorithm: str, **settings: object) -> Path:
-    """An agent as plain Stable-Baselines3 saves it."""
-    env = make_atari_env("MsPacman", 1, backend="sb3")
-    module = sb3_contrib if algorithm == "QRDQN" else stable_baselines3
-    getattr(module, algorithm)("CnnPolicy", env, device="cpu", **settings).save(path)
-    env.close()
-    return path
-
-
 class TestScores:
-    def test_of_whole_games_are_shown_and_kept(self, run, capsys):
+    def test_of_whole_games_are_shown_and_saved(self, run, capsys):
         before = rows(run)
         assert evaluate(run.folder, "--episodes", 3) == 0
         shown = capsys.readouterr().out
@@ -97,19 +72,30 @@ class TestScores:
         evaluate(checkpoint, "--episodes", 1, "--seed", 9)
         assert int(rows(run)[-1]["step"]) == 60
 
-    def test_are_not_kept_while_a_training_writes(self, run, capsys):
+    def test_of_a_run_of_an_earlier_version(self, run, tmp_path, capsys):
+        folder = tmp_path / "run"
+        shutil.copytree(run.folder, folder)
+        rename_classes(Run(folder).final_model)
+        settings = yaml.safe_load(run.config.read_text())
+        del settings["experiment"]
+        (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+        evaluate(run.folder, "--episodes", 1, "--seed", 10)
+        assert evaluate(folder, "--episodes", 1, "--seed", 10) == 0
+        assert rows(Run(folder))[-1] == rows(run)[-1]
+
+    def test_are_not_saved_while_a_training_writes(self, run, capsys):
         before = rows(run)
         with lock(run.folder):
             assert evaluate(run.folder, "--episodes", 1) == 0
         shown = capsys.readouterr().out
         assert "mean score" in shown
-        assert "Not kept: Another process" in shown
+        assert f"Scores not saved: {run.folder} is in use by another" in shown.replace("\n", "")
         assert rows(run) == before
 
-    def test_of_another_game_are_not_kept(self, run, capsys):
+    def test_of_another_game_are_not_saved(self, run, capsys):
         before = rows(run)
         assert evaluate(run.folder, "--episodes", 1, "--env", "Asterix") == 0
-        assert "Not kept: the run's game is MsPacman" in capsys.readouterr().out
+        assert "Scores not saved: the run's game is MsPacman" in capsys.readouterr().out
         assert rows(run) == before
 
 
@@ -137,7 +123,7 @@ def test_short_games_are_not_counted_more_often(monkeypatch):
 
     monkeypatch.setattr(play_module, "make_atari_env", make)
     agent = stable_baselines3.A2C("MlpPolicy", make("", 4), device="cpu")
-    games = play(agent, "clocks", 8, n_envs=4)
+    games = play(agent, PlaySettings("clocks", n_envs=4), 8)
     # The first eight games to end would be eight of length 1.
     assert sorted(games.returns) == [1, 1, 50, 50, 50, 50, 50, 50]
 
@@ -154,7 +140,7 @@ class TestAgentsFromElsewhere:
     @pytest.mark.parametrize("algorithm", ["A2C", "PPO", "DQN", "QRDQN"])
     def test_play_once_trusted(self, tmp_path, capsys, algorithm):
         memory = {} if algorithm in ("A2C", "PPO") else {"buffer_size": 10}
-        agent = saved_elsewhere(tmp_path / "agent.zip", algorithm, **memory)
+        agent = save_elsewhere(tmp_path / "agent.zip", algorithm, **memory)
         assert evaluate(agent, "--env", "MsPacmanNoFrameskip-v4", "--episodes", 1) == 2
         assert "--trust" in capsys.readouterr().err
         flags = ("--env", "MsPacmanNoFrameskip-v4", "--episodes", 1, "--trust")
@@ -163,11 +149,11 @@ class TestAgentsFromElsewhere:
         assert [path.name for path in tmp_path.iterdir()] == ["agent.zip"]
 
     def test_bring_no_replay_buffer(self, tmp_path):
-        path = saved_elsewhere(tmp_path / "agent.zip", "DQN", buffer_size=1000)
+        path = save_elsewhere(tmp_path / "agent.zip", "DQN", buffer_size=1000)
         assert load_agent(path, trust=True, device="cpu").model.replay_buffer.buffer_size == 1
 
     def test_beside_another_program_s_config_are_from_elsewhere(self, tmp_path, capsys):
-        agent = saved_elsewhere(tmp_path / "final_model.zip", "A2C")
+        agent = save_elsewhere(tmp_path / "final_model.zip", "A2C")
         (tmp_path / "config.yaml").write_text("hydra: {}\n")
         flags = ("--env", "MsPacman", "--episodes", 1)
         assert evaluate(agent, *flags) == 2
@@ -175,7 +161,7 @@ class TestAgentsFromElsewhere:
         assert evaluate(agent, *flags, "--trust") == 0
 
     def test_need_a_game_that_fits(self, tmp_path, capsys):
-        agent = saved_elsewhere(tmp_path / "agent.zip", "A2C")
+        agent = save_elsewhere(tmp_path / "agent.zip", "A2C")
         assert evaluate(agent, "--trust") == 2
         assert "--env" in capsys.readouterr().err
         assert evaluate(agent, "--trust", "--env", "Pong") == 2
@@ -208,7 +194,7 @@ class TestMistakes:
         assert evaluate(tmp_path / "nothing") == 2
         assert "There is no agent" in capsys.readouterr().err
         assert evaluate(tmp_path) == 2
-        assert "no run of an Atari agent" in capsys.readouterr().err
+        assert "contains no run of an Atari agent" in capsys.readouterr().err
 
     def test_not_an_agent(self, tmp_path, capsys):
         (tmp_path / "broken.zip").write_bytes(b"PK, but not for long")

@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from atari_commands import evaluate, train
 from PIL import Image
 from stable_baselines3 import A2C
-from test_evaluate import evaluate
-from test_train import train
 
 from rl_coordconv import CoordConv2d, policy_kwargs
 from rl_coordconv.envs.atari import make_atari_env
@@ -89,18 +88,19 @@ def test_what_the_layer_sees_are_scaled_pixels(agent):
 
 
 class TestCommand:
-    def test_draws_both_figures(self, tmp_path, capsys):
-        run = train("a2c", tmp_path, "--total-timesteps 20 --eval-freq 0")
-        assert evaluate(run.folder, "--explain", "--episodes", 1) == 0
+    def test_draws_both_figures(self, short_run, capsys):
+        assert evaluate(short_run.folder, "--explain", "--episodes", 1) == 0
         for name in ("coordinates_by_filter", "without_coordinates"):
-            with Image.open(run.folder / "figures" / f"{name}.png") as image:
+            with Image.open(short_run.folder / "figures" / f"{name}.png") as image:
                 assert image.width > 600
         shown = capsys.readouterr().out
-        for arm in ("as trained", "coordinates zeroed", "coordinates shuffled"):
-            assert arm in shown
+        for variant in ("as trained", "coordinates zeroed", "coordinates shuffled"):
+            assert variant in shown
 
-    @pytest.mark.parametrize("extractor", ["nature", "nature-noise"])
-    def test_needs_coordinates(self, tmp_path, capsys, extractor):
-        run = train("a2c", tmp_path, f"--extractor {extractor} --total-timesteps 20 --eval-freq 0")
-        assert evaluate(run.folder, "--explain", "--episodes", 1) == 2
-        assert "sees no coordinates" in capsys.readouterr().err
+    def test_needs_coordinates(self, two_runs, tmp_path, capsys):
+        noise = train(
+            "a2c", tmp_path, "--extractor nature-noise --total-timesteps 20 --eval-freq 0"
+        )
+        for folder in (two_runs / "a2c" / "MsPacman" / "nature" / "seed-0", noise.folder):
+            assert evaluate(folder, "--explain", "--episodes", 1) == 2
+            assert "sees no coordinates" in capsys.readouterr().err

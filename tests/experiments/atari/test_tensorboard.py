@@ -8,23 +8,19 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from browser import Page
-from test_train import arguments, load_script
 
 RUNS = ["a2c/MsPacman/coordconv/seed-0", "a2c/MsPacman/nature/seed-0"]
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(two_runs: Path) -> Iterator[str]:
     """Of a TensorBoard over two runs that differ in the extractor."""
-    folder = tmp_path_factory.mktemp("runs")
-    for extractor in ("coordconv", "nature"):
-        flags = f"--extractor {extractor} --total-timesteps 40 --eval-freq 0 --log-interval 1"
-        assert load_script("a2c").main(arguments("a2c", folder, flags)) == 0
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--port", "0"]
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(two_runs), "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         try:
@@ -72,7 +68,7 @@ def test_one_page_has_the_curves_that_matter(address):
         assert drawn or pattern in ("rollout/ep_rew_mean", "eval/mean_reward")
 
 
-def test_the_hparams_page_tells_the_arms_apart(address):
+def test_the_hparams_page_tells_the_variants_apart(address):
     body = {
         "experimentName": "",
         "allowedStatuses": ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_RUNNING"],

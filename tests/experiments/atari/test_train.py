@@ -1,66 +1,33 @@
-import csv
-import importlib.util
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 import yaml
+from atari_commands import (
+    ROOT,
+    SHORT_FLAGS,
+    TINY,
+    arguments,
+    column,
+    load_script,
+    only_run,
+    rename_classes,
+    train,
+)
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rl_coordconv.experiments.atari.config import A2CConfig
-from rl_coordconv.runs.config import load_config
+from rl_coordconv.runs.config import Defaults, read_yaml
 from rl_coordconv.runs.folder import Run
-
-ROOT = Path(__file__).parents[3]
-TINY = {
-    "a2c": "--n-envs 2 --eval-episodes 1 --log-interval 2 --num-threads 1",
-    "ppo": "--n-envs 2 --eval-episodes 1 --num-threads 1 --n-steps 16 --batch-size 16",
-}
-
-
-def load_script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"train_{name}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def arguments(name: str, folder: Path, flags: str) -> list[str]:
-    return [*TINY[name].split(), "--log-dir", str(folder), *flags.split()]
-
-
-def train(name: str, folder: Path, flags: str) -> Run:
-    """Through the script's own main."""
-    assert load_script(name).main(arguments(name, folder, flags)) == 0
-    return only_run(folder)
-
-
-def only_run(folder: Path) -> Run:
-    (config,) = folder.rglob("config.yaml")
-    return Run(config.parent)
-
-
-def column(path: Path, name: str) -> list[float]:
-    with path.open() as file:
-        return [float(row[name]) for row in csv.DictReader(file) if row[name]]
-
-
-@pytest.fixture(scope="module")
-def a2c_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Long enough for whole games; read by several tests."""
-    folder = tmp_path_factory.mktemp("a2c")
-    return train("a2c", folder, "--total-timesteps 2000 --eval-freq 1000 --save-freq 1000")
 
 
 class TestFinishedRun:
@@ -136,7 +103,7 @@ class TestFinishedRun:
         folder = a2c_run.folder.parents[3]
         before = a2c_run.final_model.stat()
         train("a2c", folder, "--total-timesteps 2000 --eval-freq 1000 --save-freq 1000")
-        assert "is finished" in capsys.readouterr().out
+        assert "is already finished" in capsys.readouterr().out
         assert a2c_run.final_model.stat() == before
 
     def test_is_not_mixed_with_another_config(self, a2c_run, capsys):
@@ -213,7 +180,7 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, number):
         out, _ = process.communicate()
     if number != signal.SIGKILL:
         assert process.returncode == 128 + number
-        assert "the same command goes on" in out
+        assert "Run the same command again to resume" in out
     run = only_run(tmp_path)
     saved = newest_step(run)
     with start("ppo", tmp_path, LONG_PPO) as process:
@@ -228,6 +195,27 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, number):
     # The schedule goes on: each rate is what the whole length makes of the step before.
     rates = column(run.progress, "train/learning_rate")  # after the first row
     assert rates == pytest.approx([2.5e-4 * (1 - step / 100_000) for step in steps[:-1]])
+
+
+def test_a_run_of_an_earlier_version_is_resumed(short_run, tmp_path, capsys):
+    shutil.copytree(short_run.folder.parents[3], tmp_path / "runs")
+    run = only_run(tmp_path / "runs")
+    run.done.unlink()
+    run.final_model.unlink()
+    (checkpoint,) = run.checkpoints.iterdir()
+    rename_classes(checkpoint)
+    settings = yaml.safe_load(run.config.read_text())
+    del settings["experiment"]
+    run.config.write_text(yaml.safe_dump(settings))
+    lines = run.progress.read_text().splitlines()
+    assert lines[0].startswith("step,seconds,")
+    run.progress.write_text("".join(f"{line.split(',', 2)[2]}\n" for line in lines))
+
+    train("a2c", tmp_path / "runs", SHORT_FLAGS)
+    assert "from step 60" in capsys.readouterr().out
+    assert run.is_finished
+    assert column(run.progress, "step") == [20, 40, 60, 80, 100]
+    assert column(run.progress, "seconds") == sorted(column(run.progress, "seconds"))
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
@@ -245,7 +233,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
         _, error = process.communicate()
     assert process.returncode == 2, error
     assert error.startswith("Could not write to ")
-    assert "File too large; what was saved before is unharmed" in error
+    assert "File too large. Earlier files are intact" in error
     assert "Traceback" not in error
     assert {path.name: path.read_bytes() for path in run.checkpoints.iterdir()} == before
 
@@ -262,7 +250,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
         ("a2c", "--sed 1", "There is no flag --sed; did you mean --seed?"),
         ("a2c", "--n-envs 0", "--n-envs must be at least 1, not 0."),
         ("a2c", "--total-timesteps -5", "--total-timesteps must be at least 1, not -5."),
-        ("a2c", "--device gpu", "There is no device 'gpu'; take auto, cpu, cuda or cuda:N."),
+        ("a2c", "--device gpu", "There is no device 'gpu'; choose auto, cpu, cuda or cuda:N."),
         ("ppo", "--batch-size 7", "batch_size 7 must divide n_envs * n_steps = 32."),
         ("ppo", "--rms-prop-eps 1", "There is no flag --rms-prop-eps; there are: "),
         ("a2c", "--config missing.yaml", "Cannot read the config file missing.yaml: No such file"),
@@ -272,7 +260,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
 def test_a_mistake_is_one_sentence_with_exit_code_2(name, flags, sentence, capsys, monkeypatch):
     monkeypatch.chdir("/")
     with pytest.raises(SystemExit) as exit_:
-        load_script(name).main([*TINY[name].split(), *flags.split()])
+        load_script(f"train_{name}").main([*TINY[name].split(), *flags.split()])
     assert exit_.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith(sentence)
@@ -282,7 +270,7 @@ def test_a_mistake_is_one_sentence_with_exit_code_2(name, flags, sentence, capsy
 def test_a_missing_gpu_is_one_sentence(capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(SystemExit) as exit_:
-        load_script("a2c").main(["--device", "cuda"])
+        load_script("train_a2c").main(["--device", "cuda"])
     assert exit_.value.code == 2
     assert "There is no cuda device on this machine" in capsys.readouterr().err
 
@@ -290,7 +278,7 @@ def test_a_missing_gpu_is_one_sentence(capsys, monkeypatch):
 @pytest.mark.parametrize("name", ["a2c", "ppo"])
 def test_help_explains_every_setting(name, capsys):
     with pytest.raises(SystemExit):
-        load_script(name).main(["--help"])
+        load_script(f"train_{name}").main(["--help"])
     text = " ".join(capsys.readouterr().out.split())
     config = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
     for key, value in config.items():
@@ -299,7 +287,8 @@ def test_help_explains_every_setting(name, capsys):
 
 
 def test_yaml_and_config_class_agree():
-    config = load_config(A2CConfig, ROOT / "configs" / "a2c.yaml")
+    file = ROOT / "configs" / "a2c.yaml"
+    config = A2CConfig.load(Defaults(file, read_yaml(file)))
     assert config.total_timesteps == 10_000_000
     assert config.rms_prop_eps == 1e-5
 

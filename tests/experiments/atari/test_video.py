@@ -5,12 +5,20 @@ import sys
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from atari_commands import evaluate, save_elsewhere
 from PIL import Image, ImageSequence
 from stable_baselines3 import A2C, DQN
 
 from rl_coordconv.envs.atari import make_atari_env
 from rl_coordconv.experiments.atari import video
-from rl_coordconv.experiments.atari.video import Shot, film, final_score, write_gif, write_mp4
+from rl_coordconv.experiments.atari.play import PlaySettings
+from rl_coordconv.experiments.atari.video import (
+    ScoredFrame,
+    final_score,
+    render_game,
+    write_gif,
+    write_mp4,
+)
 from rl_coordconv.runs.config import UserError
 
 HEIGHT, WIDTH = 210, 160
@@ -26,16 +34,16 @@ def agent() -> A2C:
 
 
 @pytest.fixture(scope="module")
-def game(agent) -> list[Shot]:
-    return list(film(agent, "MsPacman", seed=1))
+def game(agent) -> list[ScoredFrame]:
+    return list(render_game(agent, PlaySettings("MsPacman", seed=1)))
 
 
-def dummy(n: int) -> list[Shot]:
+def dummy(n: int) -> list[ScoredFrame]:
     """Brighter from frame to frame; the score is the frame's number times ten."""
     return [(np.full((HEIGHT, WIDTH, 3), i % 256, np.uint8), 10.0 * i) for i in range(n)]
 
 
-class TestFilm:
+class TestRenderedGame:
     def test_has_every_frame_in_colour(self, game):
         frames = [frame for frame, _ in game]
         assert len(frames) > 400
@@ -52,8 +60,8 @@ class TestFilm:
         assert scores[-1] == final_score(game) >= 60
         assert scores[-1] % 10 == 0
 
-    def test_the_same_seed_films_the_same_game(self, agent, game):
-        again = list(film(agent, "MsPacman", seed=1))
+    def test_the_same_seed_renders_the_same_game(self, agent, game):
+        again = list(render_game(agent, PlaySettings("MsPacman", seed=1)))
         assert [score for _, score in again] == [score for _, score in game]
         np.testing.assert_array_equal(again[-1][0], game[-1][0])
 
@@ -63,14 +71,14 @@ def test_an_exploring_agent_plays_the_same_game_again():
     env.close()
     agent = DQN("CnnPolicy", env, buffer_size=1, device="cpu")
     agent.exploration_rate = 0.5
-    scores = {final_score(film(agent, "MsPacman", seed=3)) for _ in range(2)}
+    scores = {final_score(render_game(agent, PlaySettings("MsPacman", seed=3))) for _ in range(2)}
     assert len(scores) == 1
 
 
 class TestMp4:
     def test_runs_at_the_games_own_speed_twice_as_large(self, tmp_path):
-        write_mp4(dummy(30), tmp_path / "film.mp4", "title")
-        ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", tmp_path / "film.mp4"]
+        write_mp4(dummy(30), tmp_path / "video.mp4", "title")
+        ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", tmp_path / "video.mp4"]
         read = subprocess.run([*ffmpeg, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"], **PIPES)
         about = read.stderr.decode()
         assert "Video: h264" in about
@@ -83,14 +91,14 @@ class TestMp4:
     def test_says_which_package_is_missing(self, tmp_path, monkeypatch):
         monkeypatch.setattr(video, "find_spec", lambda name: None)
         with pytest.raises(UserError, match=r"pip install -e '\.\[video\]'"):
-            write_mp4(dummy(2), tmp_path / "film.mp4", "title")
+            write_mp4(dummy(2), tmp_path / "video.mp4", "title")
         assert not list(tmp_path.iterdir())
 
 
 class TestGif:
     def test_runs_at_the_games_own_speed(self, tmp_path):
-        write_gif(dummy(120), tmp_path / "film.gif", "title")
-        with Image.open(tmp_path / "film.gif") as image:
+        write_gif(dummy(120), tmp_path / "video.gif", "title")
+        with Image.open(tmp_path / "video.gif") as image:
             durations = [frame.info["duration"] for frame in ImageSequence.Iterator(image)]
             assert image.size == (WIDTH, HEIGHT + 14)
         assert sum(durations) == 2000  # 120 frames at 60 a second
@@ -99,16 +107,14 @@ class TestGif:
         shown = dummy(8)
         for frame, _ in shown[1::2]:
             frame[100, 100] = 255
-        write_gif(shown, tmp_path / "film.gif", "title")
-        with Image.open(tmp_path / "film.gif") as image:
+        write_gif(shown, tmp_path / "video.gif", "title")
+        with Image.open(tmp_path / "video.gif") as image:
             assert image.convert("RGB").getpixel((100, 114))[0] > 200
 
 
 def test_the_command_leaves_both_files(tmp_path, monkeypatch, capsys):
-    from test_evaluate import evaluate, saved_elsewhere
-
     monkeypatch.chdir(tmp_path)
-    agent = saved_elsewhere(tmp_path / "agent.zip", "A2C", seed=0)
+    agent = save_elsewhere(tmp_path / "agent.zip", "A2C", seed=0)
     flags = ("--trust", "--env", "MsPacman", "--video", "--gif", "--best-of", 2)
     assert evaluate(agent, *flags) == 0
     files = {path.name for path in tmp_path.iterdir()}

@@ -1,0 +1,41 @@
+"""Trained runs that several files of tests read."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from atari_commands import SHORT_FLAGS, arguments, load_script, train
+
+from rl_coordconv.runs.folder import Run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # for networks this small, handing work over takes longest
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def a2c_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """2,000 steps with evaluations: long enough for whole games."""
+    flags = "--total-timesteps 2000 --eval-freq 1000 --save-freq 1000"
+    return train("a2c", tmp_path_factory.mktemp("a2c"), flags)
+
+
+@pytest.fixture(scope="session")
+def short_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """100 steps of A2C with CoordConv, with a checkpoint after 60; tests evaluate its agents."""
+    return train("a2c", tmp_path_factory.mktemp("short"), SHORT_FLAGS)
+
+
+@pytest.fixture(scope="session")
+def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of two runs of 40 steps, `coordconv` and `nature`."""
+    folder = tmp_path_factory.mktemp("runs")
+    for extractor in ("coordconv", "nature"):
+        flags = f"--extractor {extractor} --total-timesteps 40 --eval-freq 0 --log-interval 1"
+        assert load_script("train_a2c").main(arguments("a2c", folder, flags)) == 0
+    return folder

@@ -27,15 +27,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.add_argument("--n-envs", type=int, nargs="+", default=envs.N_ENVS, metavar="N")
     flags = benches.add_parser("train", help="trainings, plain Stable-Baselines3's and the limit")
     flags.add_argument("--algorithm", default="a2c", choices=["a2c", "ppo"])
-    flags.add_argument("--seconds", type=float, default=2.0, help="of a turn (default: 2)")
+    flags.add_argument("--seconds", type=float, default=2.0, help="of an interval (default: 2)")
     flags = benches.add_parser("runs", help="several trainings at once, as in a study")
     flags.add_argument("--algorithm", default="a2c", choices=["a2c", "ppo"])
-    flags.add_argument("--seconds", type=float, default=20.0, help="of a turn (default: 20)")
+    flags.add_argument("--seconds", type=float, default=20.0, help="of an interval (default: 20)")
     flags.add_argument("--n-runs", type=int, nargs="+", default=runs.N_RUNS, metavar="N")
     for flags in benches.choices.values():
         flags.add_argument("--repeats", type=int, default=40, help="rounds (default: %(default)s)")
         flags.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
-    benches.choices["runs"].set_defaults(repeats=3)  # a turn takes half a minute
+    benches.choices["runs"].set_defaults(repeats=3)  # an interval takes half a minute
     with one_sentence_errors():
         options = parser.parse_args(argv)
         if options.json and not options.json.parent.is_dir():

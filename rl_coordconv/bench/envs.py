@@ -18,12 +18,12 @@ from stable_baselines3.common.vec_env import VecFrameStack
 from rl_coordconv.bench.timing import (
     RATIO,
     SPEED,
-    Contenders,
+    Candidates,
     Spread,
     aligned,
     progress,
     ratios,
-    time_in_turns,
+    time_interleaved,
 )
 from rl_coordconv.envs.atari import GAMES, make_atari_env
 from rl_coordconv.envs.vec_env import AtariVecEnv
@@ -32,7 +32,7 @@ from rl_coordconv.runs.folder import versions
 
 GAME = "MsPacman"
 N_ENVS = (8, 16, 32, 64, 128, 256)
-_STEPS = 512  # over all games, in a turn; but never fewer than two of each game
+_STEPS = 512  # over all games, in an interval; but never fewer than two of each game
 
 
 def ale_games(game: str, n_envs: int, num_threads: int = 0) -> AtariVectorEnv:
@@ -68,7 +68,7 @@ def play(
 
 
 @contextmanager
-def _contenders(n_envs: int, n_steps: int) -> Iterator[Contenders]:
+def _candidates(n_envs: int, n_steps: int) -> Iterator[Candidates]:
     """What to time, by name: each call is so many steps of every game."""
     ours = make_atari_env(GAME, n_envs)
     alone = ale_games(GAME, n_envs)
@@ -106,15 +106,15 @@ def run(repeats: int, n_envs: Sequence[int] = N_ENVS) -> dict[str, Any]:
     rows = []
     for n in progress(n_envs, "Playing"):
         n_steps = max(2, _STEPS // n)
-        with _contenders(n, n_steps) as contenders:
-            seconds = time_in_turns(contenders, repeats)
+        with _candidates(n, n_steps) as candidates:
+            seconds = time_interleaved(candidates, repeats)
         speeds = {name: [n * n_steps / s for s in values] for name, values in seconds.items()}
         rows.append(
             {
                 "n_envs": n,
                 "steps": n * n_steps,
                 "steps_per_second": {name: asdict(Spread.of(s)) for name, s in speeds.items()},
-                "ratio_to_stock": ratios(speeds, "Stable-Baselines3"),
+                "ratio_to_baseline": ratios(speeds, "Stable-Baselines3"),
             }
         )
     return {
@@ -127,7 +127,7 @@ def table(report: dict[str, Any]) -> str:
     """A report in Markdown, aligned for a terminal."""
     lines = [["games", "Stable-Baselines3, steps/s", "ale-py alone", "AtariVecEnv"]]
     for row in report["rows"]:
-        others = (row["ratio_to_stock"][name] for name in ("ale-py", "AtariVecEnv"))
+        others = (row["ratio_to_baseline"][name] for name in ("ale-py", "AtariVecEnv"))
         speed = SPEED.format(**row["steps_per_second"]["Stable-Baselines3"])
         lines.append([str(row["n_envs"]), speed, *(RATIO.format(**other) for other in others)])
     return aligned(lines) + "\n\n" + _NOTE.format(**report)

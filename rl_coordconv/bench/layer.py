@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from rl_coordconv.bench.timing import (
     RATIO,
-    Contenders,
+    Candidates,
     Spread,
     aligned,
     progress,
     ratios,
-    time_in_turns,
+    time_interleaved,
 )
 from rl_coordconv.coordconv import CoordConv2d, add_coords
 from rl_coordconv.runs.config import UserError
@@ -69,7 +69,7 @@ class Case:
         padding = f" pad {self.padding}" if self.padding else ""
         return f"{self.kernel_size}x{self.kernel_size}{stride}{padding} -> {self.out_channels}"
 
-    def contenders(self, device: str, dtype: str, memory_format: str) -> Contenders:
+    def candidates(self, device: str, dtype: str, memory_format: str) -> Candidates:
         """What to time, by layer, on the same input."""
         where: dict[str, Any] = {"device": device, "dtype": DTYPES[dtype]}
         geometry = (self.input[1], self.out_channels, self.kernel_size, self.stride, self.padding)
@@ -165,7 +165,7 @@ def run(
 
 def _measure(case: Case, repeats: int, **where: str) -> dict[str, Any]:
     wait = torch.cuda.synchronize if where["device"] == "cuda" else lambda: None
-    seconds = time_in_turns(case.contenders(**where), repeats, wait)
+    seconds = time_interleaved(case.candidates(**where), repeats, wait)
     return {
         **asdict(case),
         "convolution": case.convolution,

@@ -31,10 +31,10 @@ def run(
     """Train on Ms. Pac-Man as a study does, so many runs at once.
 
     Args:
-        repeats: Rounds; in each, every number of runs has its turn.
+        repeats: Rounds; in each, every number of runs has its interval.
         configs: The folder ``configs``.
         algorithm: ``a2c`` or ``ppo``.
-        seconds: Of a turn, once all of its runs are under way.
+        seconds: Of an interval, once all of its runs are under way.
         n_runs: How many at once.
 
     Returns:
@@ -49,8 +49,8 @@ def run(
     cores = os.cpu_count() or 1
     order = random.Random(0)
     speeds: dict[str, list[float]] = {str(n): [] for n in n_runs}
-    turns = [n for _ in range(repeats) for n in order.sample(n_runs, len(n_runs))]
-    for n in progress(turns, "Training"):
+    intervals = [n for _ in range(repeats) for n in order.sample(n_runs, len(n_runs))]
+    for n in progress(intervals, "Training"):
         speeds[str(n)].append(_speed(configs, algorithm, n, max(cores // n, 1), seconds))
     return {
         **{"bench": "runs", "algorithm": algorithm, "versions": versions(), "cores": cores},
@@ -113,4 +113,4 @@ def table(report: dict[str, Any]) -> str:
 _NOTE = """\
 {algorithm}, coordconv, float32, Ms. Pac-Man, cores shared out among the runs: median (quartiles) of
 {repeats} rounds of {seconds} s; {cores} cores, {gpus} GPUs, torch {versions[torch]}, ale-py
-{versions[ale-py]}. A log is behind by up to a second, of that much of a turn."""
+{versions[ale-py]}. A log is behind by up to a second, of that much of an interval."""

@@ -1,6 +1,6 @@
 """Timing side by side.
 
-The contenders take turns within each round, and a ratio is taken within a round: a machine that
+The candidates take intervals within each round, and a ratio is taken within a round: a machine that
 slows down for a while slows down all of them.
 """
 
@@ -21,7 +21,7 @@ WARM_UP = 3  # rounds that do not count
 RATIO = "{median:.2f} ({low:.2f}-{high:.2f})"
 SPEED = "{median:,.0f} ({low:,.0f}-{high:,.0f})"
 
-Contenders = Mapping[str, Callable[[], object]]
+Candidates = Mapping[str, Callable[[], object]]
 T = TypeVar("T")
 
 
@@ -41,27 +41,27 @@ class Spread:
         return cls(middle, low, high)
 
 
-def time_in_turns(
-    contenders: Contenders, repeats: int, synchronize: Callable[[], None] = lambda: None
+def time_interleaved(
+    candidates: Candidates, repeats: int, synchronize: Callable[[], None] = lambda: None
 ) -> dict[str, list[float]]:
-    """Time each contender once a round, in an order that changes from round to round.
+    """Time each candidate once a round, in an order that changes from round to round.
 
     Args:
-        contenders: What to call, by name.
+        candidates: What to call, by name.
         repeats: Rounds that count.
         synchronize: Waits for the device, where calls return before the work is done.
 
     Returns:
         Seconds, one number a round, by name.
     """
-    names = list(contenders)
+    names = list(candidates)
     order = random.Random(0)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for a_round in range(-WARM_UP, repeats):
         for name in order.sample(names, len(names)):
             synchronize()
             start = time.perf_counter()
-            contenders[name]()
+            candidates[name]()
             synchronize()
             if a_round >= 0:
                 seconds[name].append(time.perf_counter() - start)
@@ -69,7 +69,7 @@ def time_in_turns(
 
 
 def ratios(numbers: Mapping[str, Sequence[float]], base: str) -> dict[str, dict[str, float]]:
-    """Seconds or speeds of the contenders, as a multiple of one contender's in the same round.
+    """Seconds or speeds of the candidates, as a multiple of one candidate's in the same round.
 
     Args:
         numbers: One number a round, by name.

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rl_coordconv.bench.timing import RATIO, aligned, ratios, time_in_turns
+from rl_coordconv.bench.timing import RATIO, aligned, ratios, time_interleaved
 from rl_coordconv.coordconv import CoordConv2d, add_coords
 from rl_coordconv.experiments.not_so_clevr.config import ToyConfig
 from rl_coordconv.experiments.not_so_clevr.data import split
@@ -96,7 +96,7 @@ def run(repeats: int, configs: Path, **sizes: Any) -> dict[str, Any]:
         learners = {name: ToyLearner(config, *parts) for name in ("as written", "ours")}
         learners["as written"].model = as_written(learners["as written"].model)
         updates = {name: _updates(learner) for name, learner in learners.items()}
-        seconds = time_in_turns(updates, repeats)
+        seconds = time_interleaved(updates, repeats)
         rows.append(
             {
                 **{"task": task, "model": model, "batch_size": config.batch_size},

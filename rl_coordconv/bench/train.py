@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 
-from rl_coordconv.bench import limit, stock
+from rl_coordconv.bench import baseline, upper_bound
+from rl_coordconv.bench.processes import Candidate, Interval, interleave_processes
 from rl_coordconv.bench.timing import RATIO, SPEED, Spread, aligned, ratios
-from rl_coordconv.bench.turns import Contender, Turn, race
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.folder import versions
 
@@ -34,20 +34,20 @@ CHOICE_ROUNDS = 5
 EXTRACTORS = ("nature", "coordconv")
 PRECISIONS = ("float32", "bf16")
 
-_Starts = dict[str, Callable[[], Contender]]
+_Starts = dict[str, Callable[[], Candidate]]
 
 
 def run(repeats: int, scripts: Path, algorithm: str, seconds: float) -> dict[str, Any]:
-    """Let trainings on Ms. Pac-Man take turns, each in a process of its own.
+    """Let trainings on Ms. Pac-Man take intervals, each in a process of its own.
 
     Args:
         repeats: Rounds that count.
         scripts: The folder of ``train_a2c.py`` and ``train_ppo.py``, beside ``configs``.
         algorithm: ``a2c`` or ``ppo``.
-        seconds: How long a turn lasts at least.
+        seconds: How long an interval lasts at least.
 
     Returns:
-        What was measured and on what, as JSON holds it: every turn, and their `summary`.
+        What was measured and on what, as JSON holds it: every interval, and their `summary`.
 
     Raises:
         UserError: There is nothing to measure, or a process ended early.
@@ -57,24 +57,29 @@ def run(repeats: int, scripts: Path, algorithm: str, seconds: float) -> dict[str
     if not 0 < seconds < math.inf:
         raise UserError(f"seconds must be above 0 and finite, not {seconds}.")
     variants: _Starts = {
-        name: partial(Contender, Path(stock.__file__), [algorithm, *flags], seconds)
+        name: partial(Candidate, Path(baseline.__file__), [algorithm, *flags], seconds)
         for name, flags in VARIANTS.items()
     }
-    choice = {name: _speeds(turns) for name, turns in race(variants, CHOICE_ROUNDS).items()}
+    choice = {
+        name: _speeds(intervals)
+        for name, intervals in interleave_processes(variants, CHOICE_ROUNDS).items()
+    }
     fastest = max(choice, key=lambda name: median(choice[name]))
     with TemporaryDirectory() as folder:
         trainings = _trainings(scripts / f"train_{algorithm}.py", Path(folder), seconds)
         parts = _parts(algorithm, scripts.parent / "configs" / f"{algorithm}.yaml", seconds)
-        turns = race({"stock": variants[fastest], **trainings, **parts}, repeats)
+        intervals = interleave_processes(
+            {"baseline": variants[fastest], **trainings, **parts}, repeats
+        )
     on_gpu = torch.cuda.is_available()
     return {
         **{"bench": "train", "algorithm": algorithm},
         **{"torch": torch.__version__, "versions": versions()},
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
-        **{"cores": os.cpu_count(), "repeats": repeats, "seconds": seconds, "stock": fastest},
+        **{"cores": os.cpu_count(), "repeats": repeats, "seconds": seconds, "baseline": fastest},
         "choice": {name: asdict(Spread.of(speeds)) for name, speeds in choice.items()},
-        **summary(turns, _libraries(), overlap=on_gpu),
-        "turns": turns,
+        **summary(intervals, _libraries(), overlap=on_gpu),
+        "intervals": intervals,
     }
 
 
@@ -86,28 +91,28 @@ def _trainings(script: Path, folder: Path, seconds: float) -> _Starts:
             name = f"{extractor} {precision}"
             flags = ["--extractor", extractor, "--precision", precision]
             flags += ["--total-timesteps", str(10**9), "--log-dir", str(folder / name)]
-            starts[name] = partial(Contender, script, flags, seconds)
+            starts[name] = partial(Candidate, script, flags, seconds)
     return starts
 
 
 def _parts(algorithm: str, config: Path, seconds: float) -> _Starts:
     """The parts of the limit; the network is the one without coordinates."""
-    script, settings = Path(limit.__file__), [algorithm, str(config)]
+    script, settings = Path(upper_bound.__file__), [algorithm, str(config)]
     # As in the training scripts.
     environ = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
     starts: _Starts = {
-        "environments": partial(Contender, script, ["environments", *settings], seconds)
+        "environments": partial(Candidate, script, ["environments", *settings], seconds)
     }
     for precision in PRECISIONS:
         flags = ["--extractor", "nature", "--precision", precision]
         argv = ["network", *settings, *flags]
-        starts[f"network {precision}"] = partial(Contender, script, argv, seconds, environ)
+        starts[f"network {precision}"] = partial(Candidate, script, argv, seconds, environ)
     return starts
 
 
-def _speeds(turns: Sequence[Turn]) -> list[float]:
-    """Steps per second of each turn."""
-    return [turn["steps"] / turn["seconds"] for turn in turns]
+def _speeds(intervals: Sequence[Interval]) -> list[float]:
+    """Steps per second of each interval."""
+    return [interval["steps"] / interval["seconds"] for interval in intervals]
 
 
 def _libraries() -> float:
@@ -119,49 +124,57 @@ def _libraries() -> float:
 
 
 def summary(
-    turns: Mapping[str, Sequence[Turn]], libraries: float, *, overlap: bool
+    intervals: Mapping[str, Sequence[Interval]], libraries: float, *, overlap: bool
 ) -> dict[str, Any]:
-    """What the turns say; every ratio of speeds is taken within a round.
+    """What the intervals say; every ratio of speeds is taken within a round.
 
     Args:
-        turns: What `race` returned.
+        intervals: What `interleave_processes` returned.
         libraries: MiB that the libraries alone take.
-        overlap: Whether games and network have a device each, see `limit.limit`.
+        overlap: Whether games and network have a device each, see `upper_bound.upper_bound`.
     """
-    speeds = {name: _speeds(values) for name, values in turns.items()}
+    speeds = {name: _speeds(values) for name, values in intervals.items()}
     for precision in PRECISIONS:
         parts = zip(speeds["environments"], speeds[f"network {precision}"], strict=True)
-        speeds[f"limit {precision}"] = [limit.limit(*both, overlap=overlap) for both in parts]
-    peaks = {name: max(turn["memory"] for turn in values) for name, values in turns.items()}
-    to_stock = ratios(speeds, "stock")
+        speeds[f"upper bound {precision}"] = [
+            upper_bound.upper_bound(*both, overlap=overlap) for both in parts
+        ]
+    peaks = {
+        name: max(interval["memory"] for interval in values) for name, values in intervals.items()
+    }
+    to_baseline = ratios(speeds, "baseline")
     rows: list[dict[str, Any]] = [
-        {"contender": name, "steps_per_second": asdict(Spread.of(values)), "ratio": to_stock[name]}
+        {
+            "candidate": name,
+            "steps_per_second": asdict(Spread.of(values)),
+            "ratio": to_baseline[name],
+        }
         for name, values in speeds.items()
     ]
-    trainings = {"stock": "float32"} | {f"{e} {p}": p for p in PRECISIONS for e in EXTRACTORS}
+    trainings = {"baseline": "float32"} | {f"{e} {p}": p for p in PRECISIONS for e in EXTRACTORS}
     for row in rows:
-        name = row["contender"]
+        name = row["candidate"]
         if name in trainings:
-            row["share_of_limit"] = ratios(speeds, f"limit {trainings[name]}")[name]
+            row["share_of_upper_bound"] = ratios(speeds, f"upper bound {trainings[name]}")[name]
             row["memory_mib"] = peaks[name]
-            row["memory_ratio"] = peaks[name] / peaks["stock"]
-            row["memory_ratio_above_libraries"] = (peaks[name] - libraries) / (
-                peaks["stock"] - libraries
+            row["memory_ratio"] = peaks[name] / peaks["baseline"]
+            row["memory_ratio_beyond_imports"] = (peaks[name] - libraries) / (
+                peaks["baseline"] - libraries
             )
     coordconv = {p: ratios(speeds, f"nature {p}")[f"coordconv {p}"] for p in PRECISIONS}
-    return {"rows": rows, "coordconv_to_nature": coordconv, "libraries_mib": libraries}
+    return {"rows": rows, "coordconv_to_nature": coordconv, "imports_mib": libraries}
 
 
 def table(report: dict[str, Any]) -> str:
     """A report in Markdown, aligned for a terminal."""
-    head = ["contender", "steps/s", "to stock's", "of the limit"]
+    head = ["candidate", "steps/s", "to stock's", "of the limit"]
     lines = [[*head, "memory, MiB", "to stock's", "above libraries"]]
     for row in report["rows"]:
         speed = SPEED.format(**row["steps_per_second"])
-        line = [row["contender"], speed, RATIO.format(**row["ratio"])]
+        line = [row["candidate"], speed, RATIO.format(**row["ratio"])]
         if "memory_mib" in row:
-            memory = (row["memory_ratio"], row["memory_ratio_above_libraries"])
-            line += [f"{row['share_of_limit']['median']:.0%}", f"{row['memory_mib']:,.0f}"]
+            memory = (row["memory_ratio"], row["memory_ratio_beyond_imports"])
+            line += [f"{row['share_of_upper_bound']['median']:.0%}", f"{row['memory_mib']:,.0f}"]
             line += [f"{ratio:.2f}" for ratio in memory]
         lines.append([*line, *[""] * (len(lines[0]) - len(line))])
     pairs = [["precision", "coordconv / nature"]]
@@ -170,9 +183,9 @@ def table(report: dict[str, Any]) -> str:
 
 
 _NOTE = """\
-{algorithm}, Ms. Pac-Man: median (quartiles) of {repeats} rounds of {seconds} s for each contender;
+{algorithm}, Ms. Pac-Man: median (quartiles) of {repeats} rounds of {seconds} s for each candidate;
 torch {torch}, stable-baselines3 {versions[stable-baselines3]}, {device}, {cores} cores.
 Ratios of speeds are taken within a round. The stock training is plain Stable-Baselines3, run in the
-way that is fastest here: {stock}. The limit plays the games (environments) and computes
+way that is fastest here: {baseline}. The limit plays the games (environments) and computes
 our network, forward and backward for every update, and does nothing else. Memory is the most that
-was held; the last column leaves out what importing the libraries takes: {libraries_mib:.0f} MiB."""
+was held; the last column leaves out what importing the libraries takes: {imports_mib:.0f} MiB."""

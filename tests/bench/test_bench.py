@@ -95,13 +95,13 @@ class TestTheScript:
 
 
 class TestTiming:
-    def test_each_contender_has_one_turn_in_every_round(self):
-        turns = []
-        contenders = {name: (lambda name=name: turns.append(name)) for name in "abc"}
-        seconds = timing.time_in_turns(contenders, repeats=20)
+    def test_each_candidate_has_one_turn_in_every_round(self):
+        intervals = []
+        candidates = {name: (lambda name=name: intervals.append(name)) for name in "abc"}
+        seconds = timing.time_interleaved(candidates, repeats=20)
         assert {name: len(values) for name, values in seconds.items()} == dict.fromkeys("abc", 20)
-        rounds = [tuple(turns[i : i + 3]) for i in range(0, len(turns), 3)]
-        assert all(sorted(turn) == ["a", "b", "c"] for turn in rounds)
+        rounds = [tuple(intervals[i : i + 3]) for i in range(0, len(intervals), 3)]
+        assert all(sorted(interval) == ["a", "b", "c"] for interval in rounds)
         assert len(set(rounds)) > 3  # nobody always follows the same neighbour
 
     def test_a_spread_is_the_median_and_the_quartiles(self):
@@ -115,7 +115,7 @@ class TestTiming:
         assert ("to input" in case.timed) == (hidden and "backward" in case.timed)
 
 
-def test_the_contenders_are_as_large_as_they_say():
+def test_the_candidates_are_as_large_as_they_say():
     weights = {name: make(4, 8, 3).weight.shape[1] for name, make in layer.LAYERS.items()}
     assert weights == {"Conv2d": 4, "CoordConv2d": 6, "concatenation": 6}
     x = torch.rand(2, 4, 5, 7)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from rl_coordconv.bench import envs, limit, train
+from rl_coordconv.bench import envs, train, upper_bound
+from rl_coordconv.envs import vec_env
 from rl_coordconv.envs.atari import make_atari_env
-from rl_coordconv.experiments.atari import vec_env
 from rl_coordconv.experiments.atari.config import A2CConfig, PPOConfig
 from rl_coordconv.runs.config import load_config
 
@@ -26,16 +26,16 @@ def main():
 
 class TestLimit:
     def test_times_add_up_on_shared_cores(self):
-        assert limit.limit(300.0, 600.0, overlap=False) == pytest.approx(200)
+        assert upper_bound.upper_bound(300.0, 600.0, overlap=False) == pytest.approx(200)
 
     def test_the_slower_part_counts_where_both_work_at_once(self):
-        assert limit.limit(300.0, 600.0, overlap=True) == 300
+        assert upper_bound.upper_bound(300.0, 600.0, overlap=True) == 300
 
     def test_batches_are_those_of_the_algorithms(self):
-        assert limit.batches(load_config(A2CConfig, CONFIGS / "a2c.yaml")) == [16 * 5]
-        assert limit.batches(load_config(PPOConfig, CONFIGS / "ppo.yaml")) == [256] * 4 * 4
+        assert upper_bound.batches(load_config(A2CConfig, CONFIGS / "a2c.yaml")) == [16 * 5]
+        assert upper_bound.batches(load_config(PPOConfig, CONFIGS / "ppo.yaml")) == [256] * 4 * 4
 
-    @pytest.mark.parametrize("part", list(limit.PARTS))
+    @pytest.mark.parametrize("part", list(upper_bound.PARTS))
     @pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
     @pytest.mark.parametrize("precision", ["float32", "bf16"])
     def test_a_part_works_as_often_as_a_training(self, monkeypatch, part, algorithm, precision):
@@ -46,7 +46,7 @@ class TestLimit:
             if len(told) == 3:
                 raise KeyboardInterrupt
 
-        make_model, ale_games = limit.make_model, limit.ale_games
+        make_model, ale_games = upper_bound.make_model, upper_bound.ale_games
 
         def watched_model(*args):
             model = make_model(*args)
@@ -62,14 +62,14 @@ class TestLimit:
             games.step = lambda actions: (played.append(len(actions)), step(actions))
             return games
 
-        monkeypatch.setattr(limit, "between_updates", between_updates)
-        monkeypatch.setattr(limit, "make_model", watched_model)
-        monkeypatch.setattr(limit, "ale_games", watched_games)
+        monkeypatch.setattr(upper_bound, "between_updates", between_updates)
+        monkeypatch.setattr(upper_bound, "make_model", watched_model)
+        monkeypatch.setattr(upper_bound, "ale_games", watched_games)
         flags = ["--extractor", "nature", "--precision", precision, "--n-envs", "2"]
         flags += ["--n-steps", "4", "--device", "cpu"]
         flags += ["--batch-size", "4"] if algorithm == "ppo" else []
         with pytest.raises(KeyboardInterrupt):
-            limit.main([part, algorithm, str(CONFIGS / f"{algorithm}.yaml"), *flags])
+            upper_bound.main([part, algorithm, str(CONFIGS / f"{algorithm}.yaml"), *flags])
         assert told == [0, 8, 16]
         batches = [(4, True)] * 8 if algorithm == "ppo" else [(8, True)]
         assert seen == (([(2, False)] * 5 + batches) * 2 if part == "network" else [])
@@ -77,12 +77,12 @@ class TestLimit:
 
 
 def of(memory, *speeds):
-    """A turn for each speed, of 2 s."""
+    """A interval for each speed, of 2 s."""
     return [{"steps": 2 * speed, "seconds": 2.0, "memory": memory} for speed in speeds]
 
 
-RACE = {
-    "stock": [*of(900, 100), *of(1100, 200)],
+INTERVALS = {
+    "baseline": [*of(900, 100), *of(1100, 200)],
     "nature float32": of(800, 150, 300),
     "coordconv float32": of(830, 120, 270),
     "nature bf16": of(800, 240, 480),
@@ -95,59 +95,63 @@ RACE = {
 
 class TestTrain:
     def test_ratios_are_taken_within_a_round(self):
-        summary = train.summary(RACE, 500, overlap=False)
-        rows = {row.pop("contender"): row for row in summary["rows"]}
-        assert list(rows) == [*RACE, "limit float32", "limit bf16"]
+        summary = train.summary(INTERVALS, 500, overlap=False)
+        rows = {row.pop("candidate"): row for row in summary["rows"]}
+        assert list(rows) == [*INTERVALS, "upper bound float32", "upper bound bf16"]
         # 120 / 100 and 270 / 200; the limits are 200 and 400, so 120 / 200 and 270 / 400.
         assert rows["coordconv float32"] == {
             "steps_per_second": {"median": 195, "low": 157.5, "high": 232.5},
             "ratio": pytest.approx({"median": 1.275, "low": 1.2375, "high": 1.3125}),
-            "share_of_limit": pytest.approx({"median": 0.6375, "low": 0.61875, "high": 0.65625}),
+            "share_of_upper_bound": pytest.approx(
+                {"median": 0.6375, "low": 0.61875, "high": 0.65625}
+            ),
             "memory_mib": 830,
             "memory_ratio": 830 / 1100,
-            "memory_ratio_above_libraries": 330 / 600,
+            "memory_ratio_beyond_imports": 330 / 600,
         }
         # With bf16 the limits are 300 and 600.
-        shares = {name: row["share_of_limit"] for name, row in rows.items() if len(row) > 2}
+        shares = {name: row["share_of_upper_bound"] for name, row in rows.items() if len(row) > 2}
         assert {name: share["median"] for name, share in shares.items()} == pytest.approx(
             {
-                "stock": 0.5,
+                "baseline": 0.5,
                 "nature float32": 0.75,
                 "coordconv float32": 0.6375,
                 "nature bf16": 0.8,
                 "coordconv bf16": 0.75,
             }
         )
-        assert rows["limit float32"]["ratio"] == pytest.approx({"median": 2, "low": 2, "high": 2})
-        assert rows["limit bf16"]["ratio"]["median"] == pytest.approx(3)
+        assert rows["upper bound float32"]["ratio"] == pytest.approx(
+            {"median": 2, "low": 2, "high": 2}
+        )
+        assert rows["upper bound bf16"]["ratio"]["median"] == pytest.approx(3)
         # 120 / 150 and 270 / 300; 240 / 240 and 420 / 480.
         beside = {p: ratio["median"] for p, ratio in summary["coordconv_to_nature"].items()}
         assert beside == pytest.approx({"float32": 0.85, "bf16": 0.9375})
 
     def test_on_a_gpu_the_slower_part_is_the_limit(self):
-        rows = train.summary(RACE, 500, overlap=True)["rows"]
-        shares = {row["contender"]: row.get("share_of_limit") for row in rows}
+        rows = train.summary(INTERVALS, 500, overlap=True)["rows"]
+        shares = {row["candidate"]: row.get("share_of_upper_bound") for row in rows}
         assert shares["nature float32"]["median"] == pytest.approx(0.375)
         assert shares["nature bf16"]["median"] == pytest.approx(0.6)
 
-    def test_the_table_has_a_row_for_each_contender(self):
+    def test_the_table_has_a_row_for_each_candidate(self):
         report = {
             **{"algorithm": "ppo", "device": "cpu", "cores": 2, "repeats": 2, "seconds": 0.5},
             **{"torch": "2.9", "versions": {"stable-baselines3": "2.8"}},
-            "stock": "DummyVecEnv, 1 thread",
-            **train.summary(RACE, 500, overlap=False),
+            "baseline": "DummyVecEnv, 1 thread",
+            **train.summary(INTERVALS, 500, overlap=False),
         }
         speeds, pairs, note = train.table(report).split("\n\n")
         rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in speeds.splitlines()]
         assert [
-            *["stock", "150 (125-175)", "1.00 (1.00-1.00)", "50%"],
+            *["baseline", "150 (125-175)", "1.00 (1.00-1.00)", "50%"],
             *["1,100", "1.00", "1.00"],
         ] in rows
         assert [
             *["coordconv float32", "195 (158-232)", "1.27 (1.24-1.31)", "64%"],
             *["830", "0.75", "0.55"],
         ] in rows
-        assert ["limit bf16", "450 (375-525)", "3.00 (3.00-3.00)", "", "", "", ""] in rows
+        assert ["upper bound bf16", "450 (375-525)", "3.00 (3.00-3.00)", "", "", "", ""] in rows
         assert "| float32   | 0.85 (0.83-0.88)   |" in pairs
         assert "DummyVecEnv, 1 thread" in note
 
@@ -160,14 +164,17 @@ class TestTrain:
         assert main(["train", "--repeats", "2", "--seconds", "0.01", "--json", str(path)]) == 0
         assert "\n| network float32 " in capsys.readouterr().out
         report = json.loads(path.read_text())
-        trainings = {"stock", "nature float32", "coordconv float32"}
-        assert set(report["turns"]) == trainings | {"environments", "network float32"}
-        for turns in report["turns"].values():
-            assert len(turns) == 2
-            assert all(turn["steps"] % (16 * 5) == 0 and turn["steps"] > 0 for turn in turns)
+        trainings = {"baseline", "nature float32", "coordconv float32"}
+        assert set(report["intervals"]) == trainings | {"environments", "network float32"}
+        for intervals in report["intervals"].values():
+            assert len(intervals) == 2
+            assert all(
+                interval["steps"] % (16 * 5) == 0 and interval["steps"] > 0
+                for interval in intervals
+            )
         for row in report["rows"]:
-            assert ("memory_mib" in row) == (row["contender"] in trainings)
-        assert (report["stock"], report["repeats"]) == ("the only one", 2)
+            assert ("memory_mib" in row) == (row["candidate"] in trainings)
+        assert (report["baseline"], report["repeats"]) == ("the only one", 2)
         assert report["cores"] == cpu_count()
         assert report["torch"] == torch.__version__
         # Ours log as usual, each into a folder of its own.
@@ -182,7 +189,7 @@ class TestTrain:
         assert exit_.value.code == 2
         out, err = capsys.readouterr()
         assert out == ""
-        assert err.startswith("stock.py ended early: ")
+        assert err.startswith("baseline.py ended early: ")
         assert "unheard-of" in err
         assert err.count("\n") == 1
 
@@ -222,7 +229,7 @@ class TestEnvs:
         assert [(row["n_envs"], row["steps"]) for row in rows] == [(3, 4 * 3), (8, 2 * 8)]
         for row in rows:
             assert list(row["steps_per_second"]) == ["Stable-Baselines3", "ale-py", "AtariVecEnv"]
-            assert row["ratio_to_stock"]["Stable-Baselines3"]["median"] == 1
+            assert row["ratio_to_baseline"]["Stable-Baselines3"]["median"] == 1
 
 
 @pytest.mark.parametrize(

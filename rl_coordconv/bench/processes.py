@@ -1,7 +1,7 @@
-"""Trainings that take turns: each in a process of its own, and only one at work at any time.
+"""Trainings that take intervals: each in a process of its own, and only one at work at any time.
 
-A `Contender` is such a process, seen from outside; inside it, `main` runs a script as a user would,
-except that between two updates it waits for its turn.
+A `Candidate` is such a process, seen from outside; inside it, `main` runs a script as a user would,
+except that between two updates it waits for its interval.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from pathlib import Path
 WARM_UP = 1  # rounds that do not count
 _REPORTS, _SECONDS = "RL_COORDCONV_REPORTS", "RL_COORDCONV_SECONDS"  # told to the process
 
-Turn = Mapping[str, float]
-"""What was done in a turn: ``steps``, ``seconds``, and ``memory`` in MiB, the most so far."""
+Interval = Mapping[str, float]
+"""What was done in an interval: ``steps``, ``seconds``, and ``memory`` in MiB, the most so far."""
 
 
-class Contender:
-    """A process that works when it has its turn.
+class Candidate:
+    """A process that works when it has its interval.
 
     Args:
         script: A Python file whose ``main(argv)`` trains with Stable-Baselines3, or calls
             `between_updates` itself.
         argv: Its arguments.
-        seconds: How long a turn lasts at least; it ends with an update.
+        seconds: How long an interval lasts at least; it ends with an update.
         environ: Environment variables on top of the present ones.
     """
 
@@ -62,14 +62,14 @@ class Contender:
         )
         os.close(told)
 
-    def turn(self) -> Turn:
-        """Let the process work for a turn.
+    def interval(self) -> Interval:
+        """Let the process work for an interval.
 
         Raises:
             UserError: It ended.
         """
         from rl_coordconv.runs.config import (
-            UserError,  # here, for a contender would carry it in memory
+            UserError,  # here, for a candidate would carry it in memory
         )
 
         assert self._process.stdin is not None
@@ -85,8 +85,8 @@ class Contender:
             raise UserError(
                 f"{self._script} ended early: {said[-1] if said else 'it said nothing.'}"
             )
-        turn: Turn = json.loads(report)
-        return turn
+        interval: Interval = json.loads(report)
+        return interval
 
     def close(self) -> None:
         """End the process and its descendants."""
@@ -97,15 +97,17 @@ class Contender:
         self._said.close()
 
 
-def race(contenders: Mapping[str, Callable[[], Contender]], rounds: int) -> dict[str, list[Turn]]:
-    """Give each contender one turn a round, in an order that changes from round to round.
+def interleave_processes(
+    candidates: Mapping[str, Callable[[], Candidate]], rounds: int
+) -> dict[str, list[Interval]]:
+    """Give each candidate one interval a round, in an order that changes from round to round.
 
     Args:
-        contenders: What starts each of them, by name.
+        candidates: What starts each of them, by name.
         rounds: Rounds that count.
 
     Returns:
-        The turns of each, one a round, by name.
+        The intervals of each, one a round, by name.
 
     Raises:
         UserError: A process ended.
@@ -113,39 +115,39 @@ def race(contenders: Mapping[str, Callable[[], Contender]], rounds: int) -> dict
     from rl_coordconv.bench.timing import progress  # as above
 
     order = random.Random(0)
-    turns: dict[str, list[Turn]] = {name: [] for name in contenders}
+    intervals: dict[str, list[Interval]] = {name: [] for name in candidates}
     with ExitStack() as stack:
         started = {}
-        for name, start in contenders.items():
+        for name, start in candidates.items():
             started[name] = start()
             stack.callback(started[name].close)
         for a_round in progress(range(-WARM_UP, rounds), "Racing"):
             for name in order.sample(list(started), len(started)):
-                turn = started[name].turn()
+                interval = started[name].interval()
                 if a_round >= 0:
-                    turns[name].append(turn)
-    return turns
+                    intervals[name].append(interval)
+    return intervals
 
 
-_turn: dict[str, float] = {}  # of this process, if it is a contender: where its turn began
+_interval: dict[str, float] = {}  # of this process, if it is a candidate: where its interval began
 
 
 def between_updates(steps: int) -> None:
-    """Inside a contender: end the turn if its time is over, and wait for the next one.
+    """Inside a candidate: end the interval if its time is over, and wait for the next one.
 
     Args:
         steps: What has been done since the process began.
     """
     now = time.perf_counter()
-    if _turn:
-        seconds = now - _turn["start"]
+    if _interval:
+        seconds = now - _interval["start"]
         if seconds < float(os.environ[_SECONDS]):
             return
-        done = {"steps": steps - _turn["steps"], "seconds": seconds, "memory": _memory()}
+        done = {"steps": steps - _interval["steps"], "seconds": seconds, "memory": _memory()}
         os.write(int(os.environ[_REPORTS]), json.dumps(done).encode() + b"\n")
     if not sys.stdin.readline():
         os._exit(0)  # the race is over, and nobody wants the rest
-    _turn.update(steps=steps, start=time.perf_counter())
+    _interval.update(steps=steps, start=time.perf_counter())
 
 
 def _memory() -> float:
@@ -166,7 +168,7 @@ def _descendants(process: Path) -> Iterator[str]:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run a script's ``main``, whose training takes turns.
+    """Run a script's ``main``, whose training takes intervals.
 
     Args:
         argv: The script and its arguments.

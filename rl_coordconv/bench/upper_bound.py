@@ -1,6 +1,6 @@
 """The parts of a training: playing the games, and the network's forward and backward passes.
 
-Each is a contender of its own for `turns`, with the settings of a training and nothing else: no
+Each is a candidate of its own for `intervals`, with the settings of a training and nothing else: no
 optimiser, no loss, no logs. The network computes the forward pass of every update, which our A2C
 takes from the rollout, so that a training could come above this limit.
 """
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from rl_coordconv.bench.envs import ale_games, play
-from rl_coordconv.bench.turns import between_updates
+from rl_coordconv.bench.processes import between_updates
 from rl_coordconv.experiments.atari.config import A2CConfig, AtariConfig, PPOConfig
 from rl_coordconv.experiments.atari.train import make_env, make_model
 from rl_coordconv.runs.config import one_sentence_errors, parse_args
@@ -25,7 +25,7 @@ from rl_coordconv.runs.device import use_device
 _CONFIGS: dict[str, type[AtariConfig]] = {"a2c": A2CConfig, "ppo": PPOConfig}
 
 
-def limit(environments: float, network: float, *, overlap: bool) -> float:
+def upper_bound(environments: float, network: float, *, overlap: bool) -> float:
     """Steps per second of a training that has nothing else to do.
 
     Args:

@@ -1,8 +1,11 @@
 """Measure speed side by side in one run, and print it as a table."""
 
 import json
+import math
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rl_coordconv.bench import envs, layer, runs, toy, train
@@ -10,7 +13,20 @@ from rl_coordconv.runs.config import Parser, UserError, one_sentence_errors
 
 SCRIPTS = Path(__file__).parent
 CONFIGS = SCRIPTS.parent / "configs"
-BENCHES = {"layer": layer, "toy": toy, "envs": envs, "train": train, "runs": runs}
+
+
+def count(text: str) -> int:
+    """Parse a whole number of at least 1."""
+    if (number := int(text)) < 1:
+        raise ArgumentTypeError(f"must be at least 1, not {number}")
+    return number
+
+
+def seconds(text: str) -> float:
+    """Parse a positive, finite number."""
+    if not 0 < (number := float(text)) < math.inf:
+        raise ArgumentTypeError(f"must be above 0 and finite, not {number}")
+    return number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,39 +35,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     benches = parser.add_subparsers(dest="bench", required=True)
     flags = benches.add_parser("layer", help="CoordConv2d, nn.Conv2d and plain concatenation")
     flags.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    flags.add_argument("--dtype", default="float32", choices=list(layer.DTYPES))
-    formats = list(layer.MEMORY_FORMATS)
-    flags.add_argument("--memory-format", default="contiguous", choices=formats)
-    benches.add_parser("toy", help="the toy tasks' networks, and the same as written down")
+    flags.add_argument("--dtype", default="float32", choices=layer.DTYPES)
+    flags.add_argument("--memory-format", default="contiguous", choices=layer.MEMORY_FORMATS)
+    flags.set_defaults(run=lambda o: layer.run(o.repeats, o.device, o.dtype, o.memory_format))
+    flags = benches.add_parser("toy", help="the toy tasks' networks, with and without short cuts")
+    flags.set_defaults(run=lambda o: toy.run(o.repeats, CONFIGS / "toy"))
     flags = benches.add_parser("envs", help="games without a network, ours and others'")
-    flags.add_argument("--n-envs", type=int, nargs="+", default=envs.N_ENVS, metavar="N")
-    flags = benches.add_parser("train", help="trainings, plain Stable-Baselines3's and the limit")
-    flags.add_argument("--algorithm", default="a2c", choices=["a2c", "ppo"])
-    flags.add_argument("--seconds", type=float, default=2.0, help="of an interval (default: 2)")
+    flags.add_argument("--n-envs", type=count, nargs="+", default=envs.N_ENVS, metavar="N")
+    flags.set_defaults(run=lambda o: envs.run(o.repeats, o.n_envs))
+    help_text = "our trainings, plain Stable-Baselines3's and the upper bound"
+    flags = benches.add_parser("train", help=help_text)
+    flags.set_defaults(run=lambda o: train.run(o.repeats, SCRIPTS, o.algorithm, o.seconds))
     flags = benches.add_parser("runs", help="several trainings at once, as in a study")
-    flags.add_argument("--algorithm", default="a2c", choices=["a2c", "ppo"])
-    flags.add_argument("--seconds", type=float, default=20.0, help="of an interval (default: 20)")
-    flags.add_argument("--n-runs", type=int, nargs="+", default=runs.N_RUNS, metavar="N")
-    for flags in benches.choices.values():
-        flags.add_argument("--repeats", type=int, default=40, help="rounds (default: %(default)s)")
+    flags.add_argument("--n-runs", type=count, nargs="+", default=runs.N_RUNS, metavar="N")
+    flags.set_defaults(run=lambda o: runs.run(o.repeats, CONFIGS, o.algorithm, o.seconds, o.n_runs))
+    for name, default in {"train": 2.0, "runs": 20.0}.items():
+        flags = benches.choices[name]
+        flags.add_argument("--algorithm", default="a2c", choices=["a2c", "ppo"])
+        help_text = "length of an interval (default: %(default)s)"
+        flags.add_argument("--seconds", type=seconds, default=default, metavar="X", help=help_text)
+    for name, flags in benches.choices.items():
+        repeats = 3 if name == "runs" else 40  # an interval of `runs` takes half a minute
+        help_text = "rounds (default: %(default)s)"
+        flags.add_argument("--repeats", type=count, default=repeats, metavar="N", help=help_text)
         flags.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
-    benches.choices["runs"].set_defaults(repeats=3)  # an interval takes half a minute
     with one_sentence_errors():
         options = parser.parse_args(argv)
         if options.json and not options.json.parent.is_dir():
             raise UserError(f"There is no folder {options.json.parent} to write to.")
-        o = options
-        measure = {
-            "layer": lambda: layer.run(o.repeats, o.device, o.dtype, o.memory_format),
-            "toy": lambda: toy.run(o.repeats, CONFIGS / "toy"),
-            "envs": lambda: envs.run(o.repeats, o.n_envs),
-            "train": lambda: train.run(o.repeats, SCRIPTS, o.algorithm, o.seconds),
-            "runs": lambda: runs.run(o.repeats, CONFIGS, o.algorithm, o.seconds, o.n_runs),
-        }
-        report = measure[o.bench]()
-    print(BENCHES[options.bench].table(report))
+        report = options.run(options)
+    print(report.text)
     if options.json:
-        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        numbers = {"bench": options.bench, **report.numbers}
+        text = json.dumps(numbers, indent=2, default=asdict)
+        options.json.write_text(text + "\n", encoding="utf-8")
     return 0
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 
 import torch
@@ -14,29 +12,29 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack
 
 VEC_ENVS: dict[str, type[DummyVecEnv] | type[SubprocVecEnv]] = {
-    "dummy": DummyVecEnv,
-    "subproc": SubprocVecEnv,
+    "DummyVecEnv": DummyVecEnv,
+    "SubprocVecEnv": SubprocVecEnv,
 }
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Train for ever."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("algorithm", choices=["a2c", "ppo"])
-    parser.add_argument("--vec-env", choices=list(VEC_ENVS), default="dummy")
-    parser.add_argument("--num-threads", type=int, default=0)
-    options = parser.parse_args(argv)
-    if options.num_threads:
-        torch.set_num_threads(options.num_threads)
+def main(argv: Sequence[str]) -> None:
+    """Train until the process is ended.
+
+    Args:
+        argv: ``a2c`` or ``ppo``, a name in `VEC_ENVS`, and torch's threads; 0: one per core.
+    """
+    algorithm, vec_env, num_threads = argv
+    if int(num_threads):
+        torch.set_num_threads(int(num_threads))
     games = make_atari_env(
         "ale_py:MsPacmanNoFrameskip-v4",  # the module registers it in every process
-        n_envs=16 if options.algorithm == "a2c" else 8,
+        n_envs=16 if algorithm == "a2c" else 8,
         seed=0,
-        vec_env_cls=VEC_ENVS[options.vec_env],
+        vec_env_cls=VEC_ENVS[vec_env],
     )
     env = VecFrameStack(games, n_stack=4)
     model: A2C | PPO
-    if options.algorithm == "a2c":
+    if algorithm == "a2c":
         optimizer = {"optimizer_class": RMSpropTFLike, "optimizer_kwargs": {"eps": 1e-5}}
         model = A2C("CnnPolicy", env, ent_coef=0.01, vf_coef=0.25, policy_kwargs=optimizer)
     else:
@@ -52,7 +50,3 @@ def main(argv: Sequence[str] | None = None) -> None:
             ent_coef=0.01,
         )
     model.learn(10**9)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -1,28 +1,32 @@
 """Timing side by side.
 
-The candidates take intervals within each round, and a ratio is taken within a round: a machine that
-slows down for a while slows down all of them.
+Every candidate is measured once in each round and ratios are taken within a round, so a machine
+that slows down for a while slows all candidates down alike.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from statistics import quantiles
 from typing import TypeVar
 
+import torch
 from rich.console import Console
 from rich.progress import track
 
+from rl_coordconv.runs.folder import versions
+from rl_coordconv.runs.results import markdown_table
+
 WARM_UP = 3  # rounds that do not count
-# How a `Spread`, as a dict, stands in a table.
-RATIO = "{median:.2f} ({low:.2f}-{high:.2f})"
-SPEED = "{median:,.0f} ({low:,.0f}-{high:,.0f})"
 
 Candidates = Mapping[str, Callable[[], object]]
 T = TypeVar("T")
+Table = list[list[str]]  # the first line is the head
 
 
 @dataclass(frozen=True)
@@ -40,61 +44,101 @@ class Spread:
         low, middle, high = quantiles(several, method="inclusive")
         return cls(middle, low, high)
 
+    def __format__(self, spec: str) -> str:
+        """Apply a number's format to all three.
 
-def time_interleaved(
-    candidates: Candidates, repeats: int, synchronize: Callable[[], None] = lambda: None
-) -> dict[str, list[float]]:
-    """Time each candidate once a round, in an order that changes from round to round.
-
-    Args:
-        candidates: What to call, by name.
-        repeats: Rounds that count.
-        synchronize: Waits for the device, where calls return before the work is done.
-
-    Returns:
-        Seconds, one number a round, by name.
-    """
-    names = list(candidates)
-    order = random.Random(0)
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for a_round in range(-WARM_UP, repeats):
-        for name in order.sample(names, len(names)):
-            synchronize()
-            start = time.perf_counter()
-            candidates[name]()
-            synchronize()
-            if a_round >= 0:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
+        >>> f"{Spread(1.5, 1.25, 2):.2f}"
+        '1.50 (1.25-2.00)'
+        """
+        return f"{self.median:{spec}} ({self.low:{spec}}-{self.high:{spec}})"
 
 
-def ratios(numbers: Mapping[str, Sequence[float]], base: str) -> dict[str, dict[str, float]]:
-    """Seconds or speeds of the candidates, as a multiple of one candidate's in the same round.
+def spreads(numbers: Mapping[str, Sequence[float]]) -> dict[str, Spread]:
+    """Summarise each candidate's numbers, one a round."""
+    return {name: Spread.of(values) for name, values in numbers.items()}
 
-    Args:
-        numbers: One number a round, by name.
-        base: That one's name.
 
-    Returns:
-        By name, the median and the quartiles.
-    """
+def ratios(numbers: Mapping[str, Sequence[float]], base: str) -> dict[str, Spread]:
+    """Divide each candidate's numbers, one a round, by those of the candidate ``base``."""
     return {
-        name: asdict(Spread.of([a / b for a, b in zip(values, numbers[base], strict=True)]))
+        name: Spread.of([a / b for a, b in zip(values, numbers[base], strict=True)])
         for name, values in numbers.items()
     }
 
 
+def interleave(
+    candidates: Mapping[str, Callable[[], T]], rounds: int, warm_up: int, description: str = ""
+) -> dict[str, list[T]]:
+    """Call each candidate once a round, in an order that changes from round to round.
+
+    Args:
+        candidates: What to call, by name.
+        rounds: Rounds that count.
+        warm_up: Rounds before them, whose results are dropped.
+        description: Title of a progress bar; no bar if empty.
+
+    Returns:
+        The results, one a round, by name.
+    """
+    names = list(candidates)
+    order = random.Random(0)
+    calls = [(i, name) for i in range(-warm_up, rounds) for name in order.sample(names, len(names))]
+    results: dict[str, list[T]] = {name: [] for name in names}
+    for i, name in progress(calls, description):
+        result = candidates[name]()
+        if i >= 0:
+            results[name].append(result)
+    return results
+
+
+def time_interleaved(
+    candidates: Candidates, rounds: int, synchronize: Callable[[], None] = lambda: None
+) -> dict[str, list[float]]:
+    """Return the seconds of each candidate's calls, one a round, by name; see `interleave`.
+
+    Args:
+        candidates: What to time, by name.
+        rounds: Rounds that count, after `WARM_UP` that do not.
+        synchronize: Waits for the device, where calls return before the work is done.
+    """
+    timers = {name: partial(_seconds, call, synchronize) for name, call in candidates.items()}
+    return interleave(timers, rounds, WARM_UP)
+
+
+def _seconds(call: Callable[[], object], synchronize: Callable[[], None]) -> float:
+    synchronize()
+    start = time.perf_counter()
+    call()
+    synchronize()
+    return time.perf_counter() - start
+
+
 def progress(items: Sequence[T], description: str) -> Iterable[T]:
-    """The items, with a bar on the terminal for as long as it takes to go through them."""
+    """Iterate, with a bar on a terminal if there is a description."""
     console = Console(stderr=True)
-    if not console.is_terminal:  # where some versions of rich would leave an empty line
+    if not (description and console.is_terminal):  # rich would leave an empty line, and a thread
         return items
     return track(items, description, console=console, transient=True)
 
 
-def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, aligned for a terminal; the first line is its head."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    head, *rows = (" | ".join(map(str.ljust, line, widths)) for line in lines)
-    rule = " | ".join("-" * width for width in widths)
-    return "\n".join(f"| {row} |" for row in (head, rule, *rows))
+@dataclass(frozen=True)
+class Report:
+    """The result of a benchmark."""
+
+    numbers: dict[str, object]  # for JSON, where dataclasses become objects
+    text: str  # Markdown tables and a note
+
+
+def make_report(
+    repeats: int, numbers: Mapping[str, object], tables: Sequence[Table], note: str
+) -> Report:
+    """Complete a report with the number of rounds, the machine and the versions."""
+    cores, installed = os.cpu_count(), versions()
+    libraries = ", ".join(f"{name} {installed[name]}" for name in ("stable-baselines3", "ale-py"))
+    general = f"""\
+Medians (quartiles) of {repeats} rounds; ratios are taken within a round.
+{cores} cores, torch {torch.__version__}, {libraries}."""
+    printed = [markdown_table(head, rows, align=True) for head, *rows in tables]
+    context = {"torch": torch.__version__, "versions": installed, "cores": cores}
+    text = "\n\n".join([*printed, f"{note}\n{general}"])
+    return Report({**context, "repeats": repeats, **numbers}, text)

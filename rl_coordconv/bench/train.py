@@ -1,191 +1,145 @@
-"""How fast a training is, and what it takes: ours, plain Stable-Baselines3's, and the limit."""
+"""The speed and memory of trainings: ours, plain Stable-Baselines3's, and the upper bound."""
 
 from __future__ import annotations
 
-import math
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 
 from rl_coordconv.bench import baseline, upper_bound
 from rl_coordconv.bench.processes import Candidate, Interval, interleave_processes
-from rl_coordconv.bench.timing import RATIO, SPEED, Spread, aligned, ratios
-from rl_coordconv.runs.config import UserError
-from rl_coordconv.runs.folder import versions
+from rl_coordconv.bench.timing import Report, Table, make_report, ratios, spreads
+from rl_coordconv.experiments import ENVIRONMENT
 
-VARIANTS: Mapping[str, Sequence[str]] = {
-    "DummyVecEnv, 1 thread": ["--vec-env", "dummy", "--num-threads", "1"],
-    "DummyVecEnv, all threads": ["--vec-env", "dummy"],
-    "SubprocVecEnv, 1 thread": ["--vec-env", "subproc", "--num-threads", "1"],
-    "SubprocVecEnv, all threads": ["--vec-env", "subproc"],
+BASELINES: Mapping[str, Sequence[str]] = {
+    "DummyVecEnv, 1 thread": ["DummyVecEnv", "1"],
+    "DummyVecEnv, all threads": ["DummyVecEnv", "0"],
+    "SubprocVecEnv, 1 thread": ["SubprocVecEnv", "1"],
+    "SubprocVecEnv, all threads": ["SubprocVecEnv", "0"],
 }
-"""Ways to run plain Stable-Baselines3. The fastest on this machine is the one to beat."""
+"""Ways to run plain Stable-Baselines3. The fastest on this machine is the baseline."""
 
-CHOICE_ROUNDS = 5
+BASELINE_ROUNDS = 5
 EXTRACTORS = ("nature", "coordconv")
 PRECISIONS = ("float32", "bf16")
 
-_Starts = dict[str, Callable[[], Candidate]]
 
-
-def run(repeats: int, scripts: Path, algorithm: str, seconds: float) -> dict[str, Any]:
-    """Let trainings on Ms. Pac-Man take intervals, each in a process of its own.
+def run(repeats: int, scripts: Path, algorithm: str, seconds: float) -> Report:
+    """Measure trainings on Ms. Pac-Man side by side, each in its own process.
 
     Args:
-        repeats: Rounds that count.
+        repeats: Rounds that count, at least 1.
         scripts: The folder of ``train_a2c.py`` and ``train_ppo.py``, beside ``configs``.
         algorithm: ``a2c`` or ``ppo``.
-        seconds: How long an interval lasts at least.
-
-    Returns:
-        What was measured and on what, as JSON holds it: every interval, and their `summary`.
+        seconds: Minimum length of an interval, above 0.
 
     Raises:
-        UserError: There is nothing to measure, or a process ended early.
+        UserError: A process ended early.
     """
-    if repeats < 1:
-        raise UserError(f"repeats must be at least 1, not {repeats}.")
-    if not 0 < seconds < math.inf:
-        raise UserError(f"seconds must be above 0 and finite, not {seconds}.")
-    variants: _Starts = {
-        name: partial(Candidate, Path(baseline.__file__), [algorithm, *flags], seconds)
-        for name, flags in VARIANTS.items()
+    baselines = {
+        name: Candidate(Path(baseline.__file__), [algorithm, *argv], seconds)
+        for name, argv in BASELINES.items()
     }
-    choice = {
-        name: _speeds(intervals)
-        for name, intervals in interleave_processes(variants, CHOICE_ROUNDS).items()
-    }
-    fastest = max(choice, key=lambda name: median(choice[name]))
+    choice = interleave_processes(baselines, BASELINE_ROUNDS)
+    speeds = {name: _speeds(intervals) for name, intervals in choice.items()}
+    fastest = max(speeds, key=lambda name: median(speeds[name]))
     with TemporaryDirectory() as folder:
-        trainings = _trainings(scripts / f"train_{algorithm}.py", Path(folder), seconds)
-        parts = _parts(algorithm, scripts.parent / "configs" / f"{algorithm}.yaml", seconds)
-        intervals = interleave_processes(
-            {"baseline": variants[fastest], **trainings, **parts}, repeats
-        )
-    on_gpu = torch.cuda.is_available()
-    return {
-        **{"bench": "train", "algorithm": algorithm},
-        **{"torch": torch.__version__, "versions": versions()},
-        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
-        **{"cores": os.cpu_count(), "repeats": repeats, "seconds": seconds, "baseline": fastest},
-        "choice": {name: asdict(Spread.of(speeds)) for name, speeds in choice.items()},
-        **summary(intervals, _libraries(), overlap=on_gpu),
-        "intervals": intervals,
-    }
+        candidates = {"baseline": baselines[fastest]}
+        candidates |= _candidates(algorithm, scripts, Path(folder), seconds)
+        intervals = interleave_processes(candidates, repeats)
+    on_gpu, imports = torch.cuda.is_available(), _imports_mib()
+    device = torch.cuda.get_device_name() if on_gpu else "cpu"
+    note = f"""\
+{algorithm}, Ms. Pac-Man, {device}, intervals of {seconds} s. The baseline is plain
+Stable-Baselines3, run in the way that is fastest here: {fastest}. The upper bound
+plays the games (environments) and computes our network, forward and backward for every update, and
+does nothing else. Memory is the peak; the last column is also a ratio to the baseline, without the
+{imports:.0f} MiB that importing the libraries takes."""
+    setting = {"algorithm": algorithm, "device": device, "seconds": seconds, "baseline": fastest}
+    numbers, tables = summarise(intervals, imports, overlap=on_gpu)
+    measured = {"baselines": spreads(speeds), "imports_mib": imports, "intervals": intervals}
+    return make_report(repeats, {**setting, **numbers, **measured}, tables, note)
 
 
-def _trainings(script: Path, folder: Path, seconds: float) -> _Starts:
-    """Ours, as a user runs them, with logs and checkpoints."""
-    starts: _Starts = {}
+def _candidates(
+    algorithm: str, scripts: Path, folder: Path, seconds: float
+) -> dict[str, Candidate]:
+    """Return our trainings, as users run them, and the parts of the upper bound."""
+    candidates = {}
     for precision in PRECISIONS:
         for extractor in EXTRACTORS:
             name = f"{extractor} {precision}"
             flags = ["--extractor", extractor, "--precision", precision]
             flags += ["--total-timesteps", str(10**9), "--log-dir", str(folder / name)]
-            starts[name] = partial(Candidate, script, flags, seconds)
-    return starts
-
-
-def _parts(algorithm: str, config: Path, seconds: float) -> _Starts:
-    """The parts of the limit; the network is the one without coordinates."""
-    script, settings = Path(upper_bound.__file__), [algorithm, str(config)]
-    # As in the training scripts.
-    environ = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
-    starts: _Starts = {
-        "environments": partial(Candidate, script, ["environments", *settings], seconds)
-    }
+            script = scripts / f"train_{algorithm}.py"
+            candidates[name] = Candidate(script, flags, seconds, ENVIRONMENT)
+    part = Path(upper_bound.__file__)
+    argv = [algorithm, str(scripts.parent / "configs" / f"{algorithm}.yaml")]
+    candidates["environments"] = Candidate(part, ["environments", *argv], seconds)
     for precision in PRECISIONS:
         flags = ["--extractor", "nature", "--precision", precision]
-        argv = ["network", *settings, *flags]
-        starts[f"network {precision}"] = partial(Candidate, script, argv, seconds, environ)
-    return starts
+        network = Candidate(part, ["network", *argv, *flags], seconds, ENVIRONMENT)
+        candidates[f"network {precision}"] = network
+    return candidates
 
 
 def _speeds(intervals: Sequence[Interval]) -> list[float]:
-    """Steps per second of each interval."""
-    return [interval["steps"] / interval["seconds"] for interval in intervals]
+    """Return the steps per second of each interval."""
+    return [interval.steps / interval.seconds for interval in intervals]
 
 
-def _libraries() -> float:
-    """MiB that a process takes which imports the libraries and does nothing else."""
+def _imports_mib() -> float:
+    """Return the MiB of a process that imports the libraries and does nothing else."""
     code = "import torch, stable_baselines3, ale_py; print(open('/proc/self/status').read())"
     command = [sys.executable, "-c", code]
     status = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def summary(
-    intervals: Mapping[str, Sequence[Interval]], libraries: float, *, overlap: bool
-) -> dict[str, Any]:
-    """What the intervals say; every ratio of speeds is taken within a round.
+def summarise(
+    intervals: Mapping[str, Sequence[Interval]], imports: float, *, overlap: bool
+) -> tuple[dict[str, object], list[Table]]:
+    """Compare all candidates with the baseline and the upper bound, within each round.
 
     Args:
-        intervals: What `interleave_processes` returned.
-        libraries: MiB that the libraries alone take.
+        intervals: The result of `interleave_processes`.
+        imports: MiB that importing the libraries takes.
         overlap: Whether games and network have a device each, see `upper_bound.upper_bound`.
+
+    Returns:
+        The numbers, and two tables of them.
     """
     speeds = {name: _speeds(values) for name, values in intervals.items()}
     for precision in PRECISIONS:
         parts = zip(speeds["environments"], speeds[f"network {precision}"], strict=True)
-        speeds[f"upper bound {precision}"] = [
-            upper_bound.upper_bound(*both, overlap=overlap) for both in parts
-        ]
-    peaks = {
-        name: max(interval["memory"] for interval in values) for name, values in intervals.items()
-    }
-    to_baseline = ratios(speeds, "baseline")
-    rows: list[dict[str, Any]] = [
-        {
-            "candidate": name,
-            "steps_per_second": asdict(Spread.of(values)),
-            "ratio": to_baseline[name],
-        }
-        for name, values in speeds.items()
-    ]
+        bounds = [upper_bound.upper_bound(*speed, overlap=overlap) for speed in parts]
+        speeds[f"upper bound {precision}"] = bounds
+    peaks = {name: max(i.memory for i in values) for name, values in intervals.items()}
     trainings = {"baseline": "float32"} | {f"{e} {p}": p for p in PRECISIONS for e in EXTRACTORS}
-    for row in rows:
-        name = row["candidate"]
+    speed, ratio = spreads(speeds), ratios(speeds, "baseline")
+    rows, table = [], [_HEAD]
+    for name in speeds:
+        row = {"candidate": name, "steps_per_second": speed[name], "ratio": ratio[name]}
+        line = [name, f"{speed[name]:,.0f}", f"{ratio[name]:.2f}"]
         if name in trainings:
-            row["share_of_upper_bound"] = ratios(speeds, f"upper bound {trainings[name]}")[name]
-            row["memory_mib"] = peaks[name]
-            row["memory_ratio"] = peaks[name] / peaks["baseline"]
-            row["memory_ratio_beyond_imports"] = (peaks[name] - libraries) / (
-                peaks["baseline"] - libraries
-            )
-    coordconv = {p: ratios(speeds, f"nature {p}")[f"coordconv {p}"] for p in PRECISIONS}
-    return {"rows": rows, "coordconv_to_nature": coordconv, "imports_mib": libraries}
+            share = ratios(speeds, f"upper bound {trainings[name]}")[name]
+            memory = peaks[name] / peaks["baseline"]
+            beyond = (peaks[name] - imports) / (peaks["baseline"] - imports)
+            row |= {"share_of_upper_bound": share, "memory_mib": peaks[name]}
+            row |= {"memory_ratio": memory, "memory_ratio_beyond_imports": beyond}
+            line += [f"{share.median:.0%}", f"{peaks[name]:,.0f}", f"{memory:.2f}", f"{beyond:.2f}"]
+        rows.append(row)
+        table.append(line + [""] * (len(_HEAD) - len(line)))
+    pairs = {p: ratios(speeds, f"nature {p}")[f"coordconv {p}"] for p in PRECISIONS}
+    pair_table = [["precision", "coordconv / nature"]]
+    pair_table += [[precision, f"{pair:.2f}"] for precision, pair in pairs.items()]
+    return {"rows": rows, "coordconv_to_nature": pairs}, [table, pair_table]
 
 
-def table(report: dict[str, Any]) -> str:
-    """A report in Markdown, aligned for a terminal."""
-    head = ["candidate", "steps/s", "to stock's", "of the limit"]
-    lines = [[*head, "memory, MiB", "to stock's", "above libraries"]]
-    for row in report["rows"]:
-        speed = SPEED.format(**row["steps_per_second"])
-        line = [row["candidate"], speed, RATIO.format(**row["ratio"])]
-        if "memory_mib" in row:
-            memory = (row["memory_ratio"], row["memory_ratio_beyond_imports"])
-            line += [f"{row['share_of_upper_bound']['median']:.0%}", f"{row['memory_mib']:,.0f}"]
-            line += [f"{ratio:.2f}" for ratio in memory]
-        lines.append([*line, *[""] * (len(lines[0]) - len(line))])
-    pairs = [["precision", "coordconv / nature"]]
-    pairs += [[p, RATIO.format(**ratio)] for p, ratio in report["coordconv_to_nature"].items()]
-    return "\n\n".join([aligned(lines), aligned(pairs), _NOTE.format(**report)])
-
-
-_NOTE = """\
-{algorithm}, Ms. Pac-Man: median (quartiles) of {repeats} rounds of {seconds} s for each candidate;
-torch {torch}, stable-baselines3 {versions[stable-baselines3]}, {device}, {cores} cores.
-Ratios of speeds are taken within a round. The stock training is plain Stable-Baselines3, run in the
-way that is fastest here: {baseline}. The limit plays the games (environments) and computes
-our network, forward and backward for every update, and does nothing else. Memory is the most that
-was held; the last column leaves out what importing the libraries takes: {imports_mib:.0f} MiB."""
+_HEAD = ["candidate", "steps/s", "vs. baseline", "% of the upper bound", "memory, MiB"]
+_HEAD += ["vs. baseline", "memory beyond the imports"]

@@ -1,8 +1,8 @@
 """The parts of a training: playing the games, and the network's forward and backward passes.
 
-Each is a candidate of its own for `intervals`, with the settings of a training and nothing else: no
-optimiser, no loss, no logs. The network computes the forward pass of every update, which our A2C
-takes from the rollout, so that a training could come above this limit.
+Each is a candidate with the settings of a training and nothing else: no optimiser, loss or logs.
+The network computes the forward pass of every update, which our A2C takes from the rollout, so a
+training could exceed this bound.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from rl_coordconv.bench.candidate import between_updates
 from rl_coordconv.bench.envs import ale_games, play
-from rl_coordconv.bench.processes import between_updates
 from rl_coordconv.experiments.atari.config import A2CConfig, AtariConfig, PPOConfig
 from rl_coordconv.experiments.atari.train import make_env, make_model
 from rl_coordconv.runs.config import one_sentence_errors, parse_args
@@ -26,13 +26,12 @@ _CONFIGS: dict[str, type[AtariConfig]] = {"a2c": A2CConfig, "ppo": PPOConfig}
 
 
 def upper_bound(environments: float, network: float, *, overlap: bool) -> float:
-    """Steps per second of a training that has nothing else to do.
+    """Return the steps per second of a training that does nothing but play and run the network.
 
     Args:
         environments: Steps per second of the games alone.
         network: Steps per second of the network alone.
-        overlap: Whether both can be at work at once, each on a device of its own; otherwise they
-            share the cores, and their times add up.
+        overlap: Whether both work at once, each on its own device; otherwise their times add up.
     """
     if overlap:
         return min(environments, network)
@@ -40,7 +39,7 @@ def upper_bound(environments: float, network: float, *, overlap: bool) -> float:
 
 
 def batches(config: AtariConfig) -> list[int]:
-    """The sizes of the batches that an update trains on."""
+    """Return the sizes of the batches that an update trains on."""
     rollout = config.n_envs * config.n_steps
     if isinstance(config, PPOConfig):
         return [config.batch_size] * (config.n_epochs * rollout // config.batch_size)
@@ -48,7 +47,7 @@ def batches(config: AtariConfig) -> list[int]:
 
 
 def environments(config: AtariConfig) -> Callable[[], None]:
-    """What plays the games for one update, with random actions."""
+    """Return a function that plays the games for one update, with random actions."""
     games = ale_games(config.env, config.n_envs, config.num_threads)
     games.reset(seed=config.seed)
     play_steps = play(games.step, games.single_action_space, config.n_envs)
@@ -56,7 +55,7 @@ def environments(config: AtariConfig) -> Callable[[], None]:
 
 
 def network(config: AtariConfig) -> Callable[[], None]:
-    """What does the network's work of one update: rollout, then gradients."""
+    """Return a function that does the network's work of one update: rollout, then gradients."""
     device = use_device(config.device, config.num_threads)
     env = make_env(config)
     policy = make_model(config, env, str(device)).policy
@@ -72,7 +71,7 @@ def network(config: AtariConfig) -> Callable[[], None]:
         with torch.no_grad():
             for _ in range(config.n_steps):
                 policy(seen)
-            policy.predict_values(seen)  # of what follows the last step
+            policy.predict_values(seen)  # of the observation after the last step
         for batch, actions in samples:
             policy.zero_grad()
             values, log_probs, entropy = policy.evaluate_actions(batch, actions)
@@ -88,7 +87,7 @@ PARTS = {"environments": environments, "network": network}
 
 
 def main(argv: Sequence[str]) -> None:
-    """Do a part's work for ever.
+    """Do a part's work until the process is ended.
 
     Args:
         argv: A name in `PARTS`, ``a2c`` or ``ppo``, its YAML file, and flags of the training.

@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from rl_coordconv.bench import layer, timing, toy
-from rl_coordconv.experiments.not_so_clevr.config import ToyConfig, find_defaults
+from rl_coordconv.bench import layer, runs, timing, toy
+from rl_coordconv.experiments.not_so_clevr.config import ToyConfig
 from rl_coordconv.experiments.not_so_clevr.data import split
 from rl_coordconv.experiments.not_so_clevr.models import make_model
 from rl_coordconv.experiments.not_so_clevr.tasks import TASKS
-from rl_coordconv.runs.config import load_config
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "bench.py"
@@ -71,9 +70,9 @@ class TestTheScript:
         [
             ([], "arguments are required: bench"),
             (["layr"], "invalid choice: 'layr'"),
-            (["layer", "--repeats", "0"], "repeats must be at least 1, not 0."),
-            (["toy", "--repeats", "0"], "repeats must be at least 1, not 0."),
-            (["layer", "--repeats", "x"], "invalid int value: 'x'"),
+            (["layer", "--repeats", "0"], "--repeats: must be at least 1, not 0."),
+            (["toy", "--repeats", "0"], "--repeats: must be at least 1, not 0."),
+            (["layer", "--repeats", "x"], "invalid count value: 'x'"),
             (["layer", "--json", "/no/such/folder/x.json"], "no folder /no/such/folder"),
             (["layer", "--threads"], "Unrecognized arguments: --threads"),
         ],
@@ -95,14 +94,15 @@ class TestTheScript:
 
 
 class TestTiming:
-    def test_each_candidate_has_one_turn_in_every_round(self):
-        intervals = []
-        candidates = {name: (lambda name=name: intervals.append(name)) for name in "abc"}
-        seconds = timing.time_interleaved(candidates, repeats=20)
+    def test_each_candidate_is_timed_once_in_every_round(self):
+        calls = []
+        candidates = {name: (lambda name=name: calls.append(name)) for name in "abc"}
+        seconds = timing.time_interleaved(candidates, rounds=20)
         assert {name: len(values) for name, values in seconds.items()} == dict.fromkeys("abc", 20)
-        rounds = [tuple(intervals[i : i + 3]) for i in range(0, len(intervals), 3)]
-        assert all(sorted(interval) == ["a", "b", "c"] for interval in rounds)
-        assert len(set(rounds)) > 3  # nobody always follows the same neighbour
+        rounds = [tuple(calls[i : i + 3]) for i in range(0, len(calls), 3)]
+        assert len(rounds) == timing.WARM_UP + 20
+        assert all(sorted(names) == ["a", "b", "c"] for names in rounds)
+        assert len(set(rounds)) > 3  # no candidate always follows the same one
 
     def test_a_spread_is_the_median_and_the_quartiles(self):
         assert timing.Spread.of([4.0, 1, 2, 5, 3]) == timing.Spread(3, 2, 4)
@@ -115,7 +115,7 @@ class TestTiming:
         assert ("to input" in case.timed) == (hidden and "backward" in case.timed)
 
 
-def test_the_candidates_are_as_large_as_they_say():
+def test_the_layers_compute_the_same_with_the_same_weights():
     weights = {name: make(4, 8, 3).weight.shape[1] for name, make in layer.LAYERS.items()}
     assert weights == {"Conv2d": 4, "CoordConv2d": 6, "concatenation": 6}
     x = torch.rand(2, 4, 5, 7)
@@ -128,26 +128,28 @@ class TestToy:
     @pytest.mark.parametrize(("task", "model"), toy.CASES)
     def test_the_network_as_written_is_the_same_network(self, task, model):
         chosen = {"task": task, "model": model, "canvas": 32, "square": 21}
-        config = load_config(ToyConfig, find_defaults(CONFIGS, chosen), chosen)
+        config = ToyConfig.load(ToyConfig.find_defaults(CONFIGS, chosen), chosen)
         samples, _ = split(config.split, config.canvas, config.square)
         x = TASKS[task].inputs[config.inputs](samples)[:8]
         ours = make_model(task, model, config.shape)
-        plain = toy.as_written(ours)
+        plain = toy.AsWritten(ours)
         assert [*plain.parameters()] == [*ours.parameters()]
         torch.testing.assert_close(plain(x), ours(x), rtol=1e-4, atol=1e-4)
 
     def test_prints_and_writes_a_row_for_each_case(self, monkeypatch):
         monkeypatch.setattr(toy, "CASES", toy.CASES[-2:])
-        report = toy.run(2, CONFIGS, canvas=32, square=21)
-        assert [(row["task"], row["model"]) for row in report["rows"]] == [*toy.CASES]
-        for row in report["rows"]:
+        report = toy.run(2, CONFIGS, {"canvas": 32, "square": 21})
+        rows = json.loads(json.dumps(report.numbers, default=dataclasses.asdict))["rows"]
+        assert [(row["task"], row["model"]) for row in rows] == [*toy.CASES]
+        for row in rows:
             assert 0 < row["ratio"]["low"] <= row["ratio"]["median"] <= row["ratio"]["high"]
-        assert toy.table(json.loads(json.dumps(report))).count("regression") == 2
+        assert report.text.count("regression") == 2
 
 
-def test_runs_at_once_are_real_trainings(main, tmp_path, capsys):
+def test_runs_at_once_are_real_trainings(main, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(runs, "_LOG_INTERVAL", {"a2c": 1})  # the test waits for two logs of each
     path = tmp_path / "runs.json"
-    flags = ["--repeats", "1", "--seconds", "2", "--n-runs", "1", "2", "--json", str(path)]
+    flags = ["--repeats", "1", "--seconds", "0.1", "--n-runs", "1", "2", "--json", str(path)]
     assert main(["runs", *flags]) == 0
     report = json.loads(path.read_text())
     assert list(report["steps_per_second"]) == ["1", "2"]
@@ -156,9 +158,16 @@ def test_runs_at_once_are_real_trainings(main, tmp_path, capsys):
     assert len(capsys.readouterr().out.split("\n\n")[0].splitlines()) == 4
 
 
-@pytest.mark.parametrize("flags", ["--repeats 0", "--n-runs 0", "--seconds 0"])
-def test_nothing_to_run_is_a_mistake(flags, main, capsys):
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ("--repeats 0", "--repeats: must be at least 1, not 0."),
+        ("--n-runs 0", "--n-runs: must be at least 1, not 0."),
+        ("--seconds 0", "--seconds: must be above 0 and finite, not 0.0."),
+    ],
+)
+def test_nothing_to_run_is_a_mistake(flags, sentence, main, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(["runs", *flags.split()])
     assert exit_.value.code == 2
-    assert "must be greater than 0" in capsys.readouterr().err
+    assert sentence in capsys.readouterr().err

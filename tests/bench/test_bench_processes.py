@@ -1,5 +1,4 @@
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from rl_coordconv.runs.config import UserError
 
 COUNTS = """
 import os, subprocess, sys
-from rl_coordconv.bench.processes import between_updates
+from rl_coordconv.bench.candidate import between_updates
 
 CHILD = "import time; held = bytearray(2**28); print(flush=True); time.sleep(60)"
 
@@ -41,15 +40,15 @@ def main(argv):
 
 
 @pytest.fixture
-def start(tmp_path):
-    """Makes what starts a candidate whose interval is one update, unless it is to last longer."""
+def candidate(tmp_path):
+    """Makes a candidate whose intervals are one update long, unless ``seconds`` are given."""
     (tmp_path / "counts.py").write_text(COUNTS)
     (tmp_path / "learns.py").write_text(LEARNS)
 
-    def start(script, *argv, seconds=0.0):
-        return partial(Candidate, tmp_path / script, argv, seconds)
+    def candidate(script, *argv, seconds=0.0):
+        return Candidate(tmp_path / script, argv, seconds)
 
-    return start
+    return candidate
 
 
 def ends(pid: int) -> bool:
@@ -65,24 +64,22 @@ def ends(pid: int) -> bool:
     return False
 
 
-def test_each_candidate_works_once_a_round_and_its_steps_are_counted(start, tmp_path):
+def test_each_candidate_works_once_a_round_and_its_steps_are_counted(candidate, tmp_path):
     log = str(tmp_path / "log")
     candidates = {
-        "a": start("counts.py", "a", log, "3"),
-        "b": start("counts.py", "b", log, "5", "child"),
-        "c": start("learns.py"),
-        "d": start("counts.py", "d", str(tmp_path / "other"), "2", seconds=0.01),
+        "a": candidate("counts.py", "a", log, "3"),
+        "b": candidate("counts.py", "b", log, "5", "child"),
+        "c": candidate("learns.py"),
+        "d": candidate("counts.py", "d", str(tmp_path / "other"), "2", seconds=0.01),
     }
     intervals = interleave_processes(candidates, 6)
-    assert [interval["steps"] for interval in intervals["a"]] == [3] * 6
-    assert [interval["steps"] for interval in intervals["b"]] == [5] * 6
-    assert [interval["steps"] for interval in intervals["c"]] == [7] * 6  # seen from outside
-    assert all(
-        interval["steps"] % 2 == 0 and interval["seconds"] >= 0.01 for interval in intervals["d"]
-    )
-    assert all(interval["seconds"] > 0 for values in intervals.values() for interval in values)
+    assert [interval.steps for interval in intervals["a"]] == [3] * 6
+    assert [interval.steps for interval in intervals["b"]] == [5] * 6
+    assert [interval.steps for interval in intervals["c"]] == [7] * 6  # seen from outside
+    assert all(interval.steps % 2 == 0 and interval.seconds >= 0.01 for interval in intervals["d"])
+    assert all(interval.seconds > 0 for values in intervals.values() for interval in values)
 
-    # The last letter of an interval is written when the process is told to go on.
+    # The last letter of an interval is written when the next one begins.
     order = Path(log).read_text()
     pairs = [order[i : i + 2] for i in range(0, len(order), 2)]
     assert len(pairs) == WARM_UP + 6
@@ -90,16 +87,16 @@ def test_each_candidate_works_once_a_round_and_its_steps_are_counted(start, tmp_
     assert len(set(pairs)) == 2  # nobody is always first
 
     for alone, with_child in zip(intervals["a"], intervals["b"], strict=True):
-        assert alone["memory"] > 10
-        assert with_child["memory"] > alone["memory"] + 200  # of the 256 that the child holds
+        assert alone.memory > 10
+        assert with_child.memory > alone.memory + 200  # of the 256 that the child holds
     assert ends(int(Path(log + ".pid").read_text()))
 
 
-def test_one_that_ends_early_is_named_and_leaves_nothing_behind(start, tmp_path):
+def test_one_that_ends_early_is_named_and_leaves_nothing_behind(candidate, tmp_path):
     log = str(tmp_path / "log")
     candidates = {
-        "a": start("counts.py", "a", log, "3", "child", "ends"),
-        "b": start("counts.py", "b", log, "5"),
+        "a": candidate("counts.py", "a", log, "3", "child", "ends"),
+        "b": candidate("counts.py", "b", log, "5"),
     }
     with pytest.raises(UserError, match=r"counts\.py ended early: There is no more\.$"):
         interleave_processes(candidates, 6)

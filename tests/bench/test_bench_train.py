@@ -1,6 +1,7 @@
 import json
 import runpy
 from contextlib import nullcontext
+from dataclasses import asdict
 from os import cpu_count
 from pathlib import Path
 
@@ -10,10 +11,10 @@ import pytest
 import torch
 
 from rl_coordconv.bench import envs, train, upper_bound
+from rl_coordconv.bench.processes import Interval
 from rl_coordconv.envs import vec_env
 from rl_coordconv.envs.atari import make_atari_env
 from rl_coordconv.experiments.atari.config import A2CConfig, PPOConfig
-from rl_coordconv.runs.config import load_config
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"
@@ -24,7 +25,7 @@ def main():
     return runpy.run_path(str(ROOT / "scripts" / "bench.py"))["main"]
 
 
-class TestLimit:
+class TestUpperBound:
     def test_times_add_up_on_shared_cores(self):
         assert upper_bound.upper_bound(300.0, 600.0, overlap=False) == pytest.approx(200)
 
@@ -32,8 +33,10 @@ class TestLimit:
         assert upper_bound.upper_bound(300.0, 600.0, overlap=True) == 300
 
     def test_batches_are_those_of_the_algorithms(self):
-        assert upper_bound.batches(load_config(A2CConfig, CONFIGS / "a2c.yaml")) == [16 * 5]
-        assert upper_bound.batches(load_config(PPOConfig, CONFIGS / "ppo.yaml")) == [256] * 4 * 4
+        a2c = A2CConfig.load(A2CConfig.find_defaults(CONFIGS / "a2c.yaml", {}))
+        ppo = PPOConfig.load(PPOConfig.find_defaults(CONFIGS / "ppo.yaml", {}))
+        assert upper_bound.batches(a2c) == [16 * 5]
+        assert upper_bound.batches(ppo) == [256] * 4 * 4
 
     @pytest.mark.parametrize("part", list(upper_bound.PARTS))
     @pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
@@ -77,8 +80,13 @@ class TestLimit:
 
 
 def of(memory, *speeds):
-    """A interval for each speed, of 2 s."""
-    return [{"steps": 2 * speed, "seconds": 2.0, "memory": memory} for speed in speeds]
+    """An interval of 2 s for each speed."""
+    return [Interval(2 * speed, 2.0, memory) for speed in speeds]
+
+
+def as_json(numbers):
+    """As `scripts/bench.py` writes them."""
+    return json.loads(json.dumps(numbers, default=asdict))
 
 
 INTERVALS = {
@@ -95,10 +103,10 @@ INTERVALS = {
 
 class TestTrain:
     def test_ratios_are_taken_within_a_round(self):
-        summary = train.summary(INTERVALS, 500, overlap=False)
+        summary = as_json(train.summarise(INTERVALS, 500, overlap=False)[0])
         rows = {row.pop("candidate"): row for row in summary["rows"]}
         assert list(rows) == [*INTERVALS, "upper bound float32", "upper bound bf16"]
-        # 120 / 100 and 270 / 200; the limits are 200 and 400, so 120 / 200 and 270 / 400.
+        # 120 / 100 and 270 / 200; the bounds are 200 and 400, so 120 / 200 and 270 / 400.
         assert rows["coordconv float32"] == {
             "steps_per_second": {"median": 195, "low": 157.5, "high": 232.5},
             "ratio": pytest.approx({"median": 1.275, "low": 1.2375, "high": 1.3125}),
@@ -109,7 +117,7 @@ class TestTrain:
             "memory_ratio": 830 / 1100,
             "memory_ratio_beyond_imports": 330 / 600,
         }
-        # With bf16 the limits are 300 and 600.
+        # With bf16 the bounds are 300 and 600.
         shares = {name: row["share_of_upper_bound"] for name, row in rows.items() if len(row) > 2}
         assert {name: share["median"] for name, share in shares.items()} == pytest.approx(
             {
@@ -128,41 +136,31 @@ class TestTrain:
         beside = {p: ratio["median"] for p, ratio in summary["coordconv_to_nature"].items()}
         assert beside == pytest.approx({"float32": 0.85, "bf16": 0.9375})
 
-    def test_on_a_gpu_the_slower_part_is_the_limit(self):
-        rows = train.summary(INTERVALS, 500, overlap=True)["rows"]
+    def test_on_a_gpu_the_slower_part_is_the_upper_bound(self):
+        rows = as_json(train.summarise(INTERVALS, 500, overlap=True)[0])["rows"]
         shares = {row["candidate"]: row.get("share_of_upper_bound") for row in rows}
         assert shares["nature float32"]["median"] == pytest.approx(0.375)
         assert shares["nature bf16"]["median"] == pytest.approx(0.6)
 
     def test_the_table_has_a_row_for_each_candidate(self):
-        report = {
-            **{"algorithm": "ppo", "device": "cpu", "cores": 2, "repeats": 2, "seconds": 0.5},
-            **{"torch": "2.9", "versions": {"stable-baselines3": "2.8"}},
-            "baseline": "DummyVecEnv, 1 thread",
-            **train.summary(INTERVALS, 500, overlap=False),
-        }
-        speeds, pairs, note = train.table(report).split("\n\n")
-        rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in speeds.splitlines()]
-        assert [
-            *["baseline", "150 (125-175)", "1.00 (1.00-1.00)", "50%"],
-            *["1,100", "1.00", "1.00"],
-        ] in rows
-        assert [
-            *["coordconv float32", "195 (158-232)", "1.27 (1.24-1.31)", "64%"],
-            *["830", "0.75", "0.55"],
-        ] in rows
-        assert ["upper bound bf16", "450 (375-525)", "3.00 (3.00-3.00)", "", "", "", ""] in rows
-        assert "| float32   | 0.85 (0.83-0.88)   |" in pairs
-        assert "DummyVecEnv, 1 thread" in note
+        speeds, pairs = train.summarise(INTERVALS, 500, overlap=False)[1]
+        rows = [" | ".join(row) for row in speeds]
+        assert "baseline | 150 (125-175) | 1.00 (1.00-1.00) | 50% | 1,100 | 1.00 | 1.00" in rows
+        coordconv = "coordconv float32 | 195 (158-232) | 1.27 (1.24-1.31) | 64% | 830 | 0.75 | 0.55"
+        assert coordconv in rows
+        assert ["upper bound bf16", "450 (375-525)", "3.00 (3.00-3.00)", "", "", "", ""] in speeds
+        assert ["float32", "0.85 (0.83-0.88)"] in pairs
 
-    def test_races_from_the_command_line(self, main, monkeypatch, tmp_path, capsys):
-        monkeypatch.setattr(train, "VARIANTS", {"the only one": ["--num-threads", "1"]})
-        monkeypatch.setattr(train, "CHOICE_ROUNDS", 1)
+    def test_measures_from_the_command_line(self, main, monkeypatch, tmp_path, capsys):
+        monkeypatch.setattr(train, "BASELINES", {"the only one": ["DummyVecEnv", "1"]})
+        monkeypatch.setattr(train, "BASELINE_ROUNDS", 1)
         monkeypatch.setattr(train, "PRECISIONS", ("float32",))
         monkeypatch.setattr(train, "TemporaryDirectory", lambda: nullcontext(str(tmp_path)))
         path = tmp_path / "train.json"
         assert main(["train", "--repeats", "2", "--seconds", "0.01", "--json", str(path)]) == 0
-        assert "\n| network float32 " in capsys.readouterr().out
+        printed = capsys.readouterr().out
+        assert "\n| network float32 " in printed
+        assert "fastest here: the only one" in printed
         report = json.loads(path.read_text())
         trainings = {"baseline", "nature float32", "coordconv float32"}
         assert set(report["intervals"]) == trainings | {"environments", "network float32"}
@@ -183,7 +181,7 @@ class TestTrain:
             assert (tmp_path / run / "config.yaml").exists()
 
     def test_says_in_one_sentence_what_ended_early(self, main, monkeypatch, capsys):
-        monkeypatch.setattr(train, "VARIANTS", {"unheard-of": ["--vec-env", "unheard-of"]})
+        monkeypatch.setattr(train, "BASELINES", {"unheard-of": ["unheard-of", "1"]})
         with pytest.raises(SystemExit) as exit_:
             main(["train", "--repeats", "1"])
         assert exit_.value.code == 2
@@ -220,13 +218,13 @@ class TestEnvs:
     def test_prints_and_writes_a_row_for_each_number_of_games(
         self, main, monkeypatch, tmp_path, capsys
     ):
-        monkeypatch.setattr(envs, "_STEPS", 12)
+        monkeypatch.setattr(envs, "_STEPS", 6)
         path = tmp_path / "envs.json"
-        assert main(["envs", "--repeats", "2", "--n-envs", "3", "8", "--json", str(path)]) == 0
+        assert main(["envs", "--repeats", "2", "--n-envs", "2", "4", "--json", str(path)]) == 0
         printed = capsys.readouterr().out.splitlines()
-        assert [line.split()[1] for line in printed[2:4]] == ["3", "8"]
+        assert [line.split()[1] for line in printed[2:4]] == ["2", "4"]
         rows = json.loads(path.read_text())["rows"]
-        assert [(row["n_envs"], row["steps"]) for row in rows] == [(3, 4 * 3), (8, 2 * 8)]
+        assert [(row["n_envs"], row["steps"]) for row in rows] == [(2, 3 * 2), (4, 2 * 4)]
         for row in rows:
             assert list(row["steps_per_second"]) == ["Stable-Baselines3", "ale-py", "AtariVecEnv"]
             assert row["ratio_to_baseline"]["Stable-Baselines3"]["median"] == 1
@@ -235,12 +233,12 @@ class TestEnvs:
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["train", "--repeats", "0"], "repeats must be at least 1, not 0."),
-        (["train", "--seconds", "0"], "seconds must be above 0 and finite, not 0.0."),
-        (["train", "--seconds", "nan"], "seconds must be above 0 and finite, not nan."),
+        (["train", "--repeats", "0"], "--repeats: must be at least 1, not 0."),
+        (["train", "--seconds", "0"], "--seconds: must be above 0 and finite, not 0.0."),
+        (["train", "--seconds", "nan"], "--seconds: must be above 0 and finite, not nan."),
         (["train", "--algorithm", "dqn"], "invalid choice: 'dqn'"),
-        (["envs", "--repeats", "0"], "repeats must be at least 1, not 0."),
-        (["envs", "--n-envs", "8", "0"], "n-envs must be at least 1, not 0."),
+        (["envs", "--repeats", "0"], "--repeats: must be at least 1, not 0."),
+        (["envs", "--n-envs", "8", "0"], "--n-envs: must be at least 1, not 0."),
         (["envs", "--n-envs"], "expected at least one argument"),
     ],
 )

@@ -1,26 +1,30 @@
-"""Compare runs: which arm is better, by how much, and how sure that is."""
+"""Compare runs: which variant is better, by how much, and with what confidence."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
+from rl_coordconv.compare.results import XAxis
 from rl_coordconv.runs.config import Parser, one_sentence_errors
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the report and return the exit code."""
     parser = Parser(description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, help="folders with runs in or below them")
-    parser.add_argument("--out", type=Path, default=Path("report"), help="default: report/")
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of runs")
     parser.add_argument(
-        "--x", choices=("steps", "frames", "hours"), default="steps", help="default: steps"
+        "--out", type=Path, default=Path("report"), help="folder of the report (default: report/)"
     )
     parser.add_argument(
-        "--score", type=float, help="time to this score; default: what every arm reached"
+        "--x", choices=get_args(XAxis), default="steps", help="x-axis (default: steps)"
+    )
+    parser.add_argument(
+        "--score", type=float, help="report the steps to this score (default: what all reached)"
     )
     with one_sentence_errors():
         options = parser.parse_args(argv)
-        # It needs the extra `analysis`, and says so in a sentence where that is missing.
+        # Imported here for its one-sentence error if the extra `analysis` is missing.
         from rl_coordconv.compare.report import write_report
 
         report = write_report(options.runs, options.out, options.x, options.score)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from rl_coordconv.compare.results import Array
 def read_events(
     paths: Sequence[Path], tags: Sequence[str], hints: Sequence[str]
 ) -> tuple[dict[str, Array], set[str]]:
-    """The points of some tags, up to the end or the tear of each file.
+    """Read the points of some tags, up to the end or the tear of each file.
 
     Args:
         paths: The event files of one run.
@@ -26,14 +24,14 @@ def read_events(
         hints: More tags of which only the presence matters.
 
     Returns:
-        Step, time and value ``[points, 3]`` by tag, ascending by step; and which hints are there.
+        Step, time and value ``[points, 3]`` by tag, ascending by step; and the hints found.
     """
     rows: dict[str, list[tuple[float, float, float]]] = {tag: [] for tag in tags}
     seen: set[str] = set()
     for path in paths:
         for record in _records(path):
             seen.update(hint for hint in hints if hint.encode() in record)
-            # Parsing takes long, and few of the records are asked for.
+            # Parsing is slow, and few of the records are needed.
             if any(tag.encode() in record for tag in tags):
                 for tag, *point in _scalars(record):
                     if tag in rows and np.isfinite(point).all():
@@ -42,24 +40,23 @@ def read_events(
 
 
 def _records(path: Path) -> Iterator[bytes]:
-    """The records of an event file up to its end or tear.
+    """Yield the records of an event file up to its end or tear.
 
     TensorBoard's own reader checks the sums in Python, which takes several times as long. A record
     is its length (8 bytes), a sum (4), its content, and another sum.
     """
-    left = path.stat().st_size
-    with path.open("rb") as file:
-        while len(head := file.read(12)) == 12:
-            (length,) = struct.unpack("<Q", head[:8])
-            left -= length + 16
-            if left < 0:
-                return
-            yield file.read(length)
-            file.seek(4, os.SEEK_CUR)
+    content = path.read_bytes()
+    start = 12
+    while start <= len(content):
+        end = start + int.from_bytes(content[start - 12 : start - 4], "little")
+        if end + 4 > len(content):
+            return
+        yield content[start:end]
+        start = end + 16
 
 
 def _scalars(record: bytes) -> Iterator[tuple[str, float, float, float]]:
-    """Tag, step, time and value of every number in an event; nothing if it is damaged."""
+    """Yield tag, step, time and value of every number in an event; nothing if it is damaged."""
     try:
         event = Event.FromString(record)
     except DecodeError:

@@ -1,4 +1,4 @@
-"""Several games in one number: human-normalised scores of every arm that played them all."""
+"""Human-normalised scores over several games, of every variant that played them all."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from rl_coordconv.compare.statistics import (
     Interval,
     aggregates,
     difference,
-    performance_profile,
 )
-from rl_coordconv.compare.variants import Style
+from rl_coordconv.runs.results import Style
 
 
 @dataclass(frozen=True)
-class ArmOverGames:
-    """One arm's scores in several games: 0 a random player, 1 a human.
+class VariantOverGames:
+    """A variant's scores in several games: 0 is a random player, 1 a human.
 
     Attributes:
-        name: The arm.
+        name: The variant.
         style: How it is drawn.
         scores: By game, one score per seed ``[seeds]``.
     """
@@ -36,7 +35,7 @@ class ArmOverGames:
 
     @cached_property
     def matrix(self) -> Array:
-        """``[seeds, games]``: each game's first seeds, as many as every game has."""
+        """Scores ``[seeds, games]``: the first seeds of each game, as many as every game has."""
         seeds = min(map(len, self.scores.values()))
         return np.column_stack([values[:seeds] for values in self.scores.values()])
 
@@ -45,48 +44,42 @@ class ArmOverGames:
         """IQM, median, mean and optimality gap."""
         return aggregates(self.matrix)
 
-    def mean_difference(self, other: ArmOverGames, level: float) -> Interval:
-        """How much higher this arm's mean over games is, with its interval of that level."""
+    def mean_difference(self, other: VariantOverGames, level: float) -> Interval:
+        """Return the difference of means over games, this - other."""
         return difference(other.matrix, self.matrix, level)
-
-    def profile(self, thresholds: Array) -> tuple[Array, Array, Array]:
-        """The share of runs above each threshold, and its interval."""
-        return performance_profile(self.matrix, thresholds)
 
 
 @dataclass(frozen=True)
 class OverGames:
-    """The arms of one algorithm over the games that all of them played."""
+    """The variants of one algorithm over the games that all of them played."""
 
     algorithm: str
     protocol: str
     games: tuple[str, ...]
-    arms: tuple[ArmOverGames, ...]
+    variants: tuple[VariantOverGames, ...]
     notes: tuple[str, ...]
 
 
 def over_games(comparisons: Sequence[Comparison]) -> list[OverGames]:
-    """Sum up every algorithm and protocol with two games or more whose human score is known."""
+    """Summarise each algorithm and protocol with two or more games whose human score is known."""
     groups: dict[tuple[str, str], list[Comparison]] = {}
     for comparison in comparisons:
         if comparison.game in HUMAN_AND_RANDOM:
             groups.setdefault((comparison.algorithm, comparison.protocol), []).append(comparison)
-    found = [_sum_up(*key, group) for key, group in groups.items() if len(group) > 1]
+    found = [_summarise(*key, group) for key, group in groups.items() if len(group) > 1]
     return [summary for summary in found if summary]
 
 
-def _sum_up(algorithm: str, protocol: str, group: Sequence[Comparison]) -> OverGames | None:
+def _summarise(algorithm: str, protocol: str, group: Sequence[Comparison]) -> OverGames | None:
     scores: dict[str, dict[str, Array]] = {}
-    style: dict[str, Style] = {}
     for comparison in group:
-        # All arms at one step, or a game would count for how long it was trained.
-        step = min(arm.step for arm in comparison.arms)
-        for arm in comparison.arms:
-            values = arm.scores("training", step)
+        # All variants at one step, or a game would count for how long it was trained.
+        step = min(variant.step for variant in comparison.variants)
+        for variant in comparison.variants:
+            values = variant.scores("training", step)
             if len(values):
                 normalised = [human_normalised(comparison.game, value) for value in values]
-                scores.setdefault(arm.name, {})[comparison.game] = np.array(normalised)
-                style[arm.name] = arm.style
+                scores.setdefault(variant.name, {})[comparison.game] = np.array(normalised)
     names, games = _complete(scores)
     if len(games) < 2:
         return None
@@ -97,22 +90,27 @@ def _sum_up(algorithm: str, protocol: str, group: Sequence[Comparison]) -> OverG
     ]
     others = sorted({game for played in scores.values() for game in played} - set(games))
     if others:
-        notes.append(f"Not every arm has played {', '.join(others)}, left out here.")
-    arms = tuple(
-        ArmOverGames(n, style[n], {game: scores[n][game] for game in games}) for n in names
-    )
-    for over in arms:
-        seeds = {game: len(values) for game, values in over.scores.items()}
-        if len(set(seeds.values())) > 1:
+        notes.append(f"Not every variant has played {', '.join(others)}, left out here.")
+    style_of = {variant.name: variant.style for c in group for variant in c.variants}
+    over = [
+        VariantOverGames(name, style_of[name], {game: scores[name][game] for game in games})
+        for name in names
+    ]
+    for own in over:
+        seeds = [len(values) for values in own.scores.values()]
+        if min(seeds) < max(seeds):
             notes.append(
-                f"{over.name} has {min(seeds.values())} to {max(seeds.values())} seeds per game;"
-                f" the first {min(seeds.values())} of each count here."
+                f"{own.name} has {min(seeds)} to {max(seeds)} seeds per game;"
+                f" the first {min(seeds)} of each count here."
             )
-    return OverGames(algorithm, protocol, games, arms, tuple(notes))
+    return OverGames(algorithm, protocol, games, tuple(over), tuple(notes))
 
 
 def _complete(scores: Mapping[str, Mapping[str, Array]]) -> tuple[list[str], tuple[str, ...]]:
-    """The games that all arms played; where these are no two, the arms that played the most."""
+    """Return the variants and games of a complete table.
+
+    All variants and the games they share; if these are not two, the variants with the most games.
+    """
     if not scores:
         return [], ()
     common = set.intersection(*(set(played) for played in scores.values()))

@@ -1,9 +1,9 @@
-"""How a report looks: sections become a page of HTML that needs nothing else, or Markdown."""
+"""The report's form: one self-contained HTML page, or Markdown."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from rl_coordconv.compare.plots import inline_svg
 from rl_coordconv.compare.tables import Table
+from rl_coordconv.runs.results import markdown_table
 
-_SHORT = 4  # sections; a page of more has a list of them at the top
+_SHORT = 4  # sections; a longer page has a table of contents
 _CSS = """
 :root { color-scheme: light dark; --ink: #20242c; --paper: #fff; --soft: #5d6470; --line: #d9dce1;
   --box: #f4f5f7; }
@@ -31,14 +32,15 @@ caption { text-align: left; color: var(--soft); padding-bottom: .3rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .9rem .35rem 0;
   border-bottom: 1px solid var(--line); overflow-wrap: normal; }
 td:first-child { min-width: 8rem; } .number { white-space: nowrap; }
-.arm { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .4em; }
+.variant { display: inline-block; width: .7em; height: .7em; border-radius: 50%;
+  margin-right: .4em; }
 .notes, footer { color: var(--soft); font-size: .9rem; } a { color: inherit; }
 """
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, its file's name without the ending, and what one sees in it."""
+    """A figure, its file's name without the ending, and its description."""
 
     name: str
     description: str
@@ -63,17 +65,17 @@ def html_page(
     files: Sequence[str],
     colours: Mapping[str, str],
 ) -> str:
-    """The report in one file: style and figures inside, no scripts, nothing to load.
+    """Return the report as one HTML page with its style and figures, and without scripts.
 
     Args:
-        sections: What it says.
-        vectors: Each drawing's SVG by its name.
+        sections: Its parts.
+        vectors: Each drawing's SVG by name.
         files: Names of the CSV files beside it.
-        colours: Of the arms.
+        colours: Each variant's colour by name.
     """
     body = "".join(_section(section, vectors, colours) for section in sections)
     if len(sections) > _SHORT:
-        titles = (section.title for section in sections)
+        titles = [section.title for section in sections]
         lines = "".join(f'<li><a href="#{_anchor(t)}">{escape(t)}</a></li>' for t in titles)
         body = f"<nav><ul>{lines}</ul></nav>\n{body}"
     links = ", ".join(f'<a href="{escape(name)}">{escape(name)}</a>' for name in files)
@@ -106,37 +108,30 @@ def _anchor(title: str) -> str:
 
 def _table(table: Table, colours: Mapping[str, str]) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in table.head)
-    rows = "".join(f"<tr>{_cells(row, colours)}</tr>" for row in table.rows)
+    rows = [f"<tr>{''.join(_cell(text, colours) for text in row)}</tr>" for row in table.rows]
     return (
         f'<div class="wide"><table><caption>{escape(table.caption)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
-def _cells(row: Iterable[str], colours: Mapping[str, str]) -> str:
-    return "".join(f"<td{_look(text)}>{_dot(text, colours)}{escape(text)}</td>" for text in row)
-
-
-def _look(text: str) -> str:
-    return ' class="number"' if re.match(r"-?[\d,.]+[kMG]?( \(|$)", text) else ""
-
-
-def _dot(text: str, colours: Mapping[str, str]) -> str:
-    return (
-        f'<span class="arm" style="background:{colours[text]}"></span>' if text in colours else ""
-    )
+def _cell(text: str, colours: Mapping[str, str]) -> str:
+    is_number = re.match(r"-?[\d,.]+[kMG]?( \(|$)", text)
+    look = ' class="number"' if is_number else ""
+    colour = colours.get(text)
+    dot = f'<span class="variant" style="background:{colour}"></span>' if colour else ""
+    return f"<td{look}>{dot}{escape(text)}</td>"
 
 
 def markdown(sections: Sequence[Section], title: str = "Comparison of runs") -> str:
-    """The report as Markdown, with the PNG figures beside it."""
+    """Return the report as Markdown, with the PNG figures beside it."""
     parts = [f"# {title}"]
     for section in sections:
         parts += [f"## {section.title}", *(f"**{line}**" for line in section.verdicts)]
         parts += section.text
         parts += [f"![{d.description}]({d.name}.png)" for d in section.drawings]
         for table in section.tables:
-            lines = [table.head, ["---"] * len(table.head), *table.rows]
-            parts += [f"{table.caption}:", "\n".join(f"| {' | '.join(row)} |" for row in lines)]
+            parts += [f"{table.caption}:", markdown_table(table.head, table.rows)]
         if section.notes:
             parts.append("\n".join(f"- {note}" for note in section.notes))
     return "\n\n".join(parts) + "\n"

@@ -4,95 +4,66 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_PPO_PAPER = "PPO paper (Schulman et al. 2017), final scores"
 _ZOO = "rl-baselines3-zoo, benchmark.md"
-_ZOO_PROTOCOL = "one run; whole games of the stochastic policy afterwards; +/- is over games"
+_OLD_ZOO = "rl-baselines-zoo (Stable-Baselines 2)"
+_SLM_2019 = "SLM-Lab 2019, pull request 427"
+_SLM_2026 = "SLM-Lab 2026, docs/BENCHMARKS.md"
+_SLM_2026_PPO = f"{_SLM_2026}, lambda 0.95"
+_BASELINES = "openai/baselines PPO2, run again by openrlbenchmark"
+_CLEANRL = "CleanRL ppo_atari_envpool_xla_jax"
+
 _LAST_100 = "mean of the last 100 training games"
+_OF_ZOO = "one run; whole games of the stochastic policy afterwards; +/- is over games"
+_OF_BASELINES = f"3 seeds, {_LAST_100}; +/- is over seeds"
+_OF_CLEANRL = f"3 seeds, {_LAST_100}; EnvPool; +/- is over seeds"
+_OF_TIANSHOU = "final test reward, older hyperparameters"
+_SLM_STICKY = "ALE/MsPacman-v5, 4 sessions"
 
 
 @dataclass(frozen=True)
-class Peer:
+class PublishedScore:
     """One published score.
 
     Attributes:
         algorithm: As ``a2c``.
         game: As ``MsPacman``.
         score: Mean, unclipped, whole games, after 10M agent steps (40M frames).
-        spread: What stands behind the +/- there; None if nothing does.
-        protocol: ``classic`` or ``sticky``.
         source: Who published it, and where.
         how: How it was measured.
+        spread: The number after +/-; None without one.
+        protocol: ``classic`` or ``sticky``.
     """
 
     algorithm: str
     game: str
     score: float
-    spread: float | None
-    protocol: str
     source: str
     how: str
+    spread: float | None = None
+    protocol: str = "classic"
 
 
-def _zoo(game: str, algorithm: str, score: float, spread: float) -> Peer:
-    return Peer(algorithm, game, score, spread, "classic", _ZOO, _ZOO_PROTOCOL)
+def _zoo(game: str, algorithm: str, score: float, spread: float) -> PublishedScore:
+    return PublishedScore(algorithm, game, score, _ZOO, _OF_ZOO, spread)
 
 
-def _pacman(
-    algorithm: str,
-    score: float,
-    source: str,
-    how: str,
-    spread: float | None = None,
-    protocol: str = "classic",
-) -> Peer:
-    return Peer(algorithm, "MsPacman", score, spread, protocol, source, how)
-
-
-PEERS = (
-    _pacman("a2c", 1626.9, "PPO paper (Schulman et al. 2017), final scores", _LAST_100),
-    _pacman("ppo", 2096.5, "PPO paper (Schulman et al. 2017), final scores", _LAST_100),
+PUBLISHED = (
+    PublishedScore("a2c", "MsPacman", 1626.9, _PPO_PAPER, _LAST_100),
+    PublishedScore("ppo", "MsPacman", 2096.5, _PPO_PAPER, _LAST_100),
     _zoo("MsPacman", "a2c", 1671.7, 612.9),
     _zoo("MsPacman", "ppo", 1754.4, 172.8),
-    _pacman("a2c", 1581.1, "rl-baselines-zoo (Stable-Baselines 2)", "one run"),
-    _pacman("ppo", 2255.1, "rl-baselines-zoo (Stable-Baselines 2)", "one run"),
-    _pacman("a2c", 1965, "SLM-Lab 2019, pull request 427, A2C with GAE", "4 sessions"),
-    _pacman("a2c", 2158, "SLM-Lab 2019, pull request 427, n-step A2C", "4 sessions"),
-    _pacman("ppo", 2350, "SLM-Lab 2019, pull request 427", "4 sessions"),
-    _pacman(
-        "ppo",
-        2152.8,
-        "openai/baselines PPO2, run again by openrlbenchmark",
-        f"3 seeds, {_LAST_100}; +/- is over seeds",
-        152.8,
-    ),
-    _pacman(
-        "ppo",
-        2345.7,
-        "CleanRL ppo_atari_envpool_xla_jax",
-        f"3 seeds, {_LAST_100}; EnvPool; +/- is over seeds",
-        185.9,
-    ),
-    _pacman("ppo", 2098, "Tianshou, README", "single run, its best reward"),
-    _pacman(
-        "ppo",
-        1083.8,
-        "Tianshou in openrlbenchmark",
-        "final test reward, older hyperparameters",
-        87.7,
-    ),
-    _pacman(
-        "a2c",
-        2110,
-        "SLM-Lab 2026, docs/BENCHMARKS.md",
-        "ALE/MsPacman-v5, 4 sessions",
-        protocol="sticky",
-    ),
-    _pacman(
-        "ppo",
-        2308,
-        "SLM-Lab 2026, docs/BENCHMARKS.md, lambda 0.95",
-        "ALE/MsPacman-v5, 4 sessions",
-        protocol="sticky",
-    ),
+    PublishedScore("a2c", "MsPacman", 1581.1, _OLD_ZOO, "one run"),
+    PublishedScore("ppo", "MsPacman", 2255.1, _OLD_ZOO, "one run"),
+    PublishedScore("a2c", "MsPacman", 1965, f"{_SLM_2019}, A2C with GAE", "4 sessions"),
+    PublishedScore("a2c", "MsPacman", 2158, f"{_SLM_2019}, n-step A2C", "4 sessions"),
+    PublishedScore("ppo", "MsPacman", 2350, _SLM_2019, "4 sessions"),
+    PublishedScore("ppo", "MsPacman", 2152.8, _BASELINES, _OF_BASELINES, 152.8),
+    PublishedScore("ppo", "MsPacman", 2345.7, _CLEANRL, _OF_CLEANRL, 185.9),
+    PublishedScore("ppo", "MsPacman", 2098, "Tianshou, README", "single run, its best reward"),
+    PublishedScore("ppo", "MsPacman", 1083.8, "Tianshou in openrlbenchmark", _OF_TIANSHOU, 87.7),
+    PublishedScore("a2c", "MsPacman", 2110, _SLM_2026, _SLM_STICKY, None, "sticky"),
+    PublishedScore("ppo", "MsPacman", 2308, _SLM_2026_PPO, _SLM_STICKY, None, "sticky"),
     _zoo("Asteroids", "a2c", 1286.6, 423.8),
     _zoo("Asteroids", "ppo", 2156.2, 744.6),
     _zoo("BeamRider", "a2c", 2890.3, 1379.1),
@@ -114,13 +85,13 @@ PEERS = (
 )
 
 
-def peers_of(algorithm: str, game: str) -> list[Peer]:
-    """Published scores of an algorithm in a game."""
-    return [peer for peer in PEERS if (peer.algorithm, peer.game) == (algorithm, game)]
+def published_scores(algorithm: str, game: str) -> list[PublishedScore]:
+    """Return the published scores of an algorithm in a game."""
+    return [p for p in PUBLISHED if (p.algorithm, p.game) == (algorithm, game)]
 
 
-# By game, a random player's and a human's score, as Wang et al. 2016 (arXiv 1511.06581) and those
-# after them use; the numbers are those of openrlbenchmark, hns.py.
+# By game, the scores of a random player and a human that Wang et al. 2016 (arXiv 1511.06581) and
+# later work use; the numbers are those of openrlbenchmark, hns.py.
 HUMAN_AND_RANDOM = {
     "Alien": (227.8, 7127.7),
     "Amidar": (5.8, 1719.5),
@@ -183,7 +154,7 @@ HUMAN_AND_RANDOM = {
 
 
 def human_normalised(game: str, score: float) -> float:
-    """0 for a random player, 1 for a human; KeyError for a game without these scores.
+    """Scale a score to 0 for a random player and 1 for a human; KeyError without their scores.
 
     >>> human_normalised("MsPacman", 6951.6)
     1.0

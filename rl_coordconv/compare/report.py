@@ -1,4 +1,4 @@
-"""Makes the report: what runs achieved, which arm is better, and how sure that is."""
+"""Writes the report: scores of all runs, and which variant is better with what confidence."""
 
 from __future__ import annotations
 
@@ -10,38 +10,40 @@ from rl_coordconv.compare.comparison import Comparison, compare
 from rl_coordconv.compare.find import Found, find_runs
 from rl_coordconv.compare.games import OverGames, over_games
 from rl_coordconv.compare.page import Drawing, Section, html_page, markdown
+from rl_coordconv.compare.results import XAxis
 from rl_coordconv.runs.files import atomic_write, disk_errors
 
 _READING = (
     "A score is the mean of whole games: unclipped points, all lives. Each point of a curve is the"
     " mean of the last 100 training games until then, so a curve ends at the score in the table.",
-    "Where an arm has three seeds or more: its curve's band is a 95% bootstrap interval of the mean"
-    " over seeds, a mean's interval is Student's, a difference's is Welch's. With three to five"
-    " seeds the band is too narrow, so a difference is judged by its own interval, not by bands.",
-    "The verdict is about one step, and where one stops matters. The figure of differences has the"
-    " same interval at every step: each alone holds the truth as often as it says, all together do"
-    " not.",
+    "From three seeds on, the band of a curve is a 95% bootstrap interval of the mean over seeds,"
+    " the interval of a mean is Student's, and that of a difference is Welch's. With three to five"
+    " seeds the band is too narrow, so compare variants by the interval of their difference.",
+    "The conclusions are about one step, and depend on it. In the figure of differences, each"
+    " interval is valid on its own, not jointly.",
     "The mean over training is the area under the curve, divided by its length. The probability of"
-    " improvement is how often a seed of one arm beats a seed of the other: 0.5 is no difference.",
+    " improvement is that of a seed of one variant beating a seed of the other: 0.5 is no"
+    " difference.",
 )
 
 
 def write_report(
-    roots: Sequence[Path], out: Path, x: plots.XAxis = "steps", target: float | None = None
+    roots: Sequence[Path], out: Path, x: XAxis = "steps", target: float | None = None
 ) -> Path:
-    """Read every run below some folders and write the report.
+    """Read every run below some folders, and write the report.
 
     Args:
         roots: Folders.
         out: Where ``report.html``, ``report.md``, figures and tables go; made if missing.
-        x: What the curves are drawn over.
-        target: The score whose time is told; None for the lowest final mean of a game's arms.
+        x: The x-axis of the curves.
+        target: The score to report the steps to; None for the lowest final mean of a game's
+            variants.
 
     Returns:
         ``report.html``.
 
     Raises:
-        UserError: There is nothing to report, or nowhere to write.
+        UserError: There are no runs, or the report cannot be written.
     """
     found = find_runs(roots)
     comparisons = compare(found.runs)
@@ -57,7 +59,7 @@ def write_report(
         files = tables.write_csv(out, comparisons, summaries, x, target)
         sections.append(Section("How to read this", text=_READING))
         sections += _left_out(found)
-        colours = {arm.name: arm.style.colour for c in comparisons for arm in c.arms}
+        colours = {v.name: v.style.colour for c in comparisons for v in c.variants}
         links = ", ".join(f"[{name}]({name})" for name in files)
         _write(out / "report.md", f"{markdown(sections)}\nTables: {links}\n")
         _write(out / "report.html", html_page(sections, vectors, files, colours))
@@ -65,9 +67,9 @@ def write_report(
 
 
 def _save(drawing: Drawing, out: Path) -> str:
-    """Write a figure's PNG and SVG, and return the latter."""
+    """Write a figure as PNG and SVG, and return the latter."""
     drawing.figure.savefig(out / f"{drawing.name}.png", dpi=150)
-    drawing.figure.set_layout_engine("none")  # laid out already; once more takes as long as drawing
+    drawing.figure.set_layout_engine("none")  # a second layout takes as long as drawing
     vector = plots.svg(drawing.figure)
     _write(out / f"{drawing.name}.svg", vector)
     return vector
@@ -78,14 +80,12 @@ def _write(path: Path, text: str) -> None:
         file.write_text(text, encoding="utf-8")
 
 
-def section(
-    comparison: Comparison, x: plots.XAxis = "steps", target: float | None = None
-) -> Section:
-    """What there is to say about one algorithm in one game; arguments as in `write_report`."""
+def section(comparison: Comparison, x: XAxis = "steps", target: float | None = None) -> Section:
+    """Return the section about one algorithm in one game; arguments as in `write_report`."""
     c, name = comparison, f"{comparison.algorithm}-{comparison.game}-{comparison.protocol}"
     words = [*map(sentences.stopping_sentence, c.pairs), sentences.seeds_sentence(c)]
     score = c.score_to_reach if target is None else target
-    candidates = [tables.arms_table(c, score), tables.pairs_table(c), tables.peers_table(c)]
+    candidates = [tables.variants_table(c, score), tables.pairs_table(c), tables.published_table(c)]
     drawings = [Drawing(f"curves-{name}", f"Learning curves in {c.game}", plots.curves(c, x))]
     if any(pair.is_enough for pair in c.pairs):
         gaps = plots.differences(c)

@@ -1,4 +1,4 @@
-"""Numbers and verdicts as a reader sees them."""
+"""Numbers and conclusions in words."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 import numpy as np
 
 from rl_coordconv.compare.comparison import Comparison, Pair
-from rl_coordconv.compare.games import OverGames
+from rl_coordconv.compare.games import OverGames, VariantOverGames
 from rl_coordconv.compare.statistics import LEVEL, MIN_SEEDS, Interval, level_of_each
 
-_STEPS = 100  # at which a training's second half is looked at
+_STEPS = 100  # of a training's second half
 
 
 def number(value: float, size: float = 0.0) -> str:
-    """A score, with decimals where it, or the largest number beside it, is small.
+    """Format a score, with decimals if it, or the largest number beside it, is small.
 
     >>> [number(value) for value in (1626.9, -20.74, 0.123, math.nan)]
     ['1,627', '-20.7', '0.12', '-']
@@ -26,7 +26,7 @@ def number(value: float, size: float = 0.0) -> str:
 
 
 def count(steps: float) -> str:
-    """Steps, shortened.
+    """Abbreviate steps.
 
     >>> [count(steps) for steps in (960, 250_016, 10_000_000)]
     ['960', '250k', '10M']
@@ -40,7 +40,7 @@ def count(steps: float) -> str:
 
 
 def interval(estimate: Interval, form: str = "") -> str:
-    """An estimate with its interval, if there is one.
+    """Format an estimate with its interval, if there is one.
 
     >>> interval(Interval(190, -25.2, 405))
     '190 (-25 to 405)'
@@ -58,75 +58,69 @@ def interval(estimate: Interval, form: str = "") -> str:
 
 
 def title(algorithm: str, protocol: str, *, game: str = "") -> str:
-    """A heading, as ``A2C in MsPacman, classic protocol``."""
+    """Return a heading, as ``A2C in MsPacman, classic protocol``."""
     name = algorithm.upper() if algorithm != "unknown" else "Unknown algorithm"
     return f"{name}{f' in {game}' if game else ''}, {protocol} protocol"
 
 
 def verdicts(comparison: Comparison) -> list[str]:
-    """One sentence per pair of arms, or that there is nothing to compare."""
+    """Return a sentence per pair of variants, or that there is nothing to compare."""
     if not comparison.pairs:
-        arm = comparison.arms[0]
-        return [f"There is one arm only, {arm.name}, so nothing is compared."]
-    judged = sum(pair.is_enough for pair in comparison.pairs)
-    return [verdict(pair, judged) for pair in comparison.pairs]
+        return [f"Only one variant ({comparison.variants[0].name}) was found; nothing to compare."]
+    return [verdict(pair, comparison.n_conclusions) for pair in comparison.pairs]
 
 
-def verdict(pair: Pair, of_pairs: int = 1) -> str:
-    """Is the second arm better than the first, by how much, how sure."""
-    a, b = pair.first.name, pair.second.name
+def verdict(pair: Pair, n_pairs: int = 1) -> str:
+    """Say which variant of a pair is better, by how much, and with what confidence.
+
+    Args:
+        pair: The variants.
+        n_pairs: The number of comparisons that the interval is adjusted for.
+    """
+    better, other = pair.second.name, pair.first.name
     scores = pair.scores("training")
     seeds = [len(values) for values in scores]
     at = f"at step {count(pair.step)}"
     if not pair.is_enough:
-        seen = " and ".join(number(v.mean()) if len(v) else "unknown" for v in scores)
+        first, second = (number(v.mean()) if len(v) else "unknown" for v in scores)
         return (
-            f"No conclusion holds about {b} against {a}: it takes {MIN_SEEDS} seeds of each, and"
-            f" there are {seeds[1]} and {seeds[0]} {at} (mean scores {seen} of {a} and {b})."
+            f"{_too_few(better, other)}, there are {seeds[1]} and {seeds[0]} {at}"
+            f" (means {second} and {first})."
         )
     gap = pair.difference("training")
-    better, other = (b, a) if gap.value >= 0 else (a, b)
-    low, high = (gap.low, gap.high) if gap.value >= 0 else (-gap.high, -gap.low)
+    if gap.value < 0:
+        better, other, gap = other, better, -gap
     mean = float(min(values.mean() for values in scores))
-    share = f" ({abs(gap.value) / mean:.0%})" if mean > 0 else ""
-    size = max(abs(low), abs(high))
-    sure = (
-        f"{LEVEL:.0%} interval{_widened(of_pairs)}: {number(low, size)} to {number(high, size)};"
-        f" {seeds[1]} and {seeds[0]} seeds"
-    )
-    more = f"{better} scores {number(abs(gap.value), size)} points{share} more"
+    share = f" ({gap.value / mean:.0%})" if mean > 0 else ""
+    size = max(abs(gap.low), abs(gap.high))
+    higher = f"{better} scores {number(gap.value, size)} points{share} higher"
+    same = f"{seeds[0]} seeds each"
+    own = f"{seeds[1]} seeds of {pair.second.name}, {seeds[0]} of {pair.first.name}"
+    sure = _ci(number(gap.low, size), number(gap.high, size), n_pairs)
+    sure += f"; {same if seeds[0] == seeds[1] else own}"
     if gap.excludes_zero:
-        return f"{more} than {other} {at} ({sure})."
-    return (
-        f"No difference between {b} and {a} can be claimed {at}: {more}, but the interval includes"
-        f" zero ({sure})."
-    )
+        return f"{higher} than {other} {at} ({sure})."
+    return f"{_no_difference(pair.second.name, pair.first.name)} {at}: {higher} ({sure})."
 
 
 def stopping_sentence(pair: Pair) -> str:
-    """Where one stops matters: what other steps say; empty where no conclusion holds."""
+    """Say how the difference varied in the second half; empty without a conclusion."""
     if not pair.is_enough:
         return ""
     gaps = pair.over_training(np.linspace(pair.step / 2, pair.step, _STEPS))
     values = [gap.value for gap in gaps]
-    above, below = (
-        f"{sum(side) / len(gaps):.0%}"
-        for side in ([gap.low > 0 for gap in gaps], [gap.high < 0 for gap in gaps])
-    )
     size = max(map(abs, values))
+    above = sum(gap.low > 0 for gap in gaps) / len(gaps)
+    below = sum(gap.high < 0 for gap in gaps) / len(gaps)
     return (
-        f"Over the second half of the training {pair.second.name} less {pair.first.name} went from"
-        f" {number(min(values), size)} to {number(max(values), size)} points, with an interval"
-        f" above zero at {above} of the steps and below zero at {below}."
+        f"Over the second half of the training, the difference ({pair.name}) ranged from"
+        f" {number(min(values), size)} to {number(max(values), size)} points; its interval was"
+        f" above zero at {above:.0%} of the steps and below zero at {below:.0%}."
     )
-
-
-def _widened(n: int) -> str:
-    return "" if n == 1 else f", widened for {n} comparisons"
 
 
 def seeds_sentence(comparison: Comparison) -> str:
-    """How many seeds would show a difference of 15%; empty where that is not known."""
+    """Say how many seeds a difference of 15% needs; empty if that is not known."""
     parts = []
     for pair in comparison.pairs:
         needed = pair.seeds_needed()
@@ -137,33 +131,43 @@ def seeds_sentence(comparison: Comparison) -> str:
     if not parts:
         return ""
     return (
-        "To see a difference of 15% four times in five takes about this many seeds, by the spread"
-        f" seen so far: {'; '.join(parts)}. The spread of a few seeds is rough itself, so this may"
-        " be far off; a smaller difference takes more."
+        "To detect a 15% difference with 80% power, about this many seeds are needed, given the"
+        f" spread seen so far: {'; '.join(parts)}. The spread of a few seeds is uncertain itself,"
+        " so this may be far off; a smaller difference needs more."
     )
 
 
 def over_games_sentences(summary: OverGames) -> list[str]:
-    """What the numbers over several games allow to say."""
-    first, *others = summary.arms
-    sentences = []
-    for arm in others:
-        if min(len(first.matrix), len(arm.matrix)) < MIN_SEEDS:
-            sentences.append(
-                f"No conclusion holds about {arm.name} against {first.name} over these games: it"
-                f" takes {MIN_SEEDS} seeds of each in every game."
-            )
-            continue
-        gap = arm.mean_difference(first, level_of_each(len(others)))
-        word = "more" if gap.value > 0 else "less"
-        claim = (
-            f"{arm.name} scores {abs(gap.value):.3f} {word} than {first.name}"
-            if gap.excludes_zero
-            else f"No difference between {arm.name} and {first.name} can be claimed"
-        )
-        sentences.append(
-            f"{claim} over {len(summary.games)} games, in mean human-normalised score"
-            f" ({LEVEL:.0%} interval of the difference{_widened(len(others))}:"
-            f" {gap.low:.3f} to {gap.high:.3f})."
-        )
-    return sentences
+    """Return a sentence per variant: its mean over several games beside the first variant's."""
+    first, *others = summary.variants
+    return [_over_games_sentence(summary, first, other, len(others)) for other in others]
+
+
+def _over_games_sentence(
+    summary: OverGames, first: VariantOverGames, second: VariantOverGames, n_pairs: int
+) -> str:
+    better, other = second.name, first.name
+    games = f"{len(summary.games)} games"
+    if min(len(first.matrix), len(second.matrix)) < MIN_SEEDS:
+        return f"{_too_few(better, other)} in every one of {games}."
+    gap = second.mean_difference(first, level_of_each(n_pairs))
+    if gap.value < 0:
+        better, other, gap = other, better, -gap
+    higher = f"{better} scores {gap.value:.3f} higher"
+    sure = f"in mean human-normalised score ({_ci(f'{gap.low:.3f}', f'{gap.high:.3f}', n_pairs)})"
+    if gap.excludes_zero:
+        return f"{higher} than {other} over {games}, {sure}."
+    return f"{_no_difference(second.name, first.name)} over {games}: {higher}, {sure}."
+
+
+def _too_few(second: str, first: str) -> str:
+    return f"Too few seeds to compare {second} with {first}: at least {MIN_SEEDS} each are needed"
+
+
+def _no_difference(second: str, first: str) -> str:
+    return f"The difference between {second} and {first} is not significant"
+
+
+def _ci(low: str, high: str, n_pairs: int) -> str:
+    adjusted = f", Bonferroni-adjusted for {n_pairs} comparisons" if n_pairs > 1 else ""
+    return f"{LEVEL:.0%} CI {low} to {high}{adjusted}"

@@ -1,8 +1,8 @@
-"""Intervals, and what they need: rliable over several games, plain formulas over one.
+"""Confidence intervals: plain formulas for one game, rliable for several.
 
-With one game a mean over seeds gets Student's interval and a difference Welch's. A percentile
-bootstrap of three to five values is too narrow: see ``docs/compare.md`` for how often each holds
-the truth. Curves and several games have bootstrap intervals, as is usual there.
+In one game a mean over seeds has Student's interval and a difference Welch's. A percentile
+bootstrap of three to five values is too narrow: ``docs/compare.md`` has the coverage of each.
+Curves and aggregates over games have bootstrap intervals, as is usual.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ except (ImportError, TypeError) as error:  # arch fails with a TypeError where p
     ) from None
 
 LEVEL = 0.95
-MIN_SEEDS = 3  # fewer show no spread, so nothing can be concluded from them
-_MANY_SEEDS = 10  # from here on a bootstrap interval holds the truth nearly as often as it says
+MIN_SEEDS = 3  # too few below this to estimate a spread, so there is no conclusion
+_MANY_SEEDS = 10  # enough for a bootstrap interval to have nearly its nominal coverage
 _REPETITIONS = 2000
 _SEED = 0
 _TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
-_SHARE = 0.15  # of a mean: the difference that a comparison should be able to see
-_POWER = 0.8  # how often it should
+_SHARE = 0.15  # of a mean: the difference that a comparison should be able to detect
+_POWER = 0.8
 
 
 def level_of_each(n: int) -> float:
-    """The level of ``n`` intervals that hold together as surely as one alone (Bonferroni)."""
-    return 1 - (1 - LEVEL) / n
+    """Return the level of each of ``n`` intervals that hold jointly at `LEVEL` (Bonferroni)."""
+    return 1 - (1 - LEVEL) / max(n, 1)
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and the interval around it; without one, ``low`` and ``high`` are NaN."""
+    """An estimate with its confidence interval; ``low`` and ``high`` are NaN without one."""
 
     value: float
     low: float = float("nan")
@@ -50,12 +50,15 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether 0 lies outside; false without an interval."""
+        """Whether 0 is outside; false without an interval."""
         return self.low > 0 or self.high < 0
+
+    def __neg__(self) -> Interval:
+        return Interval(-self.value, -self.high, -self.low)
 
 
 def mean_interval(scores: Array) -> Interval:
-    """The mean of one value per seed ``[seeds]``, with Student's interval from three seeds on."""
+    """Return the mean of scores ``[seeds]``, with Student's interval from three seeds on."""
     mean = float(scores.mean()) if scores.size else float("nan")
     if scores.size < MIN_SEEDS:
         return Interval(mean)
@@ -64,15 +67,14 @@ def mean_interval(scores: Array) -> Interval:
 
 
 def difference(a: Array, b: Array, level: float = LEVEL) -> Interval:
-    """How much higher the mean of ``b`` is than that of ``a``, from three seeds of each on.
+    """Return the difference of means b - a, with Welch's interval from three seeds of each on.
 
-    Welch's interval, which lets the spreads differ. Over several games the variances of the games'
-    differences add up, as those of the two arms do.
+    Over several games the variances of the games' differences add up, as those of ``a`` and ``b``.
 
     Args:
-        a: Scores ``[seeds]`` or ``[seeds, games]``.
-        b: Scores of the other arm, in the same games.
-        level: How often the interval shall hold the truth.
+        a: Scores of a variant ``[seeds]`` or ``[seeds, games]``.
+        b: Scores of another, in the same games.
+        level: The confidence level.
     """
     if not (a.size and b.size):
         return Interval(float("nan"))
@@ -91,10 +93,10 @@ def difference(a: Array, b: Array, level: float = LEVEL) -> Interval:
 
 
 def probability_of_improvement(a: Array, b: Array) -> Interval:
-    """How often a seed of ``b`` beats a seed of ``a``, ties counting half.
+    """Return the probability that a seed of ``b`` beats a seed of ``a``, ties counting half.
 
-    The same number as rliable's, in one pass over all bootstrap samples instead of one by one. With
-    fewer than ten seeds there is no interval: a bootstrap of three that all won has no width.
+    Equal to rliable's, in one pass over all bootstrap samples instead of one by one. With fewer
+    than ten seeds there is no interval: if all of three seeds won, its width would be zero.
     """
     if not (a.size and b.size):
         return Interval(float("nan"))
@@ -108,9 +110,9 @@ def probability_of_improvement(a: Array, b: Array) -> Interval:
 
 
 def band(curves: Array) -> tuple[Array, Array]:
-    """The bootstrap interval of the mean of curves ``[seeds, points]``, point by point.
+    """Return the bootstrap interval of the mean of curves ``[seeds, points]``, point by point.
 
-    Whole curves are drawn, as whole runs would be repeated.
+    Whole curves are resampled, as whole runs would be repeated.
     """
     weights = _resampled(len(curves))
     low, high = np.quantile(weights @ curves, _TAILS, axis=0)
@@ -118,20 +120,20 @@ def band(curves: Array) -> tuple[Array, Array]:
 
 
 def _resampled(n: int, seed: int = _SEED) -> Array:
-    """How much each of ``n`` values weighs in every bootstrap sample ``[repetitions, n]``."""
+    """Return the weight of each of ``n`` values in bootstrap samples ``[repetitions, n]``."""
     drawn = np.random.default_rng(seed).integers(n, size=(_REPETITIONS, n))
     return np.asarray((drawn[:, :, None] == np.arange(n)).mean(axis=1))
 
 
 def seeds_needed(a: Array, b: Array, level: float = LEVEL) -> int | None:
-    """Seeds per arm to see a difference of 15% of ``a``'s mean by Welch's test, four times in five.
+    """Return the seeds per variant to detect a difference of 15% of ``a``'s mean with 80% power.
 
-    From the spread seen in both arms; None where there is too little to tell, or past a thousand.
+    By Welch's test, with the spread of both; None if it is not known, or from a thousand on.
 
     Args:
-        a: Scores of the first arm, one per seed.
+        a: Scores of the first variant, one per seed.
         b: Scores of the other.
-        level: Of the test's interval.
+        level: The confidence level of the test's interval.
     """
     freedom = a.size + b.size - 2
     effect = _SHARE * abs(float(a.mean())) if a.size else 0.0
@@ -156,10 +158,9 @@ AGGREGATES: dict[str, Callable[[Array], float]] = {
 
 
 def aggregates(scores: Array) -> dict[str, Interval]:
-    """Scores over several games ``[seeds, games]``, by name, with stratified bootstrap intervals.
+    """Return aggregates of scores ``[seeds, games]`` by name, with stratified bootstrap intervals.
 
-    The interquartile mean is left out where a quarter of the values is less than one value, so
-    that it would trim nothing.
+    The interquartile mean needs four values: of fewer it would trim none.
     """
     names = [name for name in AGGREGATES if name != "IQM" or scores.size >= 4]
 
@@ -174,7 +175,7 @@ def aggregates(scores: Array) -> dict[str, Interval]:
 
 
 def performance_profile(scores: Array, thresholds: Array) -> tuple[Array, Array, Array]:
-    """The share of runs above each threshold, and its interval, ``[thresholds]`` each."""
+    """Return the share of runs above each threshold, and its interval, ``[thresholds]`` each."""
     return _estimates(scores, lambda matrix: (matrix[:, :, None] > thresholds).mean(axis=(0, 1)))
 
 
@@ -184,16 +185,16 @@ def _estimates(scores: Array, function: Callable[[Array], Array]) -> tuple[Array
         return values, np.full_like(values, np.nan), np.full_like(values, np.nan)
     with _reproducible():
         values, intervals = library.get_interval_estimates(
-            {"arm": scores}, function, reps=_REPETITIONS, confidence_interval_size=LEVEL
+            {"scores": scores}, function, reps=_REPETITIONS, confidence_interval_size=LEVEL
         )
-    return values["arm"], intervals["arm"][0], intervals["arm"][1]
+    return values["scores"], *intervals["scores"]
 
 
 @contextmanager
 def _reproducible() -> Iterator[None]:
-    """The same draws every time: rliable takes a random state, but draws from the global one.
+    """Seed the global legacy generator, and restore it afterwards.
 
-    So the legacy generator, which is the global one, is what has to be set and put back.
+    rliable accepts a random state, but draws from the global one.
     """
     state = np.random.get_state()  # noqa: NPY002 - rliable draws from it
     np.random.seed(_SEED)  # noqa: NPY002 - rliable draws from it

@@ -1,108 +1,93 @@
-"""The report's tables, and the same and more as tidy CSV files."""
+"""The report's tables, and every number behind them as tidy CSV files."""
 
 from __future__ import annotations
 
 import csv
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from rl_coordconv.compare.comparison import MEASURES, Comparison
+from rl_coordconv.compare.comparison import MEASURES, Comparison, Variant
 from rl_coordconv.compare.games import OverGames
-from rl_coordconv.compare.plots import XAxis, grid, score
-from rl_coordconv.compare.published import peers_of
+from rl_coordconv.compare.published import published_scores
+from rl_coordconv.compare.results import XAxis, grid, score
 from rl_coordconv.compare.sentences import count, interval, number
 from rl_coordconv.compare.statistics import AGGREGATES, Interval, mean_interval
 
-Value = str | float
-_MEASURE_NAMES = {
-    "training": "last 100 training games",
-    "evaluation": "final evaluation",
-    "area": "mean over training",
-}
+Row = list[str | float]
+_MEASURE_NAMES = ("last 100 training games", "final evaluation", "mean over training")
+_WHERE = ("algorithm", "game", "protocol")
+_ESTIMATE = ("value", "low", "high")
 
 
 @dataclass(frozen=True)
 class Table:
-    """What a reader sees: a caption, a head, and rows of the same length."""
+    """A caption, a head, and rows of the same length."""
 
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
 
 
-def arms_table(comparison: Comparison, target: float) -> Table:
-    """Each arm's scores, and how soon it reached one."""
+def variants_table(comparison: Comparison, target: float) -> Table:
+    """Return each variant's scores, and how soon it reached a target score."""
     rows = []
-    for arm in comparison.arms:
-        scores = {measure: arm.scores(measure, arm.step) for measure in MEASURES}
-        runs = arm.at(arm.step)
-        reached = np.array([run.first_step(target) for run in runs])
-        there = np.isfinite(reached)
-        # A seed that never got there counts as later than all others: to leave it out would flatter
-        # the arm.
-        middle = float(np.median(np.where(there, reached, np.inf)))
-        median = count(middle) if np.isfinite(middle) else "-"
-        rows.append(
-            [
-                *(arm.name, str(len(runs)), count(arm.step)),
-                *(interval(mean_interval(values)) for values in scores.values()),
-                median if there.all() else f"{median} ({there.sum()} of {len(runs)})",
-            ]
-        )
-    head = ["arm", "seeds", "at step", *_MEASURE_NAMES.values(), f"steps to {number(target)}"]
-    return Table("Scores: mean over seeds (95% interval)", head, rows)
+    for variant in comparison.variants:
+        scores = [variant.scores(measure, variant.step) for measure in MEASURES]
+        means = [interval(mean_interval(values)) for values in scores]
+        seeds = str(len(variant.at(variant.step)))
+        reached = _steps_to(variant, target)
+        rows.append([variant.name, seeds, count(variant.step), *means, reached])
+    head = ["variant", "seeds", "at step", *_MEASURE_NAMES, f"steps to {number(target)}"]
+    return Table("Scores: mean over seeds (95% CI)", head, rows)
+
+
+def _steps_to(variant: Variant, target: float) -> str:
+    steps = np.array([run.first_step(target) for run in variant.at(variant.step)])
+    reached = np.isfinite(steps)
+    # A seed that never reaches it counts as later than all others: leaving it out would flatter
+    # the variant.
+    middle = float(np.median(np.where(reached, steps, np.inf)))
+    median = count(middle) if np.isfinite(middle) else "-"
+    return median if reached.all() else f"{median} ({reached.sum()} of {len(steps)})"
 
 
 def pairs_table(comparison: Comparison) -> Table:
-    """What lies between the arms."""
+    """Return the differences between variants."""
     rows = []
     for pair in comparison.pairs:
-        needed = pair.seeds_needed()
-        rows.append(
-            [
-                f"{pair.second.name} against {pair.first.name}",
-                count(pair.step),
-                *(interval(pair.difference(measure)) for measure in MEASURES),
-                interval(pair.probability(), ".2f"),
-                "-" if needed is None else str(needed),
-            ]
-        )
-    head = ["pair", "at step", *_MEASURE_NAMES.values()]
-    head += ["probability of improvement", "seeds per arm to see 15%"]
-    return Table("Differences: the first named less the second", head, rows)
+        gaps = [interval(pair.difference(measure)) for measure in MEASURES]
+        needed = str(pair.seeds_needed() or "-")
+        better = interval(pair.probability(), ".2f")
+        rows.append([pair.name, count(pair.step), *gaps, better, needed])
+    head = ["difference", "at step", *_MEASURE_NAMES, "probability of improvement"]
+    return Table("Differences (95% CI)", [*head, "seeds per variant to detect 15%"], rows)
 
 
-def peers_table(comparison: Comparison) -> Table:
-    """Published scores of the same algorithm in the same game."""
-    rows = [
-        [
-            peer.source,
-            number(peer.score) + ("" if peer.spread is None else f" +/- {number(peer.spread)}"),
-            *(peer.protocol, peer.how),
-        ]
-        for peer in peers_of(comparison.algorithm, comparison.game)
-    ]
+def published_table(comparison: Comparison) -> Table:
+    """Return published scores of the same algorithm in the same game."""
+    rows = []
+    for other in published_scores(comparison.algorithm, comparison.game):
+        spread = "" if other.spread is None else f" +/- {number(other.spread)}"
+        rows.append([other.source, number(other.score) + spread, other.protocol, other.how])
     head = ["source", "score", "protocol", "how it was measured"]
     return Table("Published scores after 10M steps (40M frames)", head, rows)
 
 
 def aggregates_table(summary: OverGames) -> Table:
-    """IQM, median, mean and optimality gap of each arm."""
-    names = [name for name in AGGREGATES if any(name in arm.aggregates for arm in summary.arms)]
+    """Return IQM, median, mean and optimality gap of each variant."""
+    variants = summary.variants
+    names = [name for name in AGGREGATES if any(name in v.aggregates for v in variants)]
     missing = Interval(float("nan"))
-    rows = [
-        [arm.name, str(len(arm.matrix))]
-        + [interval(arm.aggregates.get(name, missing), ".3f") for name in names]
-        for arm in summary.arms
-    ]
-    return Table(
-        f"Human-normalised scores over {len(summary.games)} games (95% interval)",
-        ["arm", "seeds per game", *names],
-        rows,
-    )
+    rows = []
+    for variant in variants:
+        values = [interval(variant.aggregates.get(name, missing), ".3f") for name in names]
+        rows.append([variant.name, str(len(variant.matrix)), *values])
+    caption = f"Human-normalised scores over {len(summary.games)} games (95% CI)"
+    return Table(caption, ["variant", "seeds per game", *names], rows)
 
 
 def write_csv(
@@ -116,90 +101,77 @@ def write_csv(
     files = {
         "runs.csv": list(_runs(comparisons, target)),
         "curves.csv": list(_curves(comparisons, x)),
-        "arms.csv": list(_arms(comparisons)),
+        "variants.csv": list(_variants(comparisons)),
         "differences.csv": list(_differences(comparisons)),
         "over_games.csv": list(_over_games(summaries)),
     }
-    written = {name: rows for name, rows in files.items() if rows}
+    written = {name: rows for name, rows in files.items() if len(rows) > 1}
     for name, rows in written.items():
         with (folder / name).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
+            csv.writer(file).writerows(rows)
     return list(written)
 
 
-def _where(comparison: Comparison) -> dict[str, Value]:
-    return {
-        "algorithm": comparison.algorithm,
-        "game": comparison.game,
-        "protocol": comparison.protocol,
-    }
+def _where(comparison: Comparison) -> list[str]:
+    return [comparison.algorithm, comparison.game, comparison.protocol]
 
 
-def _runs(comparisons: Iterable[Comparison], target: float | None) -> Iterator[dict[str, Value]]:
+def _runs(comparisons: Iterable[Comparison], target: float | None) -> Iterator[Row]:
+    head = [*_WHERE, "variant", "seed", "last_step", *MEASURES]
+    yield [*head, "step_of_score", "score", "folder"]
     for comparison in comparisons:
-        to_reach = comparison.score_to_reach if target is None else target
-        for arm in comparison.arms:
-            for run in arm.runs:
-                yield {
-                    **_where(comparison),
-                    **{"arm": arm.name, "seed": run.seed, "last_step": run.last_step},
-                    **{name: measure(run, run.last_step) for name, measure in MEASURES.items()},
-                    "step_of_score": run.first_step(to_reach),
-                    "score": to_reach,
-                    "folder": str(run.folder),
-                }
+        goal = comparison.score_to_reach if target is None else target
+        for run in (run for variant in comparison.variants for run in variant.runs):
+            scores = [measure(run, run.last_step) for measure in MEASURES.values()]
+            row: Row = [*_where(comparison), run.variant, run.seed, run.last_step, *scores]
+            yield [*row, run.first_step(goal), goal, str(run.folder)]
 
 
-def _curves(comparisons: Iterable[Comparison], x: XAxis) -> Iterator[dict[str, Value]]:
+def _curves(comparisons: Iterable[Comparison], x: XAxis) -> Iterator[Row]:
+    yield [*_WHERE, "variant", "seed", x, "score"]
     for comparison in comparisons:
-        for arm in comparison.arms:
-            for run in arm.runs:
-                points = grid(run, x)
-                for point, value in zip(points, score(run, points, x), strict=True):
-                    yield {
-                        **_where(comparison),
-                        **{"arm": arm.name, "seed": run.seed},
-                        **{x: round(float(point), 4), "score": round(float(value), 3)},
-                    }
+        for run in (run for variant in comparison.variants for run in variant.runs):
+            points = grid(run, x)
+            for point, value in zip(points, score(run, points, x), strict=True):
+                numbers = round(float(point), 4), round(float(value), 3)
+                yield [*_where(comparison), run.variant, run.seed, *numbers]
 
 
-def _arms(comparisons: Iterable[Comparison]) -> Iterator[dict[str, Value]]:
+def _variants(comparisons: Iterable[Comparison]) -> Iterator[Row]:
+    yield [*_WHERE, "variant", "step", "measure", "seeds", *_ESTIMATE]
     for comparison in comparisons:
-        for arm in comparison.arms:
-            for measure in MEASURES:
-                scores = arm.scores(measure, arm.step)
-                yield {
-                    **_where(comparison),
-                    **{"arm": arm.name, "step": arm.step, "measure": measure},
-                    **{"seeds": len(scores), **_columns(mean_interval(scores))},
-                }
+        for variant, measure in itertools.product(comparison.variants, MEASURES):
+            scores = variant.scores(measure, variant.step)
+            row: Row = [*_where(comparison), variant.name, variant.step, measure, len(scores)]
+            yield [*row, *_estimate(mean_interval(scores))]
 
 
-def _differences(comparisons: Iterable[Comparison]) -> Iterator[dict[str, Value]]:
+def _differences(comparisons: Iterable[Comparison]) -> Iterator[Row]:
+    yield [*_WHERE, "variant", "against", "step", "measure", *_ESTIMATE]
     for comparison in comparisons:
         for pair in comparison.pairs:
             estimates = {measure: pair.difference(measure) for measure in MEASURES}
             estimates["probability_of_improvement"] = pair.probability()
+            row: Row = [*_where(comparison), pair.second.name, pair.first.name, pair.step]
             for measure, estimate in estimates.items():
-                yield {
-                    **_where(comparison),
-                    **{"arm": pair.second.name, "against": pair.first.name, "step": pair.step},
-                    **{"measure": measure, **_columns(estimate)},
-                }
+                yield [*row, measure, *_estimate(estimate)]
 
 
-def _over_games(summaries: Iterable[OverGames]) -> Iterator[dict[str, Value]]:
+def _over_games(summaries: Iterable[OverGames]) -> Iterator[Row]:
+    yield ["algorithm", "protocol", "variant", "games", "seeds", "measure", *_ESTIMATE]
     for summary in summaries:
-        for arm in summary.arms:
-            for name, estimate in arm.aggregates.items():
-                yield {
-                    **{"algorithm": summary.algorithm, "protocol": summary.protocol},
-                    **{"arm": arm.name, "games": len(summary.games), "seeds": len(arm.matrix)},
-                    **{"measure": name, **_columns(estimate)},
-                }
+        for variant in summary.variants:
+            seeds = len(variant.matrix)
+            row: Row = [
+                summary.algorithm,
+                summary.protocol,
+                variant.name,
+                len(summary.games),
+                seeds,
+            ]
+            for name, estimate in variant.aggregates.items():
+                yield [*row, name, *_estimate(estimate)]
 
 
-def _columns(estimate: Interval) -> dict[str, Value]:
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+def _estimate(estimate: Interval) -> list[float]:
+    return [estimate.value, estimate.low, estimate.high]

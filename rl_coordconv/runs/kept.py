@@ -91,13 +91,17 @@ def read_stored_run(folder: Path, tables: Sequence[str] = TABLES) -> StoredRun:
     """
     run = Run(folder)
     settings = read_settings(run)
-    logs = {name: folder / f"{name}.csv" for name in tables}
-    try:
-        versions = json.loads(run.versions.read_text()) if run.versions.exists() else {}
-        texts = {name: file.read_text("utf-8") for name, file in logs.items() if file.exists()}
-    except (OSError, ValueError) as error:
-        raise UserError(f"The run in {folder} cannot be read: {error}.") from None
     name = "/".join(folder.resolve().parts[-_LEVELS:])
+    files = {table: folder / f"{table}.csv" for table in tables}
+    texts: dict[str, str] = {}
+    file = run.versions
+    try:
+        versions = json.loads(file.read_text("utf-8")) if file.exists() else {}
+        for table, file in files.items():
+            if file.exists():
+                texts[table] = file.read_text("utf-8")
+    except (OSError, ValueError):
+        raise UserError(f"{file} cannot be read.") from None
     return StoredRun(folder, name, settings, versions, texts)
 
 

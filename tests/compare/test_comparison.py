@@ -12,14 +12,13 @@ from fake_runs import write_run
 
 from rl_coordconv.compare.comparison import compare
 from rl_coordconv.compare.find import find_runs
-from rl_coordconv.compare.games import ArmOverGames, over_games
-from rl_coordconv.compare.published import HUMAN_AND_RANDOM, PEERS, human_normalised
+from rl_coordconv.compare.games import VariantOverGames, over_games
+from rl_coordconv.compare.published import HUMAN_AND_RANDOM, PUBLISHED, human_normalised
 from rl_coordconv.compare.report import write_report
 from rl_coordconv.compare.sentences import count, stopping_sentence, verdict, verdicts
-from rl_coordconv.compare.tables import arms_table
-from rl_coordconv.compare.variants import styles
+from rl_coordconv.compare.tables import variants_table
 from rl_coordconv.envs.atari import GAMES
-from rl_coordconv.extractors import EXTRACTORS
+from rl_coordconv.runs.results import styles
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
 
@@ -32,11 +31,11 @@ def command(*arguments):
 
 
 def write_study(root, means, seeds=4, spread=60.0, **more):
-    """Runs of several arms; returns what `compare` makes of them."""
+    """Write runs of several variants, and return their comparisons."""
     rng = np.random.default_rng(7)
-    for arm, mean in means.items():
+    for variant, mean in means.items():
         for seed in range(seeds):
-            write_run(root, arm, seed, final=mean + spread * rng.standard_normal(), **more)
+            write_run(root, variant, seed, final=mean + spread * rng.standard_normal(), **more)
     return compare(find_runs([root]).runs)
 
 
@@ -51,7 +50,7 @@ def test_a_known_difference_is_found(tmp_path):
     gap = pair.difference("training")
     assert gap.low < 500 < gap.high
     assert gap.low > 0
-    assert re.match(r"coordconv scores \d+ points \(\d+%\) more than nature at", verdict(pair))
+    assert re.match(r"coordconv scores \d+ points \(\d+%\) higher than nature at", verdict(pair))
     assert pair.probability().value == 1
 
 
@@ -62,14 +61,14 @@ def test_the_difference_over_training_ends_at_that_of_the_verdict(tmp_path):
     assert last == pair.difference("training")
 
 
-def test_where_one_stops_is_told(tmp_path):
-    """The arms rise from the same score to two that are far apart."""
+def test_the_report_says_how_the_difference_varied(tmp_path):
+    """The variants rise from the same score to two that are far apart."""
     (comparison,) = write_study(tmp_path, {"nature": 1000, "coordconv": 2000}, noise=0, spread=1)
     (pair,) = comparison.pairs
     middle, end = (gap.value for gap in pair.over_training(pair.step * np.array([0.5, 1])))
     assert stopping_sentence(pair) == (
-        "Over the second half of the training coordconv less nature went"
-        f" from {middle:.0f} to {end:.0f} points, with an interval above zero at 100% of the steps"
+        "Over the second half of the training, the difference (coordconv - nature) ranged"
+        f" from {middle:.0f} to {end:.0f} points; its interval was above zero at 100% of the steps"
         " and below zero at 0%."
     )
 
@@ -78,10 +77,27 @@ def test_a_difference_that_is_not_there_is_not_claimed(tmp_path):
     (comparison,) = write_study(tmp_path, {"nature": 1000, "coordconv": 1000})
     (pair,) = comparison.pairs
     assert not pair.difference("training").excludes_zero
-    assert verdict(pair).startswith("No difference between coordconv and nature can be claimed")
+    sentence = verdict(pair)
+    assert sentence.startswith("The difference between coordconv and nature is not significant at")
 
 
-def test_a_lower_score_is_told_from_the_better_arm(tmp_path):
+@pytest.mark.parametrize("seeds", [4, 3])
+def test_the_interval_says_what_it_is_adjusted_for_and_how_many_seeds_there_are(tmp_path, seeds):
+    write_study(tmp_path, {"nature": 1000}, seeds=4)
+    (comparison,) = write_study(tmp_path, {"coordconv": 1500}, seeds=seeds)
+    each = "4 seeds each" if seeds == 4 else "3 seeds of coordconv, 4 of nature"
+    ending = r"%\) higher than nature at step 60k \(95% CI [\d,]+ to [\d,]+{}; " + each + r"\)\.$"
+    assert re.search(ending.format(""), verdict(comparison.pairs[0]))
+    adjusted = ending.format(", Bonferroni-adjusted for 3 comparisons")
+    assert re.search(adjusted, verdict(comparison.pairs[0], 3))
+
+
+def test_one_variant_is_nothing_to_compare(tmp_path):
+    (comparison,) = write_study(tmp_path, {"nature": 1000})
+    assert verdicts(comparison) == ["Only one variant (nature) was found; nothing to compare."]
+
+
+def test_a_lower_score_is_reported_from_the_better_variant(tmp_path):
     (comparison,) = write_study(tmp_path, {"nature": 1500, "coordconv": 1000})
     assert verdict(comparison.pairs[0]).startswith("nature scores")
 
@@ -91,27 +107,28 @@ def test_with_fewer_than_three_seeds_no_conclusion_holds_and_no_band_is_drawn(tm
     write_study(tmp_path / "runs", {"nature": 1000, "coordconv": 9000}, seeds=seeds)
     write_report([tmp_path / "runs"], tmp_path / "out")
     text = (tmp_path / "out" / "report.md").read_text()
-    assert "No conclusion holds about coordconv against nature: it takes 3 seeds" in text
+    assert "Too few seeds to compare coordconv with nature: at least 3 each are needed" in text
+    assert f"there are {seeds} and {seeds} at step 60k" in text
     assert "FillBetween" not in next((tmp_path / "out").glob("curves*.svg")).read_text()
     assert {row["low"] for row in read(tmp_path / "out" / "differences.csv")} == {"nan"}
     assert "Over the second half" not in text
     assert not list((tmp_path / "out").glob("differences*.svg"))
 
 
-def test_arms_are_compared_where_both_have_got_to(tmp_path):
+def test_variants_are_compared_at_the_step_that_both_reached(tmp_path):
     write_study(tmp_path, {"nature": 1000}, games=400)
     (comparison,) = write_study(tmp_path, {"coordconv": 1000}, games=300)
-    assert [arm.step for arm in comparison.arms] == [60_000, 45_000]
+    assert [variant.step for variant in comparison.variants] == [60_000, 45_000]
     assert comparison.pairs[0].step == 45_000
 
 
-def test_a_run_that_is_behind_is_left_out_and_told(tmp_path):
+def test_a_run_that_is_behind_is_left_out_and_reported(tmp_path):
     write_study(tmp_path, {"nature": 1000})
     behind = write_run(tmp_path, "nature", 9, games=50, done=False)
     (comparison,) = compare(find_runs([tmp_path]).runs)
-    (arm,) = comparison.arms
-    assert arm.step == 60_000
-    assert len(arm.at(arm.step)) == 4
+    (variant,) = comparison.variants
+    assert variant.step == 60_000
+    assert len(variant.at(variant.step)) == 4
     assert comparison.notes[0].startswith(f"{behind} is at step 7,500 and left out")
 
 
@@ -119,33 +136,33 @@ def test_new_seeds_do_not_take_the_comparison_back_to_their_first_steps(tmp_path
     write_study(tmp_path, {"nature": 1000}, seeds=3)
     for seed in (7, 8, 9):
         write_run(tmp_path, "nature", seed, games=20, done=False)
-    (arm,) = compare(find_runs([tmp_path]).runs)[0].arms
-    assert arm.step == 60_000
-    assert len(arm.at(arm.step)) == 3
+    (variant,) = compare(find_runs([tmp_path]).runs)[0].variants
+    assert variant.step == 60_000
+    assert len(variant.at(variant.step)) == 3
 
 
 @pytest.mark.parametrize("late", [1, 2])
 def test_a_seed_that_never_reaches_a_score_is_later_than_those_that_do(tmp_path, late):
-    """Left out, it would make its arm look faster the worse it is."""
+    """Leaving it out would make a variant look faster the worse it is."""
     for seed in range(3):
         write_run(tmp_path, seed=seed, final=400 if seed < late else 1000 + 200 * seed, noise=0)
     (comparison,) = compare(find_runs([tmp_path]).runs)
-    ((*_, told),) = arms_table(comparison, target=800).rows
-    slower = max(run.first_step(800) for run in comparison.arms[0].runs[late:])
+    ((*_, told),) = variants_table(comparison, target=800).rows
+    slower = max(run.first_step(800) for run in comparison.variants[0].runs[late:])
     assert told == {1: f"{count(slower)} (2 of 3)", 2: "- (1 of 3)"}[late]
 
 
-def test_settings_that_differ_are_told(tmp_path):
+def test_settings_that_differ_are_reported(tmp_path):
     write_run(tmp_path, "nature", 0)
     write_run(tmp_path, "nature", 1, learning_rate=0.1)
     write_run(tmp_path, "coordconv", 0, n_envs=8)
     (comparison,) = compare(find_runs([tmp_path]).runs)
     notes = comparison.notes
     assert "The runs of nature differ in more than the seed: learning_rate." in notes
-    assert "The arms differ in more than the network: n_envs." in notes
+    assert "The variants differ in more than the network: n_envs." in notes
 
 
-def test_protocols_stand_apart(tmp_path):
+def test_protocols_are_not_mixed(tmp_path):
     write_run(tmp_path, seed=0)
     write_run(tmp_path, seed=1, protocol="sticky")
     assert [c.protocol for c in compare(find_runs([tmp_path]).runs)] == ["classic", "sticky"]
@@ -165,7 +182,7 @@ def test_a_comparison_that_is_not_made_makes_none_wider(tmp_path):
     (three,) = write_study(tmp_path, {"nature-noise": 1000}, seeds=2)
     assert len(three.pairs) == 3
     assert three.pairs[0].difference("training") == two.pairs[0].difference("training")
-    assert not [sentence for sentence in verdicts(three) if "widened" in sentence]
+    assert not [sentence for sentence in verdicts(three) if "Bonferroni" in sentence]
 
 
 class Page(HTMLParser):
@@ -197,12 +214,12 @@ def test_the_command_writes_a_page_that_needs_nothing_else(tmp_path, capsys):
     assert not {"script", "link", "img", "iframe"} & page.tags
     assert len(page.ids) == len(set(page.ids))
     files = {address for address in page.addresses if not address.startswith("#")}
-    assert files == {"runs.csv", "curves.csv", "arms.csv", "differences.csv"}
+    assert files == {"runs.csv", "curves.csv", "variants.csv", "differences.csv"}
     assert all((out / name).exists() for name in files)
     assert "@import" not in text
     assert 'name="viewport"' in text
     assert "prefers-color-scheme: dark" in text
-    assert "its config.yaml is damaged" in text
+    assert "seed-2: config.yaml is not valid YAML: see line 1." in text
     assert "1,627" in text  # a published score
     for ending in "png", "svg":
         assert {path.stem for path in out.glob(f"*.{ending}")} == {
@@ -255,9 +272,9 @@ def test_several_games_are_summed_up(tmp_path):
     write_run(runs, "nature-noise", game="Qbert")
     write_report([runs], out)
     text = (out / "report.md").read_text()
-    assert re.search(r"coordconv scores 0\.\d+ more than nature over 3 games", text)
+    assert re.search(r"coordconv scores 0\.\d+ higher than nature over 3 games", text)
     assert "nature-noise did not play all of these games" in text
-    rows = {(row["arm"], row["measure"]): row for row in read(out / "over_games.csv")}
+    rows = {(row["variant"], row["measure"]): row for row in read(out / "over_games.csv")}
     assert {measure for _, measure in rows} == {"IQM", "median", "mean", "optimality gap"}
     assert float(rows["coordconv", "IQM"]["low"]) > float(rows["nature", "IQM"]["high"])
     assert (out / "profile-a2c-classic.svg").exists()
@@ -267,55 +284,24 @@ def test_several_games_are_summed_up(tmp_path):
     assert set(inner) < set(page.ids)
 
 
-def test_every_extractor_has_a_style_of_its_own():
-    assert list(styles(EXTRACTORS)) == list(EXTRACTORS)
-    drawn = styles([*EXTRACTORS, "a", "b", "c", "d"])
-    assert len({(style.colour, style.marker) for style in drawn.values()}) == len(drawn)
-    assert len({style.colour for style in drawn.values()}) == len(drawn)
-    assert styles(["a", "nature"])["nature"] == drawn["nature"]
-
-
-# What protanopes and deuteranopes see of linear RGB (Machado et al. 2009, severity 1).
-SIGHT = {
-    "normal": np.eye(3),
-    "protanopia": np.array(
-        [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]
-    ),
-    "deuteranopia": np.array(
-        [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]
-    ),
-}
-
-
-@pytest.mark.parametrize("sight", SIGHT)
-def test_the_main_arms_are_told_apart_by_colour_blind_people(sight):
-    arms = ["nature", "coordconv", "coordconv-all", "coordconv-r", "nature-zeros", "nature-noise"]
-    codes = [style.colour[1:] for style in styles(arms).values()]
-    rgb = np.array([[int(code[i : i + 2], 16) / 255 for i in (0, 2, 4)] for code in codes])
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    seen = (linear @ SIGHT[sight].T).clip(0, 1) ** (1 / 2.4)
-    distances = np.linalg.norm(seen[:, None] - seen, axis=-1)[np.triu_indices(len(arms), 1)]
-    assert distances.min() > 0.12
-
-
 def test_published_scores_are_of_games_that_exist():
     assert set(HUMAN_AND_RANDOM) <= set(GAMES)
-    assert {peer.game for peer in PEERS} <= set(GAMES)
-    assert len({(peer.source, peer.algorithm, peer.game) for peer in PEERS}) == len(PEERS)
+    assert {published.game for published in PUBLISHED} <= set(GAMES)
+    assert len({(p.source, p.algorithm, p.game) for p in PUBLISHED}) == len(PUBLISHED)
     assert human_normalised("MsPacman", 307.3) == 0
 
 
 def test_only_the_seeds_that_every_game_has_count_over_games():
     scores = {"Pong": np.array([1.0, 2.0, 3.0]), "Qbert": np.array([4.0, 5.0])}
-    arm = ArmOverGames("nature", styles(["nature"])["nature"], scores)
-    np.testing.assert_array_equal(arm.matrix, [[1, 4], [2, 5]])
+    variant = VariantOverGames("nature", styles(["nature"])["nature"], scores)
+    np.testing.assert_array_equal(variant.matrix, [[1, 4], [2, 5]])
 
 
-def test_a_game_that_one_arm_has_not_begun_is_left_out_and_told(tmp_path):
+def test_a_game_that_one_variant_has_not_begun_is_left_out_and_reported(tmp_path):
     for game in "MsPacman", "Qbert":
         write_study(tmp_path, {"nature": 1000, "coordconv": 3000}, seeds=3, game=game)
     write_study(tmp_path, {"nature": 1000}, seeds=3, game="Pong")
     (summary,) = over_games(compare(find_runs([tmp_path]).runs))
     assert summary.games == ("MsPacman", "Qbert")
-    assert [arm.name for arm in summary.arms] == ["nature", "coordconv"]
-    assert summary.notes == ("Not every arm has played Pong, left out here.",)
+    assert [variant.name for variant in summary.variants] == ["nature", "coordconv"]
+    assert summary.notes == ("Not every variant has played Pong, left out here.",)

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from fake_runs import write_run
 
-from rl_coordconv.compare import cache, results
+from rl_coordconv.compare import results
 from rl_coordconv.compare.find import find_runs
+from rl_coordconv.compare.report import write_report
 from rl_coordconv.compare.results import read_run
 from rl_coordconv.runs.config import UserError
+from rl_coordconv.runs.kept import keep, read_stored_run
 
 
 def only(root):
@@ -15,10 +17,14 @@ def only(root):
     return run
 
 
+def read(folder):
+    return read_run(read_stored_run(folder))
+
+
 def test_a_run_knows_what_it_is(tmp_path):
     folder = write_run(tmp_path, "coordconv", 3, games=200, algorithm="ppo", game="Pong")
     run = only(tmp_path)
-    assert (run.algorithm, run.game, run.arm, run.seed) == ("ppo", "Pong", "coordconv", "3")
+    assert (run.algorithm, run.game, run.variant, run.seed) == ("ppo", "Pong", "coordconv", "3")
     assert (run.protocol, run.folder, len(run.returns)) == ("classic", folder, 200)
     assert run.last_step == run.steps[-1] == 30_000
     assert run.hours[-1] == pytest.approx((30_000 - 150) / 2000 / 3600)
@@ -27,7 +33,7 @@ def test_a_run_knows_what_it_is(tmp_path):
 def test_a_score_is_the_mean_of_the_last_hundred_games(tmp_path):
     folder = write_run(tmp_path, games=150)
     returns = np.loadtxt(folder / "episodes.csv", delimiter=",", skiprows=1)[:, 2]
-    run = read_run(folder)
+    run = read(folder)
     assert run.final_score(run.last_step) == pytest.approx(returns[-100:].mean())
     assert run.final_score(run.steps[1]) == pytest.approx(returns[:2].mean())
     assert np.isnan(run.final_score(0))
@@ -38,7 +44,7 @@ def test_the_first_step_of_a_score_is_not_that_of_a_lucky_first_game(tmp_path):
     lines = (folder / "episodes.csv").read_text().splitlines()
     lines[1] = "150,1700000000,900,600"
     (folder / "episodes.csv").write_text("\n".join(lines) + "\n")
-    run = read_run(folder)
+    run = read(folder)
     reached = run.first_step(600)
     assert run.final_score(reached) >= 600 > run.final_score(reached - 150)
     assert reached > run.steps[98]
@@ -46,7 +52,7 @@ def test_the_first_step_of_a_score_is_not_that_of_a_lucky_first_game(tmp_path):
 
 
 def test_the_area_of_a_constant_score_is_that_score(tmp_path):
-    run = read_run(write_run(tmp_path, start=500, final=500, noise=0))
+    run = read(write_run(tmp_path, start=500, final=500, noise=0))
     assert run.mean_score(run.last_step) == pytest.approx(500)
 
 
@@ -61,7 +67,7 @@ HEAD = "step,game,episode_return,length_frames"
 def evaluation_of(tmp_path, text):
     folder = write_run(tmp_path)
     (folder / "evaluations.csv").write_text(text)
-    run = read_run(folder)
+    run = read(folder)
     return run.evaluation_score(run.last_step)
 
 
@@ -100,30 +106,32 @@ def test_a_running_run_with_a_torn_last_row_is_read(tmp_path):
     assert len(only(tmp_path).returns) == 50
 
 
-def test_a_nan_is_left_out_and_told(tmp_path):
+def test_a_nan_is_left_out_and_reported(tmp_path):
     folder = write_run(tmp_path, games=50)
     with (folder / "episodes.csv").open("a") as file:
         file.write("7650,1700000010,nan,600\n")
     run = only(tmp_path)
     assert len(run.returns) == 50
-    assert run.notes == ("1 of 51 rows of episodes.csv hold NaN or infinity and are left out",)
+    assert run.notes == ("1 of 51 rows of episodes.csv contain NaN or infinity and are left out",)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("config.yaml", "env: [", "its config.yaml is damaged"),
+        ("config.yaml", "env: [", "config.yaml is not valid YAML: see line 1"),
         ("episodes.csv", "step,wall_time,episode_return\n1,2\n", "episodes.csv is damaged"),
         ("episodes.csv", "step,wall_time\n1,2\n", "episodes.csv has no column episode_return"),
         ("episodes.csv", "step,wall_time,episode_return\n", "no game is finished yet"),
         ("episodes.csv", "\x00\x01\n", "episodes.csv has no column step"),
+        ("episodes.csv", b"\xff\n", "episodes.csv cannot be read"),
         ("evaluations.csv", f"{HEAD}\n1,0,x,2\n", "evaluations.csv is damaged"),
+        ("evaluations.csv", f"{HEAD}\n1,0\n", "evaluations.csv is damaged"),
     ],
 )
 def test_a_broken_run_is_named_and_left_out(tmp_path, name, content, reason):
     write_run(tmp_path, seed=0)
     broken = write_run(tmp_path, seed=1)
-    (broken / name).write_text(content)
+    (broken / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     found = find_runs([tmp_path])
     assert [run.seed for run in found.runs] == ["0"]
     assert found.left_out == ((broken, reason),)
@@ -168,7 +176,7 @@ def test_of_copies_the_longest_stays(tmp_path):
     assert found.left_out == ((half, f"it is a copy of {whole}"),)
 
 
-def test_equal_seeds_under_two_protocols_are_nothing_to_tell(tmp_path):
+def test_equal_seeds_under_two_protocols_need_no_note(tmp_path):
     write_run(tmp_path / "one")
     write_run(tmp_path / "two", protocol="sticky", noise=100)
     assert [run.notes for run in find_runs([tmp_path]).runs] == [(), ()]
@@ -179,31 +187,51 @@ def test_a_moved_run_keeps_its_algorithm(tmp_path, top):
     folder = write_run(tmp_path, algorithm="ppo")
     shutil.move(tmp_path / "ppo", tmp_path / "elsewhere" / top)
     moved = tmp_path / "elsewhere" / top / folder.relative_to(tmp_path / "ppo")
-    assert read_run(moved).algorithm == "ppo"
+    assert read(moved).algorithm == "ppo"
 
 
-def test_a_parsed_run_is_kept_until_its_file_changes(tmp_path, monkeypatch):
-    folder = write_run(tmp_path, games=50)
-    before = only(tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(results, "read_columns", None)  # nobody may parse again
-        again = only(tmp_path)
-    assert again.returns.tolist() == before.returns.tolist()
-    assert (again.settings, again.folder) == (before.settings, folder)
-    with (folder / "episodes.csv").open("a") as file:
-        file.write("7650,1700000010,70,600\n")
-    assert len(only(tmp_path).returns) == 51
-    assert {path.suffix for path in folder.iterdir()} <= {".csv", ".yaml", ""}
+@pytest.mark.parametrize(("setting", "algorithm"), [("clip_range", "ppo"), ("rms_prop_eps", "a2c")])
+def test_a_run_of_an_older_version_has_its_algorithm(tmp_path, setting, algorithm):
+    folder = write_run(tmp_path, **{setting: 0.1})
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("experiment: a2c\n", ""))
+    assert read(folder).algorithm == algorithm
 
 
-def test_a_damaged_or_unwritable_cache_does_no_harm(tmp_path, monkeypatch):
-    write_run(tmp_path, games=50)
-    only(tmp_path)
-    for content in b"PK no more", b"PK\x03\x04, but torn":
-        for kept in cache.cache_folder().iterdir():
-            kept.write_bytes(content)
-        assert len(only(tmp_path).returns) == 50
-    occupied = tmp_path / "file"
-    occupied.touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(occupied))
-    assert len(only(tmp_path).returns) == 50
+def test_a_run_of_dqn_is_reported_as_one(tmp_path):
+    """Its settings do not have to be those of A2C or PPO."""
+    for seed in range(3):
+        write_run(tmp_path / "runs", seed=seed, algorithm="dqn", clip_range=0.1)
+    write_report([tmp_path / "runs"], tmp_path / "out")
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "## DQN in MsPacman, classic protocol" in text
+
+
+def test_a_kept_study_reads_as_its_run_folders(tmp_path):
+    for variant in ("nature", "coordconv"):
+        write_run(tmp_path / "runs", variant, seed=1)
+    keep(tmp_path / "runs", tmp_path / "docs" / "study", ("episodes", "evaluations"))
+    pairs = zip(
+        find_runs([tmp_path / "runs"]).runs, find_runs([tmp_path / "docs"]).runs, strict=True
+    )
+    for before, after in pairs:
+        name = before.folder.relative_to(tmp_path / "runs")
+        assert after.folder == tmp_path / "docs" / "study" / name
+        for array in ("steps", "hours", "returns", "evaluation_steps", "evaluation_returns"):
+            assert np.array_equal(getattr(before, array), getattr(after, array))
+        assert after.settings == before.settings
+        assert (after.seed, after.protocol, after.notes) == (before.seed, before.protocol, ())
+    both = find_runs([tmp_path])
+    assert len(both.runs) == 2
+    assert ["it is a copy of" in reason for _, reason in both.left_out] == [True, True]
+
+
+def test_a_kept_run_that_cannot_be_used_is_named_and_left_out(tmp_path):
+    for seed in range(2):
+        folder = write_run(tmp_path / "runs", seed=seed)
+    (folder / "episodes.csv").write_text("step,wall_time\n1,2\n")
+    keep(tmp_path / "runs", tmp_path / "study", ("episodes", "evaluations"))
+    found = find_runs([tmp_path / "study"])
+    assert [run.seed for run in found.runs] == ["0"]
+    broken = tmp_path / "study" / folder.relative_to(tmp_path / "runs")
+    assert found.left_out == ((broken, "episodes.csv has no column episode_return"),)

@@ -1,4 +1,4 @@
-"""The report as a reader sees it: on a wide screen and on a phone, by day and by night."""
+"""The report as a reader sees it: on a wide screen and on a phone, light and dark."""
 
 import importlib.util
 from pathlib import Path
@@ -14,7 +14,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of two games, the longest name of an arm, and a folder that is left out."""
+    """A report of two games, the longest name of a variant, and a run that is left out."""
     runs, out = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("report")
     for env in ("MsPacman", "MontezumaRevenge"):
         for extractor in ("nature", "impala-coordconv-all"):

@@ -76,21 +76,21 @@ def plain_run(tmp_path_factory):
     return folder
 
 
-def test_a_run_of_plain_stable_baselines3_stands_beside_ours(plain_run, tmp_path):
+def test_a_run_of_plain_stable_baselines3_is_compared_with_ours(plain_run, tmp_path):
     write_run(tmp_path, "coordconv", game="Pong", games=40)
     comparison, *others = compare(find_runs([tmp_path, plain_run.parent]).runs)
     assert not others
-    assert [arm.name for arm in comparison.arms] == ["coordconv", "colleague"]
-    (run,) = comparison.arms[1].runs
+    assert [variant.name for variant in comparison.variants] == ["coordconv", "colleague"]
+    (run,) = comparison.variants[1].runs
     assert (run.algorithm, run.game, run.protocol) == ("a2c", "Pong", "unknown")
     assert len(run.returns) > 100
     assert run.steps[-1] == pytest.approx(160, rel=0.05)
     assert run.evaluation_steps[-1] == 128
     assert run.hours[-1] > 0
-    assert "taken for steps, because the other logs end at that step" in " ".join(run.notes)
+    assert "assumed to be steps, because the other logs end at that step" in " ".join(run.notes)
 
 
-def test_a_folder_of_rl_zoo3_tells_game_algorithm_and_seed(tmp_path):
+def test_a_folder_of_rl_zoo3_has_game_algorithm_and_seed(tmp_path):
     folder = tmp_path / "logs" / "a2c" / "MsPacmanNoFrameskip-v4_1"
     write_monitor(folder, [400, 800], [100, 300])
     write_monitor(folder, [600], [200], name="1")
@@ -99,21 +99,21 @@ def test_a_folder_of_rl_zoo3_tells_game_algorithm_and_seed(tmp_path):
     np.savez(folder / "evaluations.npz", timesteps=[100, 450], results=[[1, 2], [150, 250]])
     run = only(tmp_path / "logs")
     assert (run.algorithm, run.game, run.protocol) == ("a2c", "MsPacman", "classic")
-    assert (run.arm, run.seed) == ("sb3", "2938")
+    assert (run.variant, run.seed) == ("sb3", "2938")
     # Frames in a monitor, by the time at which the games ended: 400, 600 and 800 of them.
     assert run.steps.tolist() == [100, 250, 450]
     assert run.returns.tolist() == [100, 200, 300]
     assert run.evaluation_score(450) == 200
 
 
-def test_two_runs_of_rl_zoo3_are_two_seeds_of_one_arm(tmp_path):
+def test_two_runs_of_rl_zoo3_are_two_seeds_of_one_variant(tmp_path):
     for number in 1, 2:
         folder = tmp_path / "logs" / "ppo" / f"PongNoFrameskip-v4_{number}"
         write_monitor(folder, [400] * 5, [number] * 5, env_id="None")
     ((comparison,), runs) = (compare(find_runs([tmp_path]).runs), find_runs([tmp_path]).runs)
     assert {run.seed for run in runs} == {"PongNoFrameskip-v4_1", "PongNoFrameskip-v4_2"}
     assert (comparison.algorithm, comparison.game) == ("ppo", "Pong")
-    assert len(comparison.arms[0].runs) == 2
+    assert len(comparison.variants[0].runs) == 2
 
 
 def test_a_run_known_by_its_running_mean_says_so(tmp_path):
@@ -139,10 +139,10 @@ def test_an_event_file_of_noise_is_named_and_left_out(tmp_path):
     path = write_events(tmp_path / "a2c" / "Pong", range(10))
     path.write_bytes(b"\x07" * 500)
     (left_out,) = find_runs([tmp_path]).left_out
-    assert left_out == (path.parent, "none of its logs holds a score yet")
+    assert left_out == (path.parent, "none of its logs contains a score yet")
 
 
-def test_a_run_known_by_evaluations_only_is_judged_by_them(tmp_path):
+def test_a_run_known_by_evaluations_only_is_scored_by_them(tmp_path):
     folder = tmp_path / "dqn" / "Pong"
     folder.mkdir(parents=True)
     np.savez(folder / "evaluations.npz", timesteps=[10, 20], results=[[1.0, 3.0], [5.0, 9.0]])
@@ -188,12 +188,12 @@ def test_the_tensorboard_logs_of_runs_with_monitors_are_no_more_seeds(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["logs", "a2c", "Pong", "PongNoFrameskip-v4_1", "nature"])
-def test_a_folder_whose_name_tells_nothing_new_is_sb3(tmp_path, name):
+def test_a_folder_without_a_telling_name_is_sb3(tmp_path, name):
     write_monitor(tmp_path / name, [10, 10], [1, 2])
-    assert only(tmp_path / name).arm == "sb3"
+    assert only(tmp_path / name).variant == "sb3"
 
 
-def test_numbers_that_stand_in_events_as_tensors_are_read(tmp_path):
+def test_numbers_that_are_tensors_in_events_are_read(tmp_path):
     folder = tmp_path / "a2c" / "Pong"
     folder.mkdir(parents=True)
     writer = EventFileWriter(str(folder))
@@ -205,7 +205,7 @@ def test_numbers_that_stand_in_events_as_tensors_are_read(tmp_path):
     assert only(tmp_path).returns.tolist() == [3.5]
 
 
-def test_a_run_of_unknown_game_stands_alone(tmp_path):
+def test_a_run_of_unknown_game_is_compared_with_no_other(tmp_path):
     write_monitor(tmp_path / "x", [10, 10], [1, 2], env_id="CartPole-v1")
     assert (only(tmp_path).game, only(tmp_path).algorithm) == ("CartPole", "unknown")
 

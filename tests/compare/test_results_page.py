@@ -1,0 +1,107 @@
+"""The page about the results that are kept with the code."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+from fake_runs import write_run
+
+from rl_coordconv.runs.kept import keep
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "report_results.py"
+
+
+def main(*arguments: object) -> int:
+    spec = importlib.util.spec_from_file_location("report_results", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """Three seeds of two variants, and one that is not finished."""
+    for variant in ("nature", "coordconv"):
+        for seed in range(3):
+            write_run(tmp_path / "runs", variant, seed)
+    write_run(tmp_path / "runs", "coordconv", 3, done=False)
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A study's folder in the docs, without any runs."""
+    folder = tmp_path / "docs" / "results" / "short"
+    folder.mkdir(parents=True)
+    (folder / "about.md").write_text("How they were made.\n")
+    return folder
+
+
+def test_the_page_has_each_study_and_published_scores(runs, study, tmp_path):
+    page, docs = study.parent / "README.md", tmp_path / "docs"
+    assert main(runs, "--name", "short", "--docs", docs) == 0
+    text = page.read_text()
+    assert "## short: A2C in MsPacman, classic protocol" in text
+    assert "How they were made." in text
+    assert "![Learning curves in MsPacman](short/curves.png)" in text
+    assert {path.name for path in study.iterdir()} == {
+        "about.md",
+        "curves.png",
+        "differences.png",
+        "episodes.csv.gz",
+        "evaluations.csv.gz",
+        "runs.json.gz",
+    }
+    (ours,) = [line for line in text.splitlines() if line.startswith("| ours, coordconv")]
+    assert "| 60k |" in ours
+    assert "3 seeds, mean of the last 100 training games" in ours
+    assert "| PPO paper (Schulman et al. 2017), final scores | 10M | 1,627 | classic |" in text
+    assert str(tmp_path) not in text
+
+    shutil.rmtree(runs)  # the page needs no more than what is kept
+    assert main("--docs", docs) == 0
+    assert page.read_text() == text
+
+
+def test_what_cannot_be_read_is_an_error_and_not_left_out(runs, study, tmp_path, capsys):
+    docs, page = tmp_path / "docs", study.parent / "README.md"
+    assert main(runs, "--name", "short", "--docs", docs) == 0
+    before = page.read_text()
+
+    episodes = runs / "a2c" / "MsPacman" / "nature" / "seed-0" / "episodes.csv"
+    whole = episodes.read_text()
+    episodes.write_text("step,wall_time\n1,2\n")
+    keep(runs, study, ("episodes", "evaluations"))
+    with pytest.raises(SystemExit, match="2"):
+        main("--docs", docs)
+    unusable = study / episodes.parent.relative_to(runs)
+    assert f"{unusable}, which is kept there, cannot be used: " in capsys.readouterr().err
+
+    episodes.write_text(whole)
+    keep(runs, study, ("episodes", "evaluations"))
+    games = study / "episodes.csv.gz"
+    games.write_bytes(games.read_bytes()[:-20])
+    with pytest.raises(SystemExit, match="2"):
+        main("--docs", docs)
+    assert capsys.readouterr().err == f"{games} is damaged.\n"
+    assert page.read_text() == before
+
+
+def test_a_name_is_that_of_one_folder(runs, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(runs, "--name", "a/b", "--docs", tmp_path)
+    assert capsys.readouterr().err == "--name must be the name of one folder, not a/b.\n"
+
+
+def test_runs_without_a_name_are_a_mistake(runs, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(runs)
+    assert capsys.readouterr().err == "Give both runs and --name, or neither.\n"
+
+
+def test_a_study_has_to_be_described_first(runs, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(runs, "--name", "new", "--docs", tmp_path)
+    about = tmp_path / "results" / "new" / "about.md"
+    assert capsys.readouterr().err == f"First describe in {about} how the runs were made.\n"

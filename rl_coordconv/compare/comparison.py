@@ -11,7 +11,6 @@ import numpy as np
 
 from rl_coordconv.compare.results import Array, RunResult
 from rl_coordconv.compare.statistics import (
-    LEVEL,
     MIN_SEEDS,
     Interval,
     difference,
@@ -66,12 +65,17 @@ class Pair:
     Attributes:
         first: The variant that the other is compared with.
         second: The other.
-        level: The confidence level of its intervals.
+        n_pairs: The number of pairs that hold jointly, each with a wider interval (Bonferroni).
     """
 
     first: Variant
     second: Variant
-    level: float
+    n_pairs: int = 1
+
+    @property
+    def level(self) -> float:
+        """The confidence level of each interval."""
+        return level_of_each(self.n_pairs)
 
     @property
     def name(self) -> str:
@@ -122,21 +126,13 @@ class Comparison:
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
-        """The pairs that are compared.
-
-        If several have enough seeds for a conclusion, their intervals are Bonferroni-adjusted.
-        """
+        """The pairs that are compared, adjusted for those with enough seeds for a conclusion."""
         if len(self.variants) <= _ALL_PAIRS:
             pairs = list(itertools.combinations(self.variants, 2))
         else:
             pairs = [(self.variants[0], variant) for variant in self.variants[1:]]
-        level = level_of_each(sum(Pair(a, b, LEVEL).is_enough for a, b in pairs))
-        return tuple(Pair(a, b, level) for a, b in pairs)
-
-    @property
-    def n_conclusions(self) -> int:
-        """How many pairs have enough seeds for a conclusion."""
-        return sum(pair.is_enough for pair in self.pairs)
+        n_pairs = max(1, sum(Pair(*pair).is_enough for pair in pairs))
+        return tuple(Pair(*pair, n_pairs) for pair in pairs)
 
     @property
     def score_to_reach(self) -> float:

@@ -11,11 +11,7 @@ import numpy as np
 from rl_coordconv.compare.comparison import Comparison
 from rl_coordconv.compare.published import HUMAN_AND_RANDOM, human_normalised
 from rl_coordconv.compare.results import Array
-from rl_coordconv.compare.statistics import (
-    Interval,
-    aggregates,
-    difference,
-)
+from rl_coordconv.compare.statistics import Interval, aggregates, difference
 from rl_coordconv.runs.results import Style
 
 

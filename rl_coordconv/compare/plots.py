@@ -18,7 +18,7 @@ from matplotlib.ticker import EngFormatter, ScalarFormatter
 from rl_coordconv.compare.comparison import Comparison
 from rl_coordconv.compare.games import OverGames
 from rl_coordconv.compare.published import published_scores
-from rl_coordconv.compare.results import POINTS, Array, XAxis, grid, score
+from rl_coordconv.compare.results import POINTS, Array, XAxis
 from rl_coordconv.compare.statistics import MIN_SEEDS, band, mean_interval, performance_profile
 from rl_coordconv.runs.results import Style
 
@@ -60,14 +60,13 @@ def curves(comparison: Comparison, x: XAxis) -> Figure:
     for variant in comparison.variants:
         style = variant.style
         for run in variant.runs:
-            points = grid(run, x)
-            values = score(run, points, x)
+            points = run.grid(x)
             look: dict[str, Any] = {"color": style.colour, "linestyle": style.dash}
-            axes.plot(points, values, linewidth=0.8, alpha=0.4, **look)
+            axes.plot(points, run.score_at(points, x), linewidth=0.8, alpha=0.4, **look)
         runs = variant.at(variant.step)
-        ends = [grid(run, x) for run in runs]
+        ends = [run.grid(x) for run in runs]
         points = np.linspace(max(end[0] for end in ends), min(end[-1] for end in ends), POINTS)
-        means = np.stack([score(run, points, x) for run in runs])
+        means = np.stack([run.score_at(points, x) for run in runs])
         label = f"{variant.name} ({len(runs)} {'seed' if len(runs) == 1 else 'seeds'})"
         limits = band(means) if len(runs) >= MIN_SEEDS else None
         _line(axes, points, means.mean(axis=0), limits, style, label)
@@ -87,7 +86,7 @@ def differences(comparison: Comparison) -> Figure:
     rows = figure.subplots(len(pairs), sharex=True, squeeze=False)[:, 0]
     for axes, pair in zip(rows, pairs, strict=True):
         runs = [*pair.first.at(pair.step), *pair.second.at(pair.step)]
-        start = max(grid(run, "steps")[0] for run in runs if run.steps.size)
+        start = max(run.grid("steps")[0] for run in runs if run.steps.size)
         steps = np.linspace(start, pair.step, POINTS)
         gaps = pair.over_training(steps)
         values, low, high = np.array([(gap.value, gap.low, gap.high) for gap in gaps]).T

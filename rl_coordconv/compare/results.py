@@ -77,13 +77,26 @@ class RunResult:
         """The step of the last game or evaluation."""
         return float(max([*self.steps[-1:], *self.evaluation_steps[-1:]]))
 
-    def score_at(self, x: Array, *, over_hours: bool = False) -> Array:
-        """Return the mean of the last 100 training games up to each step (or hour) ``[points]``.
+    def axis(self, x: XAxis) -> Array:
+        """Return where each training game ended on an axis ``[games]``."""
+        if x == "hours":
+            return self.hours
+        return self.steps * FRAMES_PER_STEP if x == "frames" else self.steps
+
+    def grid(self, x: XAxis) -> Array:
+        """Return the points of the run's curve on an axis.
+
+        They begin with the twentieth game, as the mean of fewer is too noisy.
+        """
+        games = self.axis(x)
+        return np.linspace(games[min(self.window // 5, len(games) - 1)], games[-1], POINTS)
+
+    def score_at(self, points: Array, x: XAxis = "steps") -> Array:
+        """Return the mean of the last 100 training games up to each point ``[points]`` of an axis.
 
         Of all games if there are fewer yet; NaN before the first.
         """
-        axis = self.hours if over_hours else self.steps
-        count = np.searchsorted(axis, x, side="right")
+        count = np.searchsorted(self.axis(x), points, side="right")
         first = np.maximum(count - self.window, 0)
         sums = np.concatenate([[0.0], np.cumsum(self.returns)])
         with np.errstate(invalid="ignore"):
@@ -114,25 +127,6 @@ class RunResult:
         means[: min(self.window, len(means)) - 1] = -np.inf
         reached = np.flatnonzero(means >= score)
         return float(self.steps[reached[0]]) if reached.size else float("nan")
-
-
-def grid(run: RunResult, x: XAxis) -> Array:
-    """Return points over a run's training, in steps, frames or hours.
-
-    They begin with the twentieth game, as the mean of fewer is too noisy.
-    """
-    games = run.hours if x == "hours" else run.steps
-    unit = FRAMES_PER_STEP if x == "frames" else 1
-    first = games[min(run.window // 5, len(games) - 1)]
-    return np.linspace(first, games[-1], POINTS) * unit
-
-
-def score(run: RunResult, points: Array, x: XAxis) -> Array:
-    """Return a run's score at points of an axis."""
-    if x == "hours":
-        return run.score_at(points, over_hours=True)
-    # Rounding must not put the last point before the last game.
-    return run.score_at(points / (FRAMES_PER_STEP if x == "frames" else 1) + 1e-6)
 
 
 def read_run(run: StoredRun) -> RunResult:

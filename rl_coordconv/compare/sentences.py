@@ -67,16 +67,11 @@ def verdicts(comparison: Comparison) -> list[str]:
     """Return a sentence per pair of variants, or that there is nothing to compare."""
     if not comparison.pairs:
         return [f"Only one variant ({comparison.variants[0].name}) was found; nothing to compare."]
-    return [verdict(pair, comparison.n_conclusions) for pair in comparison.pairs]
+    return [verdict(pair) for pair in comparison.pairs]
 
 
-def verdict(pair: Pair, n_pairs: int = 1) -> str:
-    """Say which variant of a pair is better, by how much, and with what confidence.
-
-    Args:
-        pair: The variants.
-        n_pairs: The number of comparisons that the interval is adjusted for.
-    """
+def verdict(pair: Pair) -> str:
+    """Say which variant of a pair is better, by how much, and with what confidence."""
     better, other = pair.second.name, pair.first.name
     scores = pair.scores("training")
     seeds = [len(values) for values in scores]
@@ -96,7 +91,7 @@ def verdict(pair: Pair, n_pairs: int = 1) -> str:
     higher = f"{better} scores {number(gap.value, size)} points{share} higher"
     same = f"{seeds[0]} seeds each"
     own = f"{seeds[1]} seeds of {pair.second.name}, {seeds[0]} of {pair.first.name}"
-    sure = _ci(number(gap.low, size), number(gap.high, size), n_pairs)
+    sure = _ci(number(gap.low, size), number(gap.high, size), pair.n_pairs)
     sure += f"; {same if seeds[0] == seeds[1] else own}"
     if gap.excludes_zero:
         return f"{higher} than {other} {at} ({sure})."
@@ -169,5 +164,9 @@ def _no_difference(second: str, first: str) -> str:
 
 
 def _ci(low: str, high: str, n_pairs: int) -> str:
-    adjusted = f", Bonferroni-adjusted for {n_pairs} comparisons" if n_pairs > 1 else ""
-    return f"{LEVEL:.0%} CI {low} to {high}{adjusted}"
+    return f"{LEVEL:.0%} CI {low} to {high}{adjustment(n_pairs)}"
+
+
+def adjustment(n_pairs: int) -> str:
+    """Return the end of a phrase about intervals, if they are adjusted for several pairs."""
+    return f", Bonferroni-adjusted for {n_pairs} comparisons" if n_pairs > 1 else ""

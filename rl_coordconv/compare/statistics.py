@@ -37,7 +37,7 @@ _POWER = 0.8
 
 def level_of_each(n: int) -> float:
     """Return the level of each of ``n`` intervals that hold jointly at `LEVEL` (Bonferroni)."""
-    return 1 - (1 - LEVEL) / max(n, 1)
+    return 1 - (1 - LEVEL) / n
 
 
 @dataclass(frozen=True)

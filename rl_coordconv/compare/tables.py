@@ -13,8 +13,8 @@ import numpy as np
 from rl_coordconv.compare.comparison import MEASURES, Comparison, Variant
 from rl_coordconv.compare.games import OverGames
 from rl_coordconv.compare.published import published_scores
-from rl_coordconv.compare.results import XAxis, grid, score
-from rl_coordconv.compare.sentences import count, interval, number
+from rl_coordconv.compare.results import XAxis
+from rl_coordconv.compare.sentences import adjustment, count, interval, number
 from rl_coordconv.compare.statistics import AGGREGATES, Interval, mean_interval
 
 Row = list[str | float]
@@ -64,7 +64,9 @@ def pairs_table(comparison: Comparison) -> Table:
         better = interval(pair.probability(), ".2f")
         rows.append([pair.name, count(pair.step), *gaps, better, needed])
     head = ["difference", "at step", *_MEASURE_NAMES, "probability of improvement"]
-    return Table("Differences (95% CI)", [*head, "seeds per variant to detect 15%"], rows)
+    adjusted = adjustment(max((pair.n_pairs for pair in comparison.pairs), default=1))
+    caption = f"Differences (95% CI{adjusted})"
+    return Table(caption, [*head, "seeds per variant to detect 15%"], rows)
 
 
 def published_table(comparison: Comparison) -> Table:
@@ -131,8 +133,8 @@ def _curves(comparisons: Iterable[Comparison], x: XAxis) -> Iterator[Row]:
     yield [*_WHERE, "variant", "seed", x, "score"]
     for comparison in comparisons:
         for run in (run for variant in comparison.variants for run in variant.runs):
-            points = grid(run, x)
-            for point, value in zip(points, score(run, points, x), strict=True):
+            points = run.grid(x)
+            for point, value in zip(points, run.score_at(points, x), strict=True):
                 numbers = round(float(point), 4), round(float(value), 3)
                 yield [*_where(comparison), run.variant, run.seed, *numbers]
 

@@ -36,7 +36,7 @@ _RUNNING_MEAN = (
     " lives if its environments were wrapped so"
 )
 _ONLY_EVALUATED = "known by its evaluations only, which are used for its training games here"
-_GREEDY = "its evaluation is EvalCallback's, whose policy is deterministic unless told otherwise"
+_GREEDY = "its evaluation is EvalCallback's, whose policy is deterministic by default"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from rl_coordconv.compare.sentences import adjustment, count, interval, number
 from rl_coordconv.compare.statistics import AGGREGATES, Interval, mean_interval
 
 Row = list[str | float]
+# Of `MEASURES`, in their order.
 _MEASURE_NAMES = ("last 100 training games", "final evaluation", "mean over training")
 _WHERE = ("algorithm", "game", "protocol")
 _ESTIMATE = ("value", "low", "high")

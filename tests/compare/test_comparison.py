@@ -148,9 +148,9 @@ def test_a_seed_that_never_reaches_a_score_is_later_than_those_that_do(tmp_path,
     for seed in range(3):
         write_run(tmp_path, seed=seed, final=400 if seed < late else 1000 + 200 * seed, noise=0)
     (comparison,) = compare(find_runs([tmp_path]).runs)
-    ((*_, told),) = variants_table(comparison, target=800).rows
+    ((*_, reached),) = variants_table(comparison, target=800).rows
     slower = max(run.first_step(800) for run in comparison.variants[0].runs[late:])
-    assert told == {1: f"{count(slower)} (2 of 3)", 2: "- (1 of 3)"}[late]
+    assert reached == {1: f"{count(slower)} (2 of 3)", 2: "- (1 of 3)"}[late]
 
 
 def test_settings_that_differ_are_reported(tmp_path):

@@ -7,9 +7,15 @@ from pathlib import Path
 import pytest
 from fake_runs import write_run
 
+from rl_coordconv.compare.comparison import compare
+from rl_coordconv.compare.find import find_runs
+from rl_coordconv.compare.sentences import verdicts
+from rl_coordconv.compare.tables import pairs_table, variants_table
 from rl_coordconv.runs.kept import keep
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "report_results.py"
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "scripts" / "report_results.py"
+RESULTS = ROOT / "docs" / "results"
 
 
 def main(*arguments: object) -> int:
@@ -62,6 +68,16 @@ def test_the_page_has_each_study_and_published_scores(runs, study, tmp_path):
     shutil.rmtree(runs)  # the page needs no more than what is kept
     assert main("--docs", docs) == 0
     assert page.read_text() == text
+
+
+@pytest.mark.parametrize("name", ["a2c-200k", "mspacman_a2c-1m"])
+def test_the_page_in_the_docs_has_the_numbers_of_its_studies(name):
+    text = (RESULTS / "README.md").read_text()
+    for comparison in compare(find_runs([RESULTS / name]).runs):
+        assert all(f"**{sentence}**" in text for sentence in verdicts(comparison))
+        tables = variants_table(comparison, comparison.score_to_reach), pairs_table(comparison)
+        for row in (row for table in tables for row in table.rows):
+            assert f"| {' | '.join(row)} |" in text
 
 
 def test_what_cannot_be_read_is_an_error_and_not_left_out(runs, study, tmp_path, capsys):

@@ -14,7 +14,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, help="folders of runs")
     parser.add_argument(
-        "--out", type=Path, default=Path("report"), help="folder of the report (default: report/)"
+        "--out",
+        type=Path,
+        default=Path("report"),
+        metavar="DIR",
+        help="folder of the report (default: report/)",
     )
     parser.add_argument(
         "--x", choices=get_args(XAxis), default="steps", help="x-axis (default: steps)"

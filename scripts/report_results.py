@@ -15,7 +15,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(description=__doc__)
     parser.add_argument("runs", nargs="?", type=Path, help="folder of finished runs to add")
     parser.add_argument("--name", help="the study in docs/results to add them to")
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="default: docs/")
+    parser.add_argument(
+        "--docs",
+        type=Path,
+        default=ROOT / "docs",
+        metavar="DIR",
+        help="folder of the documentation (default: docs/)",
+    )
     with one_sentence_errors():
         options = parser.parse_args(argv)
         if bool(options.runs) != bool(options.name):

@@ -1,9 +1,10 @@
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
 
 import pytest
 import torch
-from browser import Browser, Page
+from browser import OpenPage, launch, open_page
+from playwright.sync_api import Browser
 
 
 @pytest.fixture(autouse=True)
@@ -13,22 +14,16 @@ def _numbers_next_to_zero() -> Iterator[None]:
     torch.set_flush_denormal(False)
 
 
-@pytest.fixture(scope="session")
-def _browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    browser = Browser(tmp_path_factory.mktemp("browser"))
-    yield browser
-    browser.close()
+# Not for the session: while it runs, asyncio takes the tests' thread for its own.
+@pytest.fixture(scope="module")
+def _browser() -> Iterator[Browser]:
+    with launch() as browser:
+        yield browser
 
 
-@pytest.fixture
-def open_page(_browser: Browser) -> Iterator[Callable[..., Page]]:
-    """`Browser.open` of a browser that tests share; the pages are closed when the test ends."""
-    pages: list[Page] = []
-
-    def open_page(*args: Any, **kwargs: Any) -> Page:
-        pages.append(_browser.open(*args, **kwargs))
-        return pages[-1]
-
-    yield open_page
-    for page in pages:
-        page.close()
+@pytest.fixture(name="open_page")
+def _open_page(_browser: Browser) -> Iterator[Callable[..., OpenPage]]:
+    """`browser.open_page` in a browser that a module's tests share."""
+    yield partial(open_page, _browser)
+    for context in _browser.contexts:
+        context.close()

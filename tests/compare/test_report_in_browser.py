@@ -33,20 +33,20 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1200, PHONE])
 def test_nothing_is_wrong(open_page, report, width, dark):
-    page = open_page(report, width=width, dark=dark)
-    assert (page.errors, page.requests, page.overflow) == ([], [], 0)
-    text = page.read()
+    opened = open_page(report, width=width, dark=dark)
+    assert (opened.errors, opened.requests, opened.overflow) == ([], [], 0)
+    text = opened.page.inner_text("body")
     assert "impala-coordconv-all" in text
     assert "seed-2" in text  # the one that is left out
 
     # The brightness of paper and ink, from 0 to 255.
     colours = "[s.backgroundColor, s.color].map(c => +c.match(/\\d+/)[0])"
-    paper, ink = page.evaluate(f"(s => {colours})(getComputedStyle(document.body))")
+    paper, ink = opened.page.evaluate(f"(s => {colours})(getComputedStyle(document.body))")
     assert paper - ink < -150 if dark else paper - ink > 150
 
 
 def test_figures_are_drawn_and_do_not_take_each_others_parts(open_page, report):
-    page = open_page(report)
+    page = open_page(report).page
     sizes = page.evaluate(
         "[...document.querySelectorAll('figure svg')].map(f => f.getBoundingClientRect().height)"
     )

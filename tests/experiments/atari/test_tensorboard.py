@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import Page
+from browser import OpenPage
+from playwright.sync_api import Page, expect
+
+# The text of a page in its order, web components included.
+TEXT = """(function text(node) {
+    if (node.nodeType === Node.TEXT_NODE) return [node.data.trim()];
+    if (node.matches?.("style, script, template")) return [];
+    return [...(node.shadowRoot?.childNodes ?? []), ...node.childNodes].flatMap(text);
+})(document.body).filter(Boolean)"""
 
 RUNS = ["a2c/MsPacman/coordconv/seed-0", "a2c/MsPacman/nature/seed-0"]
 
@@ -45,6 +53,10 @@ def ask(address: str, path: str, ready: Callable[[Any], bool] = bool, body: Any 
             pass  # nothing is loaded yet
         time.sleep(0.5)
     raise AssertionError(f"TensorBoard has no {path}")
+
+
+def text(page: Page) -> list[str]:
+    return list(page.evaluate(TEXT))
 
 
 def test_runs_are_named_by_their_folders(address):
@@ -93,21 +105,23 @@ class TestInABrowser:
         )
         return lambda name: open_page(f"{address}#{name}", width=1400)
 
-    def check(self, page: Page) -> None:
+    def check(self, opened: OpenPage) -> None:
         """TensorBoard itself may ask for a font or the like, which is not to be had here."""
-        assert [error for error in page.errors if "ERR_NAME_NOT_RESOLVED" not in error] == []
+        assert [error for error in opened.errors if "ERR_NAME_NOT_RESOLVED" not in error] == []
 
     def test_runs_are_listed_by_short_names(self, open_tab):
-        page = open_tab("timeseries")
-        text = page.read(lambda text: all(run in text for run in RUNS))
-        names = [line for line in text.split("\n") if "seed" in line]
+        opened = open_tab("timeseries")
+        for run in RUNS:
+            expect(opened.page.get_by_text(run).first).to_be_visible(timeout=60_000)
+        names = [line for line in text(opened.page) if "seed" in line]
         assert list(dict.fromkeys(names)) == RUNS
-        self.check(page)
+        self.check(opened)
 
     def test_custom_scalars_are_drawn(self, open_tab):
-        page = open_tab("custom_scalars")
-        text = page.read(lambda text: len(re.findall(r"Matches \([12]\)", text)) == 4)
-        lines = iter(text.split("\n"))
+        opened = open_tab("custom_scalars")
+        drawn = opened.page.get_by_text(re.compile(r"Matches \([12]\)"))
+        expect(drawn).to_have_count(4, timeout=60_000)
+        lines = iter(text(opened.page))
         for line in [
             "Score",
             "Matches (0)",  # no game is over after 40 steps
@@ -122,4 +136,4 @@ class TestInABrowser:
             "Matches (2)",
         ]:
             assert line in lines  # from the last one on
-        self.check(page)
+        self.check(opened)

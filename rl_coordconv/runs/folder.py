@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,76 +33,47 @@ CIRCUMSTANCES = frozenset({"log_dir", "device", "num_threads"})
 _EXPERIMENT_BY_SETTING = {"clip_range": "ppo", "rms_prop_eps": "a2c", "task": "toy"}
 
 
-@dataclass(frozen=True)
 class Run:
-    """The paths in a run folder; `open_run` makes one."""
+    """The paths in a run folder; `open_run` makes one.
 
-    folder: Path
+    Attributes:
+        folder: The folder itself.
+        config: The resolved, complete settings.
+        command: The command line, one line per start.
+        versions: Package versions and the device, at the last start.
+        output: The output of a run that a study started.
+        progress: One row per logging step: ``step``, ``seconds`` of training, then metrics.
+        episodes: One row per finished game.
+        evaluations: One row per evaluation game.
+        checkpoints: The folder of checkpoints.
+        best_model: The model of the best evaluation so far.
+        final_model: The model at the end.
+        final_weights: The weights at the end, if it is no Stable-Baselines3 model.
+        figures: The folder of figures.
+        done: Exists once the run is finished.
+    """
 
-    @property
-    def config(self) -> Path:
-        """The resolved, complete settings."""
-        return self.folder / "config.yaml"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "config.yaml"
+        self.command = folder / "command.txt"
+        self.versions = folder / "versions.json"
+        self.output = folder / "output.txt"
+        self.progress = folder / "progress.csv"
+        self.episodes = folder / "episodes.csv"
+        self.evaluations = folder / "evaluations.csv"
+        self.checkpoints = folder / "checkpoints"
+        self.best_model = folder / "best_model.zip"
+        self.final_model = folder / "final_model.zip"
+        self.final_weights = folder / "final_weights.pt"
+        self.figures = folder / "figures"
+        self.done = folder / "DONE"
 
-    @property
-    def command(self) -> Path:
-        """The command line, one line for every time the run was started."""
-        return self.folder / "command.txt"
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and self.folder == other.folder
 
-    @property
-    def versions(self) -> Path:
-        """Package versions and the device, at the last start."""
-        return self.folder / "versions.json"
-
-    @property
-    def output(self) -> Path:
-        """The output of a run that a study started."""
-        return self.folder / "output.txt"
-
-    @property
-    def progress(self) -> Path:
-        """One row per logging step: ``step``, ``seconds`` of training, then metrics."""
-        return self.folder / "progress.csv"
-
-    @property
-    def episodes(self) -> Path:
-        """One row per finished game."""
-        return self.folder / "episodes.csv"
-
-    @property
-    def evaluations(self) -> Path:
-        """One row per evaluation."""
-        return self.folder / "evaluations.csv"
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of checkpoints."""
-        return self.folder / "checkpoints"
-
-    @property
-    def best_model(self) -> Path:
-        """The model of the best evaluation so far."""
-        return self.folder / "best_model.zip"
-
-    @property
-    def final_model(self) -> Path:
-        """The model at the end."""
-        return self.folder / "final_model.zip"
-
-    @property
-    def final_weights(self) -> Path:
-        """The network's weights at the end, where no Stable-Baselines3 model was trained."""
-        return self.folder / "final_weights.pt"
-
-    @property
-    def figures(self) -> Path:
-        """The folder of figures."""
-        return self.folder / "figures"
-
-    @property
-    def done(self) -> Path:
-        """Exists once the run is finished."""
-        return self.folder / "DONE"
+    def __hash__(self) -> int:
+        return hash(self.folder)
 
     @property
     def is_finished(self) -> bool:

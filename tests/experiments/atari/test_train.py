@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -142,7 +143,7 @@ def final_weights(folder: Path, flags: str) -> dict[str, torch.Tensor]:
 
 def test_equal_seeds_train_equal_weights_and_evaluation_disturbs_nothing(tmp_path):
     plain = final_weights(tmp_path / "plain", "--eval-freq 0")
-    evaluated = final_weights(tmp_path / "evaluated", "--eval-freq 200 --save-freq 200")
+    evaluated = final_weights(tmp_path / "evaluated", "--eval-freq 300 --save-freq 200")
     other_seed = final_weights(tmp_path / "other", "--eval-freq 0 --seed 1")
     assert all(torch.equal(plain[name], evaluated[name]) for name in plain)
     assert not all(torch.equal(plain[name], other_seed[name]) for name in plain)
@@ -168,12 +169,18 @@ def newest_step(run: Run) -> int:
     return max(int(path.stem.removeprefix("step-")) for path in run.checkpoints.glob("step-*"))
 
 
+def terminate_after(run: Run, step: int) -> None:
+    while newest_step(run) < step:
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 LONG_PPO = "--total-timesteps 100000 --eval-freq 0 --save-freq 64"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_was_stopped_goes_on(tmp_path, number):
-    # Long, so that it cannot end before the signal; the next start stops it for good.
+def test_a_run_that_was_stopped_resumes(tmp_path, number, capsys):
+    # Long, so that it cannot end before the signal.
     with start("ppo", tmp_path, LONG_PPO) as process:
         wait_for_checkpoint(tmp_path, process)
         process.send_signal(number)
@@ -183,13 +190,10 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, number):
         assert "Run the same command again to resume" in out
     run = only_run(tmp_path)
     saved = newest_step(run)
-    with start("ppo", tmp_path, LONG_PPO) as process:
-        while newest_step(run) < saved + 64:
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.05)
-        process.send_signal(signal.SIGTERM)
-        out, _ = process.communicate()
-    assert f"from step {saved:,}" in out
+    threading.Thread(target=terminate_after, args=(run, saved + 64), daemon=True).start()
+    code = load_script("train_ppo").main(arguments("ppo", tmp_path, LONG_PPO))
+    assert code == 128 + signal.SIGTERM
+    assert f"from step {saved:,}" in capsys.readouterr().out
     steps = column(run.progress, "time/total_timesteps")
     assert steps == [32.0 * (i + 1) for i in range(len(steps))]  # each update once
     # The schedule goes on: each rate is what the whole length makes of the step before.
@@ -197,11 +201,17 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, number):
     assert rates == pytest.approx([2.5e-4 * (1 - step / 100_000) for step in steps[:-1]])
 
 
-def test_a_run_of_an_earlier_version_is_resumed(short_run, tmp_path, capsys):
-    shutil.copytree(short_run.folder.parents[3], tmp_path / "runs")
-    run = only_run(tmp_path / "runs")
+def unfinished_copy(finished: Run, folder: Path) -> Run:
+    """A run as it was at its checkpoint."""
+    shutil.copytree(finished.folder.parents[3], folder)
+    run = only_run(folder)
     run.done.unlink()
     run.final_model.unlink()
+    return run
+
+
+def test_a_run_of_an_earlier_version_is_resumed(short_run, tmp_path, capsys):
+    run = unfinished_copy(short_run, tmp_path / "runs")
     (checkpoint,) = run.checkpoints.iterdir()
     rename_classes(checkpoint)
     settings = yaml.safe_load(run.config.read_text())
@@ -218,18 +228,16 @@ def test_a_run_of_an_earlier_version_is_resumed(short_run, tmp_path, capsys):
     assert column(run.progress, "seconds") == sorted(column(run.progress, "seconds"))
 
 
-def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
-    with start("ppo", tmp_path, LONG_PPO) as process:
-        wait_for_checkpoint(tmp_path, process)
-        process.send_signal(signal.SIGTERM)
-        process.communicate()
-    run = only_run(tmp_path)
+def test_a_full_disk_leaves_the_last_checkpoint(short_run, tmp_path):
+    run = unfinished_copy(short_run, tmp_path / "runs")
+    run.config.write_text(run.config.read_text().replace("timesteps: 100", "timesteps: 100000"))
     before = {path.name: path.read_bytes() for path in run.checkpoints.iterdir()}
 
     def allow_one_megabyte() -> None:  # a model has fourteen
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 
-    with start("ppo", tmp_path, LONG_PPO, preexec_fn=allow_one_megabyte) as process:
+    flags = f"{SHORT_FLAGS} --total-timesteps 100000"
+    with start("a2c", tmp_path / "runs", flags, preexec_fn=allow_one_megabyte) as process:
         _, error = process.communicate()
     assert process.returncode == 2, error
     assert error.startswith("Could not write to ")

@@ -1,5 +1,9 @@
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
+
+# Tests run in two processes, and for tensors this small, handing work over takes longest.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch

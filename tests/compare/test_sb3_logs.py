@@ -3,7 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from fake_runs import write_run
 from games import WhereIsTheSquare
 from stable_baselines3 import A2C
@@ -58,8 +57,6 @@ def only(root):
 def plain_run(tmp_path_factory):
     """What a user of plain Stable-Baselines3 has after training."""
     folder = tmp_path_factory.mktemp("plain") / "colleague" / "Pong"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # for tensors this small, handing work over takes longest
     env = make_vec_env(WhereIsTheSquare, 2, monitor_dir=str(folder / "monitor"))
     small = {"features_extractor_kwargs": {"features_dim": 8}}
     tb = str(folder / "tb")
@@ -72,7 +69,6 @@ def plain_run(tmp_path_factory):
     model.learn(160, callback=evaluation, log_interval=2)
     env.close()
     model.logger.close()
-    torch.set_num_threads(threads)
     return folder
 
 

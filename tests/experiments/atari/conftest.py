@@ -1,21 +1,11 @@
 """Trained runs that several files of tests read."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from atari_commands import SHORT_FLAGS, arguments, load_script, train
 
 from rl_coordconv.runs.folder import Run
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # for networks this small, handing work over takes longest
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -122,11 +122,7 @@ def _run_of(path: Path) -> Run | None:
 
 def _model_file(run: Run, checkpoint: str) -> Path:
     newest = sorted(run.checkpoints.glob("step-*.zip"), reverse=True)
-    candidates = {
-        "final": [run.final_model, *newest],
-        "best": [run.best_model],
-        "newest": newest,
-    }
+    candidates = {"final": [run.final_model, *newest], "best": [run.best_model], "newest": newest}
     if checkpoint not in candidates:
         raise UserError(f"There is no checkpoint {checkpoint!r}; {nearest(checkpoint, candidates)}")
     found = next((file for file in candidates[checkpoint] if file.exists()), None)

@@ -12,9 +12,8 @@ from rich.table import Table
 from rl_coordconv.experiments.atari.agents import Agent
 from rl_coordconv.experiments.atari.play import GAME_COLUMNS, Games, PlaySettings, play
 from rl_coordconv.experiments.atari.video import FRAMES_PER_SECOND
-from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import rows_until, write_rows
-from rl_coordconv.runs.folder import Run, lock
+from rl_coordconv.runs.folder import InUse, Run, lock
 
 
 def evaluate(agent: Agent, settings: PlaySettings, n_games: int, console: Console) -> None:
@@ -41,21 +40,17 @@ def evaluate(agent: Agent, settings: PlaySettings, n_games: int, console: Consol
     try:
         save_scores(agent.run, games, step, settings)
         console.print(f"Scores saved in {agent.run.evaluations}")
-    except UserError as error:  # a training is writing there
+    except InUse as error:  # by a training, say
         console.print(f"Scores not saved: {error}")
 
 
 def save_scores(run: Run, games: Games, step: int, settings: PlaySettings) -> None:
-    """Add games to the run's ``evaluations.csv``; replace those of the same evaluation.
+    """Add games of the run's agent at a step to ``evaluations.csv``.
 
-    Args:
-        run: The run.
-        games: The games.
-        step: Training steps of the agent.
-        settings: How it played.
+    They replace those of the same step, protocol, policy and seed.
 
     Raises:
-        UserError: Another process is using the run.
+        InUse: Another process is using the run.
     """
     new = games.rows(step, settings.protocol, settings.policy, settings.seed)
     with lock(run.folder):

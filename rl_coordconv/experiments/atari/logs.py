@@ -116,8 +116,14 @@ class ComparisonPages(RolloutCallback):
         self._config = config
 
     def _on_training_start(self) -> None:
-        own = self._config.model_dump(include={"env", "extractor", "protocol", "seed"})
-        settings = {"algorithm": self._config.experiment, **own}
+        config = self._config
+        settings: dict[str, bool | str | float | None] = {
+            "algorithm": config.experiment,
+            "env": config.env,
+            "extractor": config.extractor,
+            "protocol": config.protocol,
+            "seed": config.seed,
+        }
         metrics = ("rollout/ep_rew_mean", "eval/mean_reward", "time/steps_per_second")
         self.logger.record("hparams", HParam(settings, dict.fromkeys(metrics, 0.0)), exclude="csv")
         tensorboard_writer(self.logger).add_custom_scalars(_CURVES)

@@ -118,14 +118,10 @@ def open_games(
     *,
     collect_frames: bool = False,
 ) -> Iterator[VecEnv]:
-    """Open whole games for an agent, and seed its actions with ``settings.seed``.
+    """Open ``n_envs`` whole games for an agent, and seed them and its actions.
 
-    Args:
-        model: The agent.
-        settings: How it plays.
-        n_envs: Games played at once, in place of ``settings.n_envs``.
-        env_seed: Seed of the games.
-        collect_frames: See `make_atari_env`.
+    The actions are seeded with ``settings.seed``. With ``collect_frames`` the games can be
+    rendered, see `make_atari_env`.
 
     Raises:
         UserError: The agent does not fit the game.

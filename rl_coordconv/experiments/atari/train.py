@@ -33,8 +33,6 @@ from rl_coordconv.speedups.memory import keep_freed_memory
 from rl_coordconv.speedups.optimizers import LightAdam, LightRMSpropTFLike
 from rl_coordconv.speedups.policy import OrderedRolloutBuffer, ReuseCnnPolicy
 
-Model = A2C | PPO
-
 
 def train(config: AtariConfig, run: Run) -> None:
     """Train for ``total_timesteps``; write only into the run folder.
@@ -56,9 +54,9 @@ def train(config: AtariConfig, run: Run) -> None:
     env = make_env(config)
     with disk_errors(run.folder), StopSignals() as signals:
         record_start(run, device)
-        model, state = load_checkpoint(
-            run, algorithm(config), env, device, pickled_classes(config)
-        ) or (make_model(config, env, device), {})
+        algorithm = A2C if isinstance(config, A2CConfig) else PPO
+        resumed = load_checkpoint(run, algorithm, env, device, pickled_classes(config))
+        model, state = resumed or (make_model(config, env, device), {})
         env.seed(environment_seed(config.seed, model.num_timesteps))
         model.set_logger(make_logger(run, model.num_timesteps))
         console = Console()
@@ -93,11 +91,6 @@ def train(config: AtariConfig, run: Run) -> None:
         run.finish()
 
 
-def algorithm(config: AtariConfig) -> type[Model]:
-    """Return the Stable-Baselines3 class for a config."""
-    return A2C if isinstance(config, A2CConfig) else PPO
-
-
 def make_env(config: AtariConfig, *, training: bool = True) -> VecEnv:
     """Return the games to train on, or whole games to evaluate on."""
     return make_atari_env(
@@ -110,7 +103,7 @@ def make_env(config: AtariConfig, *, training: bool = True) -> VecEnv:
     )
 
 
-def make_model(config: AtariConfig, env: VecEnv, device: str) -> Model:
+def make_model(config: AtariConfig, env: VecEnv, device: str) -> A2C | PPO:
     """Return a new model with the settings of a config."""
     shared: dict[str, Any] = {
         "learning_rate": _schedule(config.learning_rate, config.learning_rate_schedule),

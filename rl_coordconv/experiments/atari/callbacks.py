@@ -45,7 +45,7 @@ class Evaluation(RolloutCallback):
 
     @property
     def state(self) -> State:
-        """What another evaluation needs to resume."""
+        """The state that a checkpoint stores."""
         return {"last_step": self._last_step, "best_return": self._best_return}
 
     def _on_training_start(self) -> None:

@@ -40,7 +40,7 @@ from rl_coordconv.runs.logging import summary_writer
 Algorithm = TypeVar("Algorithm", bound=BaseAlgorithm)
 
 NUMBER = (int, float, np.number)
-"""The types of the values that a log can hold and a checkpoint saves."""
+"""The types of values that ``progress.csv`` and a checkpoint store."""
 
 _STATE_MEMBER = "rl_coordconv_state.pt"
 
@@ -51,7 +51,7 @@ def save_checkpoint(run: Run, model: BaseAlgorithm, state: State) -> Path:
     Args:
         run: The run.
         model: Saved with its optimiser, schedules and counters.
-        state: What the callbacks need to resume.
+        state: The state of the callbacks.
 
     Returns:
         The new file.
@@ -105,7 +105,7 @@ def load_checkpoint(
 def make_logger(run: Run, step: int) -> Logger:
     """Return a logger for TensorBoard and ``progress.csv`` that resumes after a step.
 
-    What an earlier start logged past that step is dropped: those updates were lost.
+    Everything that earlier starts logged past that step is dropped: those updates were lost.
     """
     formats = [_ResumedTensorBoard(run, step), _ResumedCsv(run.progress, step)]
     return Logger(str(run.folder), formats)

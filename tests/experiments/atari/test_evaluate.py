@@ -100,7 +100,7 @@ class TestScores:
 
 
 class Clock(gym.Env):
-    """Lasts so many steps, and its score says so."""
+    """A game of a fixed number of steps, which is also its score."""
 
     observation_space = spaces.Box(0, 1, (1,), np.float32)
     action_space = spaces.Discrete(2)

@@ -39,7 +39,7 @@ def address(two_runs: Path) -> Iterator[str]:
 
 
 def ask(address: str, path: str, ready: Callable[[Any], bool] = bool, body: Any = None) -> Any:
-    """What TensorBoard answers, once it has read so far into the runs."""
+    """TensorBoard's answer, as soon as it is ready."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{address}data/{path}", data)
     request.add_header("Content-Type", "application/json")

@@ -136,17 +136,19 @@ def test_every_choice_trains(tmp_path, flags):
     assert run.is_finished
 
 
-def final_weights(folder: Path, flags: str) -> dict[str, torch.Tensor]:
-    run = train("a2c", folder, f"--total-timesteps 600 {flags}")
+def weights(run: Run) -> dict[str, torch.Tensor]:
     return A2C.load(run.final_model).policy.state_dict()
 
 
-def test_equal_seeds_train_equal_weights_and_evaluation_disturbs_nothing(tmp_path):
-    plain = final_weights(tmp_path / "plain", "--eval-freq 0")
-    evaluated = final_weights(tmp_path / "evaluated", "--eval-freq 300 --save-freq 200")
-    other_seed = final_weights(tmp_path / "other", "--eval-freq 0 --seed 1")
-    assert all(torch.equal(plain[name], evaluated[name]) for name in plain)
-    assert not all(torch.equal(plain[name], other_seed[name]) for name in plain)
+def test_equal_seeds_train_equal_weights_and_evaluation_disturbs_nothing(a2c_run, tmp_path):
+    plain = train("a2c", tmp_path, "--total-timesteps 2000 --eval-freq 0")
+    evaluated = weights(a2c_run)
+    assert all(torch.equal(value, evaluated[name]) for name, value in weights(plain).items())
+
+
+def test_another_seed_trains_other_weights(short_run, tmp_path):
+    other = weights(train("a2c", tmp_path, f"{SHORT_FLAGS} --seed 1"))
+    assert not all(torch.equal(value, other[name]) for name, value in weights(short_run).items())
 
 
 def start(name: str, folder: Path, flags: str, **options) -> subprocess.Popen[str]:
@@ -196,7 +198,7 @@ def test_a_run_that_was_stopped_resumes(tmp_path, number, capsys):
     assert f"from step {saved:,}" in capsys.readouterr().out
     steps = column(run.progress, "time/total_timesteps")
     assert steps == [32.0 * (i + 1) for i in range(len(steps))]  # each update once
-    # The schedule goes on: each rate is what the whole length makes of the step before.
+    # The schedule continues: each rate follows from the step before and the whole length.
     rates = column(run.progress, "train/learning_rate")  # after the first row
     assert rates == pytest.approx([2.5e-4 * (1 - step / 100_000) for step in steps[:-1]])
 

@@ -128,7 +128,7 @@ class CoordCombinedExtractor(CombinedExtractor):
 
 
 EXTRACTORS: dict[str, tuple[type[CoordExtractor], NetworkSettings]] = {
-    name: (CoordNatureCNN if network is NatureNetwork else CoordImpalaCNN, settings)
+    name: ({c.network: c for c in (CoordNatureCNN, CoordImpalaCNN)}[network], settings)
     for name, (network, settings) in NETWORKS.items()
 }
 """The extractors by name: a class, and its ``features_extractor_kwargs``."""

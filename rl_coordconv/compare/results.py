@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_coordconv.runs.config import UserError
-from rl_coordconv.runs.folder import CIRCUMSTANCES
+from rl_coordconv.runs.folder import MAY_CHANGE_ON_RESUME
 from rl_coordconv.runs.kept import StoredRun
 
 Array = NDArray[np.float64]
@@ -22,7 +22,7 @@ GAMES_PER_SCORE = 100  # as in Schulman et al. 2017
 POINTS = 200  # of a curve
 _PAUSE_SECONDS = 600  # a longer silence between two games is a run that was stopped
 # Settings that are attributes of a `RunResult`, and those that only compute and watch a run.
-_NOT_SETTINGS = CIRCUMSTANCES | {"experiment", "seed", "extractor", "env", "protocol"}
+_NOT_SETTINGS = MAY_CHANGE_ON_RESUME | {"experiment", "seed", "extractor", "env", "protocol"}
 _NOT_SETTINGS |= {"eval_freq", "eval_episodes", "save_freq", "log_interval"}
 
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import atomic_write
 from rl_coordconv.runs.folder import Run
 
@@ -27,7 +28,7 @@ _KEPT = 2  # the newest, and one to fall back on
 _DAMAGED = (
     OSError,
     EOFError,
-    KeyError,
+    LookupError,
     RuntimeError,
     ValueError,
     pickle.UnpicklingError,
@@ -110,18 +111,33 @@ def load_state(run: Run, device: torch.device) -> State | None:
 def load_newest(run: Run, load: Callable[[Path], T]) -> T | None:
     """Load the newest checkpoint that is not damaged, and name the damaged ones on stderr.
 
+    They are renamed, so that they do not count as the newest ones from then on.
+
     Args:
         run: The run.
         load: Reads one file.
 
     Returns:
         What ``load`` returned; None if there is no checkpoint.
+
+    Raises:
+        UserError: All checkpoints are damaged.
     """
+    damaged: list[Path] = []
     for path in _newest_first(run):
         try:
-            return load(path)
+            loaded = load(path)
         except _DAMAGED:
-            print(f"The checkpoint {path} is damaged; using the previous one.", file=sys.stderr)
+            print(f"The checkpoint {path} is damaged.", file=sys.stderr)
+            damaged.append(path)
+            continue
+        for old in damaged:
+            old.rename(old.with_name(f"damaged-{old.name}"))
+        return loaded
+    if damaged:
+        raise UserError(
+            f"All checkpoints in {run.checkpoints} are damaged; start over with --overwrite."
+        )
     return None
 
 

@@ -25,8 +25,8 @@ from pydantic_core import ErrorDetails
 from typing_extensions import Self
 
 Count = Annotated[int, Field(ge=1)]
-CountOrNone = Annotated[int, Field(ge=0)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -53,15 +53,15 @@ class Config(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    unit: ClassVar[str] = "epochs"
+    unit: ClassVar[str]
     """The unit of `length`, and of the column ``step`` of ``progress.csv``."""
 
     experiment: str = Field(description="name of the experiment")
-    seed: CountOrNone = Field(description="random seed")
+    seed: NonNegativeInt = Field(description="random seed")
     device: DeviceName = Field(
         description="auto, cpu, cuda or cuda:N; auto uses a GPU if there is one"
     )
-    num_threads: CountOrNone = Field(description="CPU threads; 0: one per core")
+    num_threads: NonNegativeInt = Field(description="CPU threads; 0: one per core")
     log_dir: str = Field(description="parent folder of all runs")
     save_freq: Count = Field(description="steps between checkpoints")
 

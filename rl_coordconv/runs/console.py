@@ -50,9 +50,10 @@ class Bar:
         console: Where to show it.
         total: The number of units when it is full.
         unit: What is counted.
+        completed: The units of earlier starts.
     """
 
-    def __init__(self, console: Console, total: int, unit: str) -> None:
+    def __init__(self, console: Console, total: int, unit: str, completed: int = 0) -> None:
         self._console, self._total, self._unit = console, total, unit
         self._printed_at = time.monotonic()
         self._bar = Progress(
@@ -63,19 +64,16 @@ class Bar:
             console=console,
             disable=not console.is_terminal,
         )
+        self._task = self._bar.add_task("", total=total, completed=completed, note="")
 
     def __enter__(self) -> Bar:
+        self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self.stop()
-
-    def start(self, completed: int) -> None:
-        """Show the bar; a resumed run starts at what is completed."""
-        self._task = self._bar.add_task("", total=self._total, completed=completed, note="")
-        self._bar.start()
+        self._bar.stop()
 
     @property
     def speed(self) -> float | None:
@@ -88,7 +86,3 @@ class Bar:
         if not self._console.is_terminal and time.monotonic() - self._printed_at > 60:
             self._printed_at = time.monotonic()
             print(f"{completed:,} / {self._total:,} {self._unit}, {note}", flush=True)
-
-    def stop(self) -> None:
-        """Restore the terminal."""
-        self._bar.stop()

@@ -24,8 +24,11 @@ def use_device(name: DeviceName, num_threads: int) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"There is no {name} device on this machine; choose --device cpu.")
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError):
+        message = f"There is no {name} device on this machine; choose --device cpu."
+        raise UserError(message) from None
     if device.type == "cpu":
         # The gradient of a confident softmax is full of numbers too small for fast arithmetic.
         torch.set_flush_denormal(True)

@@ -32,10 +32,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a failed write (a full disk, say) into a sentence."""
+    """Turn a failed write to a folder (a full disk, say) into a sentence."""
     try:
         yield
     except OSError as error:
+        if error.filename and folder.resolve() not in Path(error.filename).resolve().parents:
+            raise  # of another file, which was to be read perhaps
         reason = error.strerror or str(error)
         raise UserError(
             f"Could not write to {folder}: {reason}. Earlier files are intact;"

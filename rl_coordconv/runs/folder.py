@@ -26,10 +26,10 @@ from rl_coordconv.runs.files import atomic_write, disk_errors
 from rl_coordconv.runs.signals import Stopped
 
 _PACKAGES = ("rl_coordconv", "torch", "stable-baselines3", "gymnasium", "ale-py", "numpy")
-CIRCUMSTANCES = frozenset({"log_dir", "device", "num_threads"})
+MAY_CHANGE_ON_RESUME = frozenset({"log_dir", "device", "num_threads"})
 """Settings that may change when a run is resumed: where it is stored and what computes it."""
 
-# Run folders of version 0.1 do not name their experiment; these settings give it away.
+# Before `config.yaml` named its experiment, these settings gave it away.
 _EXPERIMENT_BY_SETTING = {"clip_range": "ppo", "rms_prop_eps": "a2c", "task": "toy"}
 
 
@@ -186,7 +186,9 @@ def _lock_file(folder: Path) -> Path:
 
 def _prepare(run: Run, config: Config, overwrite: bool) -> None:
     if overwrite:
-        for path in set(run.folder.iterdir()) - {_lock_file(run.folder)}:
+        paths = set(run.folder.iterdir()) - {_lock_file(run.folder)}
+        # The config last: until then a start after a kill sees an unfinished deletion as a run.
+        for path in sorted(paths, key=lambda path: (path == run.config, path != run.done)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     if run.config.exists():
         refuse_other_config(run, config)
@@ -229,7 +231,7 @@ def refuse_other_config(
     except UserError:
         raise UserError(f"{run.config} is damaged; {remedy}.") from None
     wanted = config.model_dump()
-    keys = sorted((stored.keys() | wanted.keys()) - CIRCUMSTANCES)
+    keys = sorted((stored.keys() | wanted.keys()) - MAY_CHANGE_ON_RESUME)
     differing = [key for key in keys if stored.get(key) != wanted.get(key)]
     if differing:
         changes = ", ".join(f"{k} ({stored.get(k)} there, {wanted.get(k)} now)" for k in differing)

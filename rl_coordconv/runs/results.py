@@ -8,10 +8,10 @@ from itertools import cycle
 from pathlib import Path
 
 from rl_coordconv.runs.files import atomic_write
-from rl_coordconv.runs.folder import CIRCUMSTANCES
+from rl_coordconv.runs.folder import MAY_CHANGE_ON_RESUME
 from rl_coordconv.runs.kept import StoredRun
 
-BETWEEN_SEEDS = frozenset({"seed", *CIRCUMSTANCES})
+MAY_DIFFER_IN_GROUP = frozenset({"seed", *MAY_CHANGE_ON_RESUME})
 """The settings that may differ between the runs of one group."""
 
 # Okabe and Ito's colours, which colour-blind people can distinguish and which stand out from white
@@ -57,17 +57,6 @@ _OTHER_STYLES = (
     Style("#44aa99", "-.", ">"),
     Style("#cc6677", "-.", "*"),
 )
-
-# The models of the toy tasks. `conv` and `deconv` are the baselines of different tasks.
-TOY_COLOURS = {
-    "conv": BLUE,
-    "deconv": BLUE,
-    "coordconv": VERMILION,
-    "coordconv-relu-avg": PURPLE,
-    "deconv-bottleneck": SKY_BLUE,
-    "upsample-conv": GREEN,
-    "upsample-coordconv": ORANGE,
-}
 
 
 def styles(variants: Iterable[str]) -> dict[str, Style]:
@@ -124,7 +113,7 @@ def groups_over_seeds(runs: Iterable[StoredRun]) -> list[list[StoredRun]]:
     """Group runs whose settings differ in nothing but the seed, in the order of their first run."""
     groups: dict[str, list[StoredRun]] = {}
     for run in runs:
-        shared = {k: v for k, v in sorted(run.settings.items()) if k not in BETWEEN_SEEDS}
+        shared = {k: v for k, v in sorted(run.settings.items()) if k not in MAY_DIFFER_IN_GROUP}
         groups.setdefault(repr(shared), []).append(run)
     return list(groups.values())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 import torch
@@ -20,7 +21,7 @@ from rl_coordconv.runs.checkpoint import (
     save_tensors,
     set_rng_state,
 )
-from rl_coordconv.runs.config import Config, Count
+from rl_coordconv.runs.config import Config, Count, UserError
 from rl_coordconv.runs.console import Bar, summary
 from rl_coordconv.runs.files import disk_errors
 from rl_coordconv.runs.folder import Run, record_start
@@ -31,6 +32,9 @@ from rl_coordconv.runs.signals import Stopped, StopSignals
 class TrainingConfig(Config):
     """The settings of a supervised training. Its steps are epochs."""
 
+    unit = "epochs"
+
+    save_freq: Count = Field(description="epochs between checkpoints")
     n_epochs: Count = Field(description="passes over the training samples")
     eval_freq: Count = Field(description="epochs between evaluations")
 
@@ -77,14 +81,14 @@ class Learner(Protocol):
         """Resume from what `state` returned."""
 
 
+@dataclass
 class _Progress:
     """How far a training is."""
 
-    def __init__(self) -> None:
-        self.updates = 0
-        self.seconds = 0.0  # of updates, without evaluations
-        self.samples = 0  # of this epoch so far
-        self.losses: dict[str, Tensor] = {}  # summed over these samples
+    updates: int = 0
+    seconds: float = 0.0  # of updates, without evaluations
+    samples: int = 0  # of this epoch so far
+    losses: dict[str, Tensor] = field(default_factory=dict)  # summed over these samples
 
     def add(self, losses: Mapping[str, Tensor], batch_size: int) -> None:
         for name, loss in losses.items():
@@ -124,10 +128,11 @@ def fit(learner: Learner, config: TrainingConfig, run: Run) -> None:
         if progress.updates:
             facts["resuming"] = f"from update {progress.updates:,}"
         console.print(summary(config, run, **facts))
-        bar = Bar(console, config.n_epochs * per_epoch, "updates")
         keep_until = progress.updates // per_epoch if progress.updates else -1
-        with TrainingLog(run, keep_until) as log, bar:
-            bar.start(progress.updates)
+        with (
+            TrainingLog(run, keep_until) as log,
+            Bar(console, config.n_epochs * per_epoch, "updates", progress.updates) as bar,
+        ):
             note = "" if progress.updates else _evaluate(learner, config, progress, log)
             while progress.updates < config.n_epochs * per_epoch:
                 _update(learner, progress, device)
@@ -152,7 +157,8 @@ def _update(learner: Learner, progress: _Progress, device: torch.device) -> None
     started = time.perf_counter()
     if progress.updates % learner.updates_per_epoch == 0:
         progress.begin_epoch()
-    progress.add(*learner.update(progress.updates))
+    losses, batch_size = learner.update(progress.updates)
+    progress.add(losses, batch_size)
     if progress.updates % learner.updates_per_epoch == 0 and device.type == "cuda":
         torch.cuda.synchronize(device)  # count the GPU's time too
     progress.seconds += time.perf_counter() - started
@@ -161,22 +167,29 @@ def _update(learner: Learner, progress: _Progress, device: torch.device) -> None
 def _evaluate(
     learner: Learner, config: TrainingConfig, progress: _Progress, log: TrainingLog
 ) -> str:
-    """Log the metrics, and return the score in words."""
+    """Log the metrics, and return the score over each part of the data in words."""
     metrics = {**progress.mean_losses(), **learner.evaluate(progress.updates)}
     epoch = progress.updates // learner.updates_per_epoch
     log.write(epoch, progress.seconds, progress.updates, metrics)
-    return f"{config.score} {metrics[config.score]:.3f}"
+    metric = config.score.rpartition("/")[2]
+    scores = [f"{name} {value:.3f}" for name, value in metrics.items() if name.endswith(metric)]
+    return ", ".join(scores)
 
 
 def _save(learner: Learner, progress: _Progress, run: Run) -> None:
-    state = {"progress": vars(progress), "learner": learner.state(), "rng": rng_state()}
+    state = {"progress": asdict(progress), "learner": learner.state(), "rng": rng_state()}
     save_state(run, progress.updates, state)
 
 
 def _resume(learner: Learner, run: Run, device: torch.device) -> _Progress:
-    progress = _Progress()
-    if state := load_state(run, device):
-        vars(progress).update(state["progress"])
-        learner.restore(state["learner"])
-        set_rng_state(state["rng"])
-    return progress
+    state = load_state(run, device)
+    if state is None:
+        return _Progress()
+    if "progress" not in state:
+        raise UserError(
+            f"The checkpoints in {run.checkpoints} are of an older version; start over with"
+            " --overwrite."
+        )
+    learner.restore(state["learner"])
+    set_rng_state(state["rng"])
+    return _Progress(**state["progress"])

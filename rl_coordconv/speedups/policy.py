@@ -58,7 +58,11 @@ class ReuseCnnPolicy(ActorCriticCnnPolicy):
     def extract_features(  # type: ignore[override]
         self, obs: PyTorchObs, features_extractor: BaseFeaturesExtractor | None = None
     ) -> Tensor:
-        """Return features [B, features_dim] of images [B, C, H, W], in a rollout or an update."""
+        """Return features [B, features_dim] of images [B, C, H, W], in a rollout or an update.
+
+        Evaluation does not disturb them: ``predict`` and ``predict_values`` call the method of
+        Stable-Baselines3's base class.
+        """
         assert isinstance(obs, Tensor)
 
         def extract(images: Tensor) -> Tensor:

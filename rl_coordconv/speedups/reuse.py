@@ -11,6 +11,7 @@ it out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -67,10 +68,10 @@ class KeptForward:
             step.outputs.append(output)
             step.versions.append(output._version)
 
-        hooks = [layer.register_forward_hook(keep) for layer in self._layers]
-        features = network(images)
-        for hook in hooks:
-            hook.remove()
+        with ExitStack() as hooks:
+            for layer in self._layers:
+                hooks.enter_context(layer.register_forward_hook(keep))
+            features = network(images)
         self._steps.append(step)
         return features
 

@@ -12,6 +12,7 @@ from rl_coordconv.runs.checkpoint import (
     rng_untouched,
     save_state,
 )
+from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.folder import Run
 
 
@@ -64,3 +65,20 @@ class TestStates:
 
     def test_there_may_be_none(self, run):
         assert load_state(run, torch.device("cpu")) is None
+
+    def test_damaged_ones_do_not_count_as_the_newest_from_then_on(self, run):
+        for step in (1, 2, 3):
+            save_state(run, step, {"step": step})
+        newest = max(run.checkpoints.iterdir())
+        newest.write_bytes(b"torn")
+        load_state(run, torch.device("cpu"))
+        save_state(run, 2, {"step": 2})
+        names = sorted(path.name for path in run.checkpoints.glob("step-*"))
+        assert names == ["step-0000000002.pt"]
+
+    def test_if_all_are_damaged_that_is_one_sentence(self, run):
+        save_state(run, 1, {"step": 1})
+        max(run.checkpoints.iterdir()).write_bytes(b"torn")
+        with pytest.raises(UserError, match="are damaged; start over with --overwrite"):
+            load_state(run, torch.device("cpu"))
+        assert len(list(run.checkpoints.iterdir())) == 1

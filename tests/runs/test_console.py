@@ -19,20 +19,17 @@ def clock(monkeypatch):
 
 def test_a_terminal_gets_a_bar():
     output = io.StringIO()
-    bar = Bar(Console(file=output, force_terminal=True, width=80), 2000, "steps")
-    bar.start(500)
-    bar.update(1500, "score 7")
-    bar.stop()
+    console = Console(file=output, force_terminal=True, width=80)
+    with Bar(console, 2000, "steps", completed=500) as bar:
+        bar.update(1500, "score 7")
     assert "1,500 / 2,000 steps score 7" in output.getvalue()
 
 
 def test_a_file_gets_a_line_a_minute(clock, capsys):
-    bar = Bar(Console(file=io.StringIO()), 2000, "steps")
-    bar.start(0)
-    for now, completed in ((10, 100), (61, 600), (62, 610), (122, 1200)):
-        clock[0] = now
-        bar.update(completed, "score 7")
-    bar.stop()
+    with Bar(Console(file=io.StringIO()), 2000, "steps") as bar:
+        for now, completed in ((10, 100), (61, 600), (62, 610), (122, 1200)):
+            clock[0] = now
+            bar.update(completed, "score 7")
     assert capsys.readouterr().out.splitlines() == [
         "600 / 2,000 steps, score 7",
         "1,200 / 2,000 steps, score 7",

@@ -40,6 +40,11 @@ def test_a_full_disk_is_one_sentence(tmp_path):
         Path("/dev/full").write_text("x")
 
 
+def test_a_file_elsewhere_that_cannot_be_read_is_no_failed_write(tmp_path):
+    with pytest.raises(FileNotFoundError), disk_errors(tmp_path / "run"):
+        (tmp_path / "data" / "image.png").read_bytes()
+
+
 class TestCsvLog:
     def test_resumes_after_the_rows_that_count(self, tmp_path):
         path = tmp_path / "log.csv"

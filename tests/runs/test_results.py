@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from rl_coordconv.experiments.not_so_clevr.models import MODELS
 from rl_coordconv.extractors import EXTRACTORS
-from rl_coordconv.runs.results import EXTRACTOR_STYLES, TOY_COLOURS, markdown_table, styles
+from rl_coordconv.runs.results import EXTRACTOR_STYLES, markdown_table, styles
 
 
 def test_every_extractor_has_a_style_of_its_own():
@@ -12,12 +11,6 @@ def test_every_extractor_has_a_style_of_its_own():
     assert len({(style.colour, style.marker) for style in drawn.values()}) == len(drawn)
     assert len({style.colour for style in drawn.values()}) == len(drawn)
     assert styles(["a", "nature"])["nature"] == drawn["nature"]
-
-
-def test_the_models_of_a_toy_task_have_different_colours():
-    assert TOY_COLOURS.keys() == {model for models in MODELS.values() for model in models}
-    for models in MODELS.values():
-        assert len({TOY_COLOURS[model] for model in models}) == len(models)
 
 
 # What protanopes and deuteranopes see of linear RGB (Machado et al. 2009, severity 1).

@@ -12,6 +12,7 @@ from tiny import BASE
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.folder import Run, open_run, run_experiment
 from rl_coordconv.runs.training import TrainingConfig, fit
 
@@ -93,14 +94,14 @@ class Adversaries(Regression):
 
     def __init__(self):
         super().__init__()
-        self.model = nn.ModuleDict({"generator": nn.Linear(2, 2), "judge": nn.Linear(2, 1)})
+        self.model = nn.ModuleDict({"generator": nn.Linear(2, 2), "critic": nn.Linear(2, 1)})
         self.optimizers = [torch.optim.Adam(m.parameters()) for m in self.model.values()]
 
     def update(self, number):
-        generator, judge = self.model.values()
+        generator, critic = self.model.values()
         losses = {}
         for name, optimizer, sign in zip(("g", "d"), self.optimizers, (1, -1), strict=True):
-            loss = sign * judge(generator(torch.rand(BATCH, 2))).mean()
+            loss = sign * critic(generator(torch.rand(BATCH, 2))).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -108,7 +109,7 @@ class Adversaries(Regression):
         return losses, BATCH
 
     def evaluate(self, updates):
-        return {"test/error": self.model["judge"].bias.item()}
+        return {"test/error": self.model["critic"].bias.item()}
 
     def state(self):
         return {"model": self.model.state_dict()} | {
@@ -209,8 +210,8 @@ def test_says_where_it_resumes_and_how_good_it_is(config, capsys):
     assert "from update 4" in capsys.readouterr().out
 
 
-def test_a_checkpoint_of_another_kind_is_not_resumed_silently(config):
+def test_a_checkpoint_of_an_older_version_is_one_sentence(config):
     with open_run(config.folder, config) as run:
-        torch.save({"weights": 1}, run.checkpoints / "step-0000000003.pt")
-    with pytest.raises(KeyError):
+        torch.save({"updates": 3, "model": {}}, run.checkpoints / "step-0000000003.pt")
+    with pytest.raises(UserError, match="are of an older version; start over with --overwrite"):
         run_experiment(train_as(Regression()), config)

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import torch
-from rich.console import Console
 from stable_baselines3.common.logger import Image
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -125,13 +124,9 @@ class Checkpoints(RolloutCallback):
 class ProgressBar(RolloutCallback):
     """Steps, speed, time left and the mean score of the last 100 games."""
 
-    def __init__(self, total_timesteps: int, console: Console) -> None:
+    def __init__(self, bar: Bar, total_timesteps: int) -> None:
         super().__init__()
-        self._total = total_timesteps
-        self._bar = Bar(console, total_timesteps, "steps")
-
-    def _on_training_start(self) -> None:
-        self._bar.start(self.num_timesteps)
+        self._bar, self._total = bar, total_timesteps
 
     def _on_rollout_end(self) -> None:
         games = self.model.ep_info_buffer
@@ -139,7 +134,3 @@ class ProgressBar(RolloutCallback):
         speed = f"{self._bar.speed:,.0f}" if self._bar.speed else "-"
         step = min(self.num_timesteps, self._total)
         self._bar.update(step, f"{speed} steps/s, score {score}")
-
-    def close(self) -> None:
-        """Restore the terminal."""
-        self._bar.stop()

@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 from rl_coordconv.envs.atari import Backend, Protocol, game_name
 from rl_coordconv.networks import NETWORKS, Precision, find_by_name
-from rl_coordconv.runs.config import Config, Count, CountOrNone, NonNegative, Positive
+from rl_coordconv.runs.config import Config, Count, NonNegativeFloat, NonNegativeInt, Positive
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Schedule = Literal["constant", "linear"]
@@ -35,7 +35,7 @@ class AtariConfig(Config):
         description="emulation in C++ threads, or by the wrappers of Stable-Baselines3"
     )
     precision: Precision = Field(description="type that the image network computes in")
-    eval_freq: CountOrNone = Field(description="steps between evaluations; 0: none")
+    eval_freq: NonNegativeInt = Field(description="steps between evaluations; 0: none")
     eval_episodes: Count = Field(description="whole games per evaluation")
     log_interval: Count = Field(description="updates between rows of the log")
     n_steps: Count = Field(description="steps per game between updates")
@@ -43,8 +43,8 @@ class AtariConfig(Config):
     learning_rate_schedule: Schedule = Field(description="constant, or linear down to 0")
     gamma: Fraction = Field(description="discount per step")
     gae_lambda: Fraction = Field(description="lambda of the advantage estimate; 1 disables GAE")
-    ent_coef: NonNegative = Field(description="weight of the entropy bonus")
-    vf_coef: NonNegative = Field(description="weight of the value loss")
+    ent_coef: NonNegativeFloat = Field(description="weight of the entropy bonus")
+    vf_coef: NonNegativeFloat = Field(description="weight of the value loss")
     max_grad_norm: Positive = Field(description="gradients are clipped to this norm")
 
     @property

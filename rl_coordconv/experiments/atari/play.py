@@ -101,7 +101,6 @@ def play(
     seed = environment_seed(settings.seed, _STREAM)
     bar = Bar(console or Console(quiet=True), n_games, "games")
     with open_games(model, settings, min(settings.n_envs, n_games), seed) as env, bar:
-        bar.start(0)
         games = evaluate_games(
             model, env, n_games, deterministic=settings.deterministic, callback=partial(_show, bar)
         )

@@ -24,7 +24,7 @@ from rl_coordconv.experiments.atari.logs import (
 )
 from rl_coordconv.extractors import policy_kwargs
 from rl_coordconv.runs.checkpoint import environment_seed
-from rl_coordconv.runs.console import summary
+from rl_coordconv.runs.console import Bar, summary
 from rl_coordconv.runs.device import use_device
 from rl_coordconv.runs.files import atomic_write, disk_errors
 from rl_coordconv.runs.folder import Run, record_start
@@ -71,18 +71,19 @@ def train(config: AtariConfig, run: Run) -> None:
         logs = [EpisodeLog(run), SpeedLog(), CoordinateLog(), ComparisonPages(config)]
         evaluation = Evaluation(config, run, make_env(config, training=False), state)
         checkpoints = Checkpoints(config.save_freq, run, signals, evaluation, state)
-        bar = ProgressBar(config.total_timesteps, console)
+        bar = Bar(console, config.total_timesteps, "steps", model.num_timesteps)
         # A checkpoint stores the state of the evaluation before it.
-        callbacks: list[BaseCallback] = [*logs, evaluation, checkpoints, bar]
+        progress = ProgressBar(bar, config.total_timesteps)
+        callbacks: list[BaseCallback] = [*logs, evaluation, checkpoints, progress]
         try:
-            model.learn(
-                config.total_timesteps - model.num_timesteps,
-                callbacks,
-                log_interval=config.log_interval,
-                reset_num_timesteps=False,
-            )
+            with bar:
+                model.learn(
+                    config.total_timesteps - model.num_timesteps,
+                    callbacks,
+                    log_interval=config.log_interval,
+                    reset_num_timesteps=False,
+                )
         finally:
-            bar.close()
             model.logger.close()
             env.close()
             evaluation.env.close()

@@ -16,7 +16,7 @@ from rl_coordconv.experiments.not_so_clevr.tasks import TASKS
 from rl_coordconv.runs.config import (
     Count,
     Defaults,
-    NonNegative,
+    NonNegativeFloat,
     Positive,
     UserError,
     nearest,
@@ -56,7 +56,9 @@ class ToyConfig(TrainingConfig):
     learning_rate_schedule: Literal["constant", "step", "linear"] = Field(
         description="step: a tenth after every 200 epochs, four times; linear: down to 0"
     )
-    l2: NonNegative = Field(description="weight of the sum of squares of the kernels in the loss")
+    l2: NonNegativeFloat = Field(
+        description="weight of the sum of squares of the kernels in the loss"
+    )
     canvas: Count = Field(description="side of the image in pixels")
     square: Count = Field(description="side of the square in pixels, an odd number")
 

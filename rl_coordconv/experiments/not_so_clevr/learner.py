@@ -99,6 +99,7 @@ class ToyLearner:
         """Resume from what `state` returned."""
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
+        self._order = torch.empty(0)  # drawn again at the next update
 
     def _shuffle(self, epoch: int) -> Tensor:
         """Return the order of an epoch's samples."""

@@ -18,13 +18,28 @@ from rl_coordconv.experiments.not_so_clevr.results import Result, Row, read_resu
 from rl_coordconv.runs.config import UserError, flag
 from rl_coordconv.runs.kept import stored_runs
 from rl_coordconv.runs.results import (
-    BETWEEN_SEEDS,
-    TOY_COLOURS,
+    BLUE,
+    GREEN,
+    MAY_DIFFER_IN_GROUP,
+    ORANGE,
+    PURPLE,
+    SKY_BLUE,
+    VERMILION,
     groups_over_seeds,
     markdown_table,
     spread,
 )
 
+# `conv` and `deconv` are the baselines of different tasks.
+_COLOURS = {
+    "conv": BLUE,
+    "deconv": BLUE,
+    "coordconv": VERMILION,
+    "coordconv-relu-avg": PURPLE,
+    "deconv-bottleneck": SKY_BLUE,
+    "upsample-conv": GREEN,
+    "upsample-coordconv": ORANGE,
+}
 _NUMBERS = {"accuracy": "{:.1%}", "iou": "{:.3f}", "euclidean_pixels": "{:.2f}"}
 # The goals of each task on the test samples, by their column in a table.
 _GOALS = {
@@ -110,7 +125,7 @@ def _chosen(config: ToyConfig) -> dict[str, Any]:
 def _deviations(config: ToyConfig, configs: Path) -> dict[str, Any]:
     """Return the settings that differ from the preset's, in the order in which flags are shown."""
     defaults = ToyConfig.find_defaults(configs, _chosen(config)).values
-    settings = config.model_dump(exclude={"experiment", *BETWEEN_SEEDS})
+    settings = config.model_dump(exclude={"experiment", *MAY_DIFFER_IN_GROUP})
     names = [name for name in ToyConfig.flags() if name in settings]
     return {name: settings[name] for name in names if settings[name] != defaults[name]}
 
@@ -240,7 +255,7 @@ def curves(groups: Sequence[Group], task: str) -> Figure:
             (lines[label],) = axes.plot(
                 [row["updates"] for row in result.rows],
                 [row[config.score] for row in result.rows],
-                color=TOY_COLOURS[config.model],
+                color=_COLOURS[config.model],
                 linestyle="--" if config.inputs == "raw" else "-",
                 linewidth=1,
                 alpha=0.7,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -71,7 +72,7 @@ def read_result(run: StoredRun) -> Result:
     try:
         config = ToyConfig.model_validate(run.settings)
         rows = [
-            {name: float(value) for name, value in row.items() if value}
+            {_column(name): float(value) for name, value in row.items() if value}
             for row in run.rows("progress")
         ]
     except (ValidationError, ValueError) as error:
@@ -79,6 +80,12 @@ def read_result(run: StoredRun) -> Result:
     if not rows:
         raise UserError(f"The run in {run.folder} has not been evaluated yet.")
     return Result(config, rows)
+
+
+def _column(name: str) -> str:
+    """Return a column's name; those of the first version were others."""
+    renamed = {"epoch": "step", "loss": "train/loss", "learning_rate": "train/learning_rate"}
+    return renamed.get(name) or re.sub(r"^(train|test)_", r"\1/", name)
 
 
 def results_table(result: Result) -> Table:

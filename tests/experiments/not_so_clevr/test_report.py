@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from rl_coordconv.experiments.not_so_clevr import report
 from rl_coordconv.experiments.not_so_clevr.config import ToyConfig
+from rl_coordconv.experiments.not_so_clevr.models import MODELS
 from rl_coordconv.experiments.not_so_clevr.report import (
     first_touch,
     ratio_table,
@@ -158,3 +160,25 @@ def test_the_script_fills_a_page_and_draws_the_curves(runs, tmp_path):
     assert text.endswith("<!-- end -->\nThe end.\n")
     assert "old" not in text
     assert (docs / "results" / "toy" / "classification.png").stat().st_size > 1000
+
+
+def test_the_models_of_a_toy_task_have_different_colours():
+    assert report._COLOURS.keys() == {model for models in MODELS.values() for model in models}
+    for models in MODELS.values():
+        assert len({report._COLOURS[model] for model in models}) == len(models)
+
+
+def test_runs_of_the_first_version_are_read(tmp_path):
+    config = write_run(tmp_path, (1, 1, 1, 1, 1))
+    columns = "epoch,updates,seconds,loss,learning_rate,train_accuracy,test_accuracy"
+    Run(config.folder).progress.write_text(f"{columns}\n2,8,1.5,0.1,0.01,1,0.5\n")
+    ((result,),) = (group.results for group in read_groups(tmp_path, CONFIGS))
+    assert result.last == {
+        "step": 2,
+        "updates": 8,
+        "seconds": 1.5,
+        "train/loss": 0.1,
+        "train/learning_rate": 0.01,
+        "train/accuracy": 1,
+        "test/accuracy": 0.5,
+    }

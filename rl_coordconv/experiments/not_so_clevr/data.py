@@ -1,7 +1,7 @@
-"""Not-so-Clevr: one white square on a black canvas, at every place where it fits.
+"""Not-so-Clevr: one white square on a black canvas, at every position where it fits.
 
-Liu et al. 2018, section 4. What the authors' generator does otherwise than the paper's figures is
-not followed: it draws grey squares, which cap the IOU at 0.502.
+Liu et al. 2018, section 4. The authors' generator draws grey squares, which cap the IOU at 0.502;
+these are white, as in the paper's figures.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from torch import Tensor
 from rl_coordconv.runs.config import UserError, nearest
 
 PARTS = ("train", "test")
-"""What `split` returns, by name and in its order."""
+"""The names of the two parts that `split` returns, in order."""
 
-# The authors' seed and threshold: 768 of 3,136 for testing, where the paper says a fifth.
+# The authors' seed and threshold: 768 of 3,136 for testing, while the paper says a fifth.
 _UNIFORM_SEED, _UNIFORM_TEST_SHARE = 20202, 0.25
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Squares by their centres; images are drawn when first asked for, and kept.
+    """Squares, given by their centres; images are drawn at the first access and cached.
 
     Args:
         xy: ``[N, 2]`` whole numbers: the column x, then the row y, of each centre.
@@ -61,14 +61,14 @@ class Samples:
         return (rows[:, None, :, None] & columns[:, None, None, :]).float()
 
     def to(self, device: torch.device | str) -> Samples:
-        """The same samples on another device."""
+        """Return the same samples on another device."""
         return Samples(self.xy.to(device), self.canvas, self.square)
 
 
 def normalise(xy: Tensor, canvas: int) -> Tensor:
-    """Columns and rows on the scale of the coordinate channels: -1 to 1, ends included.
+    """Scale columns and rows like the coordinate channels: -1 to 1, ends included.
 
-    Ours: the authors feed the whole numbers.
+    The authors feed the whole numbers instead.
 
     >>> normalise(torch.tensor([[0, 63]]), 64)
     tensor([[-1.,  1.]])
@@ -77,11 +77,11 @@ def normalise(xy: Tensor, canvas: int) -> Tensor:
 
 
 def split(name: str, canvas: int = 64, square: int = 9) -> tuple[Samples, Samples]:
-    """Every place of the square, apart into training and test samples.
+    """Split all positions of the square into training and test samples.
 
     Args:
-        name: ``uniform`` (2,368 and 768 samples of the paper's canvas, drawn as the authors drew
-            them) or ``quadrant`` (2,407 and 729; tested in the right lower quarter).
+        name: ``uniform`` (2,368 and 768 samples on the paper's canvas, drawn with the authors'
+            seed) or ``quadrant`` (2,407 and 729; the lower right quarter is for testing).
         canvas: Pixels along a side of the image.
         square: Pixels along a side of the square.
 
@@ -89,7 +89,7 @@ def split(name: str, canvas: int = 64, square: int = 9) -> tuple[Samples, Sample
         The training samples and the test samples, by column, then row.
 
     Raises:
-        UserError: There is no such split, or these sizes leave a part of it empty.
+        UserError: There is no such split, or one of its parts is empty for these sizes.
     """
     if name not in SPLITS:
         raise UserError(f"There is no split {name!r}; {nearest(name, SPLITS)}")

@@ -1,4 +1,4 @@
-"""What a network does, drawn as the paper's figures 3, 5 and 6 show it."""
+"""Figures of predictions, after the paper's figures 3, 5 and 6."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from rl_coordconv.experiments.not_so_clevr.data import PARTS, Samples
 from rl_coordconv.runs.results import BLUE, VERMILION
 
 _COLOURS = (BLUE, VERMILION)  # of training and test samples
-_AROUND = 6  # pixels shown on each side of one
+_AROUND = 6  # pixels shown on each side
 
 
 def make_figures(
     task: str, parts: Sequence[Samples], outputs: Sequence[Tensor]
 ) -> dict[str, Figure]:
-    """Every figure of a task, by file name.
+    """Return the figures of a task by file name.
 
     Args:
         task: Its name.
         parts: The training and the test samples.
-        outputs: The network's for each, as the task's network gives them.
+        outputs: The network's output for each part.
     """
     parts = [part.to("cpu") for part in parts]
     outputs = [output.cpu() for output in outputs]
@@ -31,7 +31,7 @@ def make_figures(
 
 
 def _split(parts: Sequence[Samples]) -> Figure:
-    """Where the squares' centres are."""
+    """Draw the positions of the squares' centres."""
     figure, (axes,) = _panels(1, "Centres of the squares")
     for name, colour, part in zip(PARTS, _COLOURS, parts, strict=True):
         _dots(axes, part.xy, colour, f"{name}: {len(part):,}")
@@ -57,7 +57,7 @@ def _rendering(parts: Sequence[Samples], outputs: Sequence[Tensor]) -> dict[str,
 
 
 def _regression(parts: Sequence[Samples], outputs: Sequence[Tensor]) -> dict[str, Figure]:
-    figure, panels = _panels(2, "Predicted places (dots) and true ones (grey)")
+    figure, panels = _panels(2, "Predicted positions (dots) and true ones (grey)")
     for axes, name, colour, part, shares in zip(
         panels, PARTS, _COLOURS, parts, outputs, strict=True
     ):
@@ -76,7 +76,7 @@ _FIGURES: dict[str, Callable[[Sequence[Samples], Sequence[Tensor]], dict[str, Fi
 
 
 def _sums(parts: Sequence[Samples], true: Sequence[Tensor], predicted: Sequence[Tensor]) -> Figure:
-    """Images summed over the samples: what should be there, and what is."""
+    """Draw true and predicted images, summed over the samples."""
     figure, panels = _panels(4, "Summed over all samples")
     for i, (name, *images) in enumerate(zip(PARTS, true, predicted, strict=True)):
         sums = [image.sum(dim=(0, 1)) for image in images]
@@ -89,7 +89,7 @@ def _sums(parts: Sequence[Samples], true: Sequence[Tensor], predicted: Sequence[
 
 
 def _around(samples: Samples, logits: Tensor, probabilities: Tensor) -> Figure:
-    """The softmax and the logits around the surest right and the surest wrong answer."""
+    """Draw softmax and logits around the most confident right and wrong prediction."""
     flat = probabilities.flatten(1)
     sureness, predicted = flat.max(dim=1)
     right = predicted == samples.pixels
@@ -98,7 +98,7 @@ def _around(samples: Samples, logits: Tensor, probabilities: Tensor) -> Figure:
         for name, mask in (("right", right), ("wrong", ~right))
         if mask.any()
     ]
-    figure, panels = _panels(2 * len(chosen), "Around one test pixel (+: true place)")
+    figure, panels = _panels(2 * len(chosen), "Around one test pixel (+: true position)")
     for i, (title, index) in enumerate(chosen):
         x, y = samples.xy[index].tolist()
         left, top = max(x - _AROUND, 0), max(y - _AROUND, 0)
@@ -119,7 +119,7 @@ def _around(samples: Samples, logits: Tensor, probabilities: Tensor) -> Figure:
 
 
 def _squares(samples: Samples, images: Tensor) -> Figure:
-    """The best, the median and the worst rendered test square, by IOU, beside the true one."""
+    """Draw the best, the median and the worst rendered test square, by IOU, beside the true one."""
     predicted, true = (images > 0.5).flatten(1), samples.images.flatten(1) > 0
     ious = (predicted & true).sum(dim=1) / (predicted | true).sum(dim=1)
     order = ious.argsort(descending=True)
@@ -152,7 +152,7 @@ def _grey(axes: Axes, image: Tensor, white: float) -> None:
 
 
 def _canvas(axes: Axes, canvas: int) -> None:
-    """Pixels as in an image: square, rows downwards."""
+    """Show pixels as in an image: square, rows downwards."""
     axes.set_xlim(-0.5, canvas - 0.5)
     axes.set_ylim(canvas - 0.5, -0.5)
     axes.set_aspect("equal")

@@ -1,13 +1,10 @@
-"""The parts of the toy networks, as TensorFlow pads and initialises them.
-
-The paper's numbers were made in TensorFlow 1; what differs from torch's defaults is here.
-"""
+"""Layers with the padding and the initialisation of TensorFlow 1, in which the paper's code is."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-# A normal distribution cut at two standard deviations has this share of its standard deviation.
+# The standard deviation of a normal distribution after cutting it at two standard deviations.
 _CUT_NORMAL_STD = 0.87962566103423978
 
 
@@ -20,11 +17,11 @@ class PixelSoftmax(nn.Module):
 
 
 class Crop(nn.Module):
-    """Cuts rows and columns off: the remainder of a padding that torch cannot make lopsided.
+    """Crops rows and columns, because torch cannot pad one side more than the other.
 
     Args:
-        first: How many to cut off at the top and at the left.
-        last: How many at the bottom and at the right.
+        first: Rows and columns to crop at the top and at the left.
+        last: Those at the bottom and at the right.
     """
 
     def __init__(self, first: int, last: int) -> None:
@@ -37,7 +34,7 @@ class Crop(nn.Module):
         return x[..., self.first : height, self.first : width]
 
     def extra_repr(self) -> str:
-        """What is cut off."""
+        """Return what is cropped."""
         return f"first={self.first}, last={self.last}"
 
 
@@ -47,17 +44,17 @@ def same_conv(
     kernel_size: int,
     conv_layer: type[nn.Conv2d] = nn.Conv2d,
 ) -> list[nn.Module]:
-    """A convolution of stride 1 whose output is as large as its input.
+    """Return a convolution of stride 1 whose output has the size of its input.
 
     TensorFlow pads an even kernel by one more at the bottom and at the right. Here both sides get
-    the larger padding, and the first row and column go: ``padding="same"`` warns of its copies.
+    the larger padding, and the first row and column are cropped: ``padding="same"`` warns.
     """
     conv = conv_layer(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
     return [conv] if kernel_size % 2 else [conv, Crop(1, 0)]
 
 
 def halving_conv(in_channels: int, out_channels: int, kernel_size: int) -> list[nn.Module]:
-    """A convolution of stride 2 from an even size to half of it, of an odd kernel above 1.
+    """Return a convolution of stride 2, of an odd kernel above 1, that halves an even size.
 
     TensorFlow pads by one more at the bottom and at the right.
     """
@@ -67,10 +64,9 @@ def halving_conv(in_channels: int, out_channels: int, kernel_size: int) -> list[
 
 
 def doubling_deconv(in_channels: int, out_channels: int, kernel_size: int) -> list[nn.Module]:
-    """A transposed convolution of stride 2 to twice the size, of a kernel of 2 or more.
+    """Return a transposed convolution of stride 2, of a kernel of 2 or more, that doubles the size.
 
-    TensorFlow cuts what is too much off both sides, of an odd number one more at the bottom and at
-    the right.
+    TensorFlow crops both sides, and for an odd number one more at the bottom and at the right.
     """
     padding = (kernel_size - 2) // 2
     deconv = nn.ConvTranspose2d(in_channels, out_channels, kernel_size, 2, padding)
@@ -78,16 +74,16 @@ def doubling_deconv(in_channels: int, out_channels: int, kernel_size: int) -> li
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
-    """TensorFlow's momentum 0.9 is torch's 0.1."""
+    """Return a BatchNorm layer; TensorFlow's momentum 0.9 is torch's 0.1."""
     return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
 
 
 def initialise(network: nn.Module) -> None:
-    """Draw weights as the authors' code does; biases start at 0.
+    """Initialise weights as the authors' code does; biases start at 0.
 
-    Convolutions: Keras's ``he_normal``, a normal distribution cut at two standard deviations, of
-    variance 2 / fan_in after the cut. The fan-in of a transposed convolution is that of Keras too:
-    kernel times *output* channels. Dense layers: Glorot's uniform distribution.
+    Convolutions: Keras's ``he_normal``, a normal distribution cut at two standard deviations, with
+    variance 2 / fan_in after the cut. As in Keras, the fan-in of a transposed convolution is kernel
+    size times *output* channels. Dense layers: Glorot's uniform distribution.
     """
     for layer in network.modules():
         if isinstance(layer, nn.Linear):

@@ -1,4 +1,4 @@
-"""How good predictions are, in the paper's measures: accuracy, distance in pixels, IOU."""
+"""The paper's metrics: accuracy, distance in pixels, IOU."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def accuracy(logits: Tensor, pixels: Tensor) -> float:
-    """The share of images whose largest logit is at the right pixel.
+    """Return the share of images whose largest logit is at the right pixel.
 
     Args:
         logits: ``[B, 1, H, W]``.
@@ -17,26 +17,26 @@ def accuracy(logits: Tensor, pixels: Tensor) -> float:
 
 
 def predicted_xy(logits: Tensor) -> Tensor:
-    """``[B, 2]``: column and row of the largest of ``[B, 1, H, W]`` logits."""
+    """Return the column and row ``[B, 2]`` of the largest of ``[B, 1, H, W]`` logits."""
     pixels = logits.flatten(1).argmax(dim=1)
     width = logits.shape[-1]
     return torch.stack([pixels % width, pixels // width], dim=1)
 
 
 def pixel_distance(predicted: Tensor, xy: Tensor, norm: float = 2) -> float:
-    """The mean distance of ``[B, 2]`` places, in the unit of the places.
+    """Return the mean distance between ``[B, 2]`` positions, in their unit.
 
     Args:
         predicted: Column and row, whole numbers or fractions.
         xy: The true ones.
-        norm: 2 for Euclid's distance, 1 for Manhattan's.
+        norm: 2 for the Euclidean distance, 1 for the Manhattan distance.
     """
     distances: Tensor = torch.linalg.vector_norm((predicted - xy).double(), norm, dim=1)
     return distances.mean().item()
 
 
 def iou(logits: Tensor, images: Tensor) -> float:
-    """Intersection over union of the predicted and the true square, averaged over images.
+    """Return the intersection over union of predicted and true square, averaged over images.
 
     A pixel is predicted white where its logit is above 0.
 

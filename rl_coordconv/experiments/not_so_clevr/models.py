@@ -1,7 +1,7 @@
 """The networks of the toy tasks, by task and name.
 
-From a place, ``[B, 2]`` floats (x, y), to logits, ``[B, 1, H, W]``: classification and rendering.
-From a one-hot image, ``[B, 1, H, W]``, to (x, y) as a share of the canvas, ``[B, 2]``: regression.
+Classification and rendering: coordinates (x, y), floats ``[B, 2]``, to logits ``[B, 1, H, W]``.
+Regression: a one-hot image ``[B, 1, H, W]`` to (x, y) as a share of the canvas, ``[B, 2]``.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from rl_coordconv.runs.config import UserError, nearest
 
 @dataclass(frozen=True)
 class Shape:
-    """What can be set in a network.
+    """The settings of a network.
 
     Args:
         split: ``uniform`` or ``quadrant``; the authors' convolution for regression depends on it.
         canvas: Pixels along a side of the image.
-        filter_size: Of deconvolutions, and of the convolutions that render.
-        channels: What the widths of these are multiplied by.
+        filter_size: Kernel size of deconvolutions, and of the convolutions that render.
+        channels: Multiplier of their widths.
     """
 
     split: str = "uniform"
@@ -44,7 +44,7 @@ class Shape:
 
 
 def find_model(task: str, model: str) -> Callable[[Shape], nn.Module]:
-    """What builds a network of a shape, by task and name.
+    """Return the function that builds a model.
 
     Raises:
         UserError: There is no such task or model.
@@ -57,7 +57,7 @@ def find_model(task: str, model: str) -> Callable[[Shape], nn.Module]:
 
 
 def make_model(task: str, model: str, shape: Shape) -> nn.Module:
-    """A network, initialised from torch's global stream.
+    """Return a network, initialised from torch's global generator.
 
     Args:
         task: A key of `MODELS`.
@@ -76,7 +76,7 @@ def make_model(task: str, model: str, shape: Shape) -> nn.Module:
 
 
 class FromPlace(nn.Module):
-    """``[B, 2]`` -> ``[B, 2, 1, 1]``: a place as an image of one pixel."""
+    """Reshapes coordinates to an image of one pixel: ``[B, 2]`` -> ``[B, 2, 1, 1]``."""
 
     def forward(self, xy: Tensor) -> Tensor:
         """See the class."""
@@ -90,7 +90,7 @@ def _deconv(shape: Shape) -> nn.Sequential:
 
 
 def _upsample(shape: Shape, conv_layer: type[nn.Conv2d]) -> nn.Sequential:
-    """The deconvolution's topology, with a nearest-neighbour upsampling before each convolution."""
+    """Return the deconvolution's topology, with nearest-neighbour upsampling and convolutions."""
 
     def stage(before: int, after: int) -> list[nn.Module]:
         upsampling = nn.Upsample(scale_factor=2, mode="nearest")
@@ -100,7 +100,7 @@ def _upsample(shape: Shape, conv_layer: type[nn.Conv2d]) -> nn.Sequential:
 
 
 def _doubling(shape: Shape, stage: Callable[[int, int], list[nn.Module]]) -> nn.Sequential:
-    """Stages that double the size, from one pixel to the canvas: six for the paper's 64."""
+    """Return stages that double the size, from one pixel to the canvas: six for the paper's 64."""
     n_stages = shape.canvas.bit_length() - 1
     if shape.canvas < 2 or shape.canvas != 2**n_stages:
         raise UserError(
@@ -124,7 +124,7 @@ def _pixel_mlp(shape: Shape) -> PixelMLP:
 
 
 def _sharpen_and_render(shape: Shape) -> list[nn.Module]:
-    """The softmax over pixels, and the convolutions that make a square of its peak."""
+    """Return the softmax over pixels, and the convolutions that turn its peak into a square."""
     widths = [1, *(width * shape.channels for width in (8, 8, 16, 16)), 1]
     layers: list[nn.Module] = [PixelSoftmax()]
     for before, after in itertools.pairwise(widths):
@@ -142,7 +142,7 @@ def _deconv_bottleneck(shape: Shape) -> nn.Sequential:
 
 
 def _regression_conv(shape: Shape) -> nn.Sequential:
-    """The authors' two convolutional networks: the one for each split."""
+    """Return the authors' convolutional network for a split."""
     if shape.split == "quadrant":
         return _fully_convolutional(shape)
     if shape.canvas % 8:
@@ -161,24 +161,24 @@ def _fully_convolutional(shape: Shape) -> nn.Sequential:
         raise UserError(f"This model halves the canvas five times; {shape.canvas} cannot be.")
     c = 16 * shape.channels
     relu = nn.ReLU(inplace=True)
-    return nn.Sequential(
-        *[*halving_conv(1, c, 5), relu, *same_conv(c, c, 1), relu, batch_norm(c)],
-        *[*same_conv(c, c, 3), relu, *halving_conv(c, c, 3), relu],
-        *[*halving_conv(c, c, 3), batch_norm(c), relu, *halving_conv(c, c, 3), relu],
-        *[*same_conv(c, c, 1), relu, *halving_conv(c, c, 3), relu, *same_conv(c, 2, 3), relu],
-        *[nn.AdaptiveAvgPool2d(1), nn.Flatten()],
-    )
+    layers: list[nn.Module] = [*halving_conv(1, c, 5), relu, *same_conv(c, c, 1), relu]
+    layers += [batch_norm(c), *same_conv(c, c, 3), relu, *halving_conv(c, c, 3), relu]
+    layers += [*halving_conv(c, c, 3), batch_norm(c), relu, *halving_conv(c, c, 3), relu]
+    layers += [*same_conv(c, c, 1), relu, *halving_conv(c, c, 3), relu, *same_conv(c, 2, 3), relu]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
 def _regression_coordconv(
     shape: Shape, activation: Callable[[], nn.Module] = nn.Identity, pool: nn.Module | None = None
 ) -> nn.Sequential:
-    """As released: linear up to a maximum over all pixels, of which the paper says nothing."""
-    convs = OneHotConvs(
-        *[CoordConv2d(1, 8, 1), activation(), *same_conv(8, 8, 1), activation()],
-        *[*same_conv(8, 8, 1), activation(), *same_conv(8, 8, 3), activation()],
-        *same_conv(8, 2, 3),
-    )
+    """Return the released network: linear up to a maximum over all pixels.
+
+    The paper does not mention the maximum.
+    """
+    layers: list[nn.Module] = [CoordConv2d(1, 8, 1), activation()]
+    for kernel_size in (1, 1, 3):
+        layers += [*same_conv(8, 8, kernel_size), activation()]
+    convs = OneHotConvs(*layers, *same_conv(8, 2, 3))
     return nn.Sequential(convs, pool or nn.AdaptiveMaxPool2d(1), nn.Flatten())
 
 
@@ -196,7 +196,7 @@ MODELS: dict[str, _Models] = {
     "regression": {
         "conv": _regression_conv,
         "coordconv": _regression_coordconv,
-        # Known to fail: what a reader of the paper would build.
+        # What a reader of the paper would build; known to fail.
         "coordconv-relu-avg": lambda shape: _regression_coordconv(
             shape, nn.ReLU, nn.AdaptiveAvgPool2d(1)
         ),

@@ -1,4 +1,4 @@
-"""Convolutions over one-hot images, computed only where the one is seen."""
+"""Convolutions over one-hot images, computed only in the receptive field of the one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from rl_coordconv.coordconv import coordinate_channels
 class OneHotConvs(nn.Sequential):
     """A CoordConv layer, convolutions that keep the size, and activations, over one-hot images.
 
-    What such a network computes differs from what it computes for an empty image only where the one
-    is in reach: five by five pixels for two convolutions of 3x3. So it runs over one empty image,
-    and for each sample over a window of nine by nine alone.
-
-    What it computes is ``nn.Sequential``'s forward.
+    The output differs from that of an empty image only near the one: in five by five pixels for two
+    convolutions of 3x3. So the layers run over one empty image, and for each sample over a window
+    of nine by nine only. The output equals that of ``nn.Sequential``.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, 1, H, W]``, a 1 and zeros in each -> ``[B, C, H, W]``."""
+        """One-hot images ``[B, 1, H, W]`` -> ``[B, C, H, W]``."""
         reach = sum(layer.kernel_size[0] // 2 for layer in self if isinstance(layer, nn.Conv2d))
         pixels = x.flatten(1).argmax(dim=1)
         rows, columns = pixels // x.shape[3], pixels % x.shape[3]
@@ -39,8 +37,11 @@ class OneHotConvs(nn.Sequential):
         return F.pad(out.view(-1, *empty.shape[1:]), [-reach] * 4)
 
     def _windows(self, x: Tensor, rows: Tensor, columns: Tensor, reach: int) -> Tensor:
-        """The output around each one, as far as it is seen; outside of the image, anything."""
-        margin, side = 2 * reach, 4 * reach + 1  # what the output sees, on each side and in all
+        """Return the output around each one; outside of the image, its values mean nothing."""
+        margin, side = (
+            2 * reach,
+            4 * reach + 1,
+        )  # of the receptive field: on each side, and in total
         coords = coordinate_channels(x.shape[2:]).to(x)
         fields = F.pad(torch.cat([torch.ones_like(x[0]), coords]), [margin] * 4)
         fields = fields.unfold(1, side, 1).unfold(2, side, 1)[:, rows, columns]

@@ -1,7 +1,7 @@
-"""What the paper reports on the toy tasks, to stand beside ours.
+"""The paper's results on the toy tasks.
 
 Liu et al. 2018: figures 4 (classification), 5 (examples; regression) and 6 (rendering), and the
-abstract. The paper prints few numbers: most are read off figures, hence the words.
+abstract. The paper prints few numbers; most are read off figures, hence the words.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Claim:
-    """The paper's value, in words where it gives no number; a dash where it gives nothing.
+    """The paper's values; in words without a number, a dash without a value.
 
     Args:
-        train: The task's measure over the training samples.
+        train: The task's main metric over the training samples.
         test: Over the test samples.
-        seconds: Of training, on hardware of 2018.
-        parameters: Of the network.
+        seconds: Training time, on hardware of 2018.
+        parameters: Number of parameters of the network.
     """
 
     train: str = "-"
@@ -54,5 +54,5 @@ CLAIMS: dict[tuple[str, str, str], Claim] = {
 
 
 def claim(task: str, split: str, model: str) -> Claim:
-    """What the paper says of a model on a task; dashes where it says nothing."""
+    """Return the paper's values for a model on a task."""
     return CLAIMS.get((task, split, model), Claim())

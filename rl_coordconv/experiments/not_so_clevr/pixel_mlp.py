@@ -1,4 +1,4 @@
-"""The paper's 1x1 convolutions over tiled coordinates, without the tiles."""
+"""The paper's 1x1 convolutions over tiled coordinates, without building the tiles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rl_coordconv.coordconv import CoordConv2d, coordinate_channels
 
-# Samples that go through the network together, so that their activations stay in a CPU's cache.
+# Samples per pass through the network: few, so that activations stay in the CPU's cache.
 _CHUNK = 2
 
 
@@ -19,10 +19,9 @@ class PixelMLP(nn.Sequential):
     """1x1 convolutions and ReLUs over (x, y), tiled, and coordinates: a small network per pixel.
 
     The first layer is a CoordConv. Its input is the same at every pixel and its coordinates are
-    the same in every sample, so each part is computed once and the sum is all that is built. The
-    others are matrix products over ``[pixels, channels]``, which spares convolutions' layouts.
-
-    What it computes is ``nn.Sequential``'s forward over the tiled input.
+    the same in every sample, so each part is computed once, and only the sum is built. The other
+    layers are matrix products over ``[pixels, channels]``. The output equals that of
+    ``nn.Sequential`` over the tiled input.
 
     Args:
         canvas: Pixels along a side of the image.
@@ -55,9 +54,9 @@ class PixelMLP(nn.Sequential):
 class _Rest(torch.autograd.Function):
     """The layers after the first, of ``by_sample[:, None] + by_pixel``.
 
-    A pixel whose outputs have no gradient adds nothing to any weight's, and such pixels are many:
-    the softmax of a sure network underflows to 0 at all but a few. On a CPU they are left out of
-    the backward pass. That is exact.
+    A pixel whose outputs have no gradient adds nothing to any weight's gradient, and there are many
+    of them: the softmax of a confident network underflows to 0 at most pixels. On a CPU the
+    backward pass skips them, which is exact.
     """
 
     @staticmethod
@@ -109,7 +108,7 @@ class _Rest(torch.autograd.Function):
 
 
 def _rows_with_gradient(grad: Tensor) -> Tensor | slice:
-    """Which rows are not 0 throughout; all of them where leaving some out gains little."""
+    """Return the rows that are not all 0; all rows if skipping gains little."""
     if grad.is_cuda:  # to count them would wait for the GPU
         return slice(None)
     rows = grad.any(dim=1).nonzero()[:, 0]

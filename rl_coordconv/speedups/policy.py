@@ -54,8 +54,7 @@ class ReuseCnnPolicy(ActorCriticCnnPolicy):
         self._reuse_steps = reuse_steps
         self._kept = KeptForward(self.features_extractor, reuse_steps)
 
-    # The tuple of the base class is for separate extractors.
-    def extract_features(  # type: ignore[override]
+    def extract_features(
         self, obs: PyTorchObs, features_extractor: BaseFeaturesExtractor | None = None
     ) -> Tensor:
         """Return features [B, features_dim] of images [B, C, H, W], in a rollout or an update.

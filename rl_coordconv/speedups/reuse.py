@@ -86,7 +86,7 @@ class KeptForward:
         outputs = [torch.cat(parts) for parts in zip(*(s.outputs for s in steps), strict=True)]
         known = iter(outputs)
         for layer in self._layers:
-            layer.forward = partial(_apply_known, known, layer)  # type: ignore[method-assign]
+            layer.forward = partial(_apply_known, known, layer)
         try:
             return network(images)
         finally:

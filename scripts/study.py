@@ -1,19 +1,90 @@
-"""Do all runs of a study, on this machine or on a Ray cluster; the same command goes on."""
+"""Train all runs of a study, on this machine or on a Ray cluster; run it again to resume."""
 
+import difflib
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import get_args
 
-from rl_coordconv.runs.config import one_sentence_errors
-from rl_coordconv.study.command import main as run_study
+from rl_coordconv.runs.config import Parser, UserError, one_sentence_errors
+from rl_coordconv.study.command import FLAGS, BackendName, Options, run_study
+from rl_coordconv.study.worker import GPUS_PER_RUN
 
 ROOT = Path(__file__).parents[1]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line, do the study, and return the exit code."""
+    """Parse the command line, train, and return the exit code."""
     with one_sentence_errors():
-        return run_study(argv, __doc__, ROOT)
+        return run_study(parse(sys.argv[1:] if argv is None else argv), ROOT)
+
+
+def parse(argv: Iterable[str]) -> Options:
+    """Parse a command line; the settings of the runs are not checked yet."""
+    parser = Parser(
+        description=__doc__,
+        epilog="Every setting of the experiment except `backend` is a flag too and replaces the"
+        " study's, as in --total-timesteps 1000000 or --seed 0,1,2.",
+    )
+    add = parser.add_argument
+    add("study", type=Path, metavar="FILE", help="study, as in configs/studies/*.yaml")
+    add("--list", action="store_true", help="list the runs and how long each takes")
+    add("--dry-run", action="store_true", help="print the command of every unfinished run")
+    add(
+        "--backend",
+        choices=get_args(BackendName),
+        help="this machine, a Ray cluster, or a shell line per run, as for a Slurm array"
+        " (default: local)",
+    )
+    add("--address", help="Ray cluster: auto, host:port, or local to start one (default: auto)")
+    add(
+        "--parallel",
+        type=int,
+        help="runs at once on this machine (default: as many as it has cores for)",
+    )
+    add(
+        "--gpus-per-run",
+        type=float,
+        help=f"share of a GPU (default: {GPUS_PER_RUN} if there is one)",
+    )
+    add(
+        "--retries",
+        type=int,
+        help="attempts after a failure without a new checkpoint (default: 2)",
+    )
+    settings, words = split(argv)
+    options = parser.parse_args(words, Options(settings=settings))
+    for name, value, least in (
+        ("--parallel", options.parallel, 1),
+        ("--gpus-per-run", options.gpus_per_run, 0),
+        ("--retries", options.retries, 0),
+    ):
+        if value is not None and not least <= value < math.inf:
+            raise UserError(f"{name} must be at least {least}, not {value}.")
+    if options.address and options.backend != "ray":
+        raise UserError("--address names a Ray cluster; add --backend ray.")
+    return options
+
+
+def split(argv: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """Separate the settings of the runs, which depend on the study, from the rest."""
+    settings, rest = {}, []
+    words = iter(argv)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name.startswith("--") or name in FLAGS:
+            rest.append(word)
+            continue
+        # A mistyped flag without a value would take the next word for its value.
+        if meant := difflib.get_close_matches(name, ("--list", "--dry-run", "--help"), cutoff=0.8):
+            raise UserError(f"There is no flag {name}; did you mean {meant[0]}?")
+        if not equals:
+            value = next(words, "--")
+        if value.startswith("--"):
+            raise UserError(f"Argument {name}: expected one argument.")
+        settings[name.removeprefix("--").replace("-", "_")] = value
+    return settings, rest
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ class TestCompile:
             with mode():
                 assert_close(compiled(x), layer(x))
 
+    @pytest.mark.slow
     @pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++")
     def test_to_machine_code_too(self):
         layer, x = make_layer_and_input(CoordConv2d)

@@ -14,7 +14,7 @@ from rl_coordconv.experiments import find_experiment
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.device import visible_gpus
 from rl_coordconv.study.local import LocalPool
-from rl_coordconv.study.plan import Job
+from rl_coordconv.study.plan import PlannedRun
 from rl_coordconv.study.progress import read_progress
 
 N_RUNS = (1, 2, 4)
@@ -56,35 +56,35 @@ the cores. Logs lag by up to a second, so the length of an interval is off by up
 def _speed(configs: Path, algorithm: str, n: int, n_threads: int, seconds: float) -> float:
     """Return the steps per second of n runs together."""
     with tempfile.TemporaryDirectory() as folder:
-        jobs = [_job(configs, algorithm, seed, n_threads, folder) for seed in range(n)]
+        runs = [_planned(configs, algorithm, seed, n_threads, folder) for seed in range(n)]
         pool = LocalPool(n, visible_gpus())
         try:
-            for job in jobs:
-                pool.start(job)
-            before = _steps_beyond([0] * n, jobs, pool)
+            for planned in runs:
+                pool.start(planned)
+            before = _steps_beyond([0] * n, runs, pool)
             start = time.monotonic()
             time.sleep(seconds)
-            after = _steps_beyond(before, jobs, pool)  # on a slow machine, that takes longer
+            after = _steps_beyond(before, runs, pool)  # on a slow machine, that takes longer
             end = time.monotonic()
         finally:
             pool.close()
     return (sum(after) - sum(before)) / (end - start)
 
 
-def _steps_beyond(steps: Sequence[int], jobs: Sequence[Job], pool: LocalPool) -> list[int]:
+def _steps_beyond(steps: Sequence[int], runs: Sequence[PlannedRun], pool: LocalPool) -> list[int]:
     """Return the runs' steps as soon as each has logged more than these."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
-        reached = [read_progress(job).step for job in jobs]
+        reached = [read_progress(planned).step for planned in runs]
         if all(now > then for now, then in zip(reached, steps, strict=True)):
             return reached
         if time.monotonic() > deadline or list(pool.wait(0.1)):
             raise UserError("A run makes no progress; does its script work by itself?")
 
 
-def _job(configs: Path, algorithm: str, seed: int, n_threads: int, folder: str) -> Job:
+def _planned(configs: Path, algorithm: str, seed: int, n_threads: int, folder: str) -> PlannedRun:
     chosen = {"seed": seed, "num_threads": n_threads, "log_dir": folder}
     chosen["log_interval"] = _LOG_INTERVAL[algorithm]
     config_class = find_experiment(algorithm).config_class()
     defaults = config_class.find_defaults(configs / f"{algorithm}.yaml", {})
-    return Job(config_class.load(defaults, chosen).model_dump(), chosen)
+    return PlannedRun(config_class.load(defaults, chosen), chosen)

@@ -1,4 +1,4 @@
-"""A study's runs on a Ray cluster: each is a task, and Ray says where and when."""
+"""Run a study on a Ray cluster: each run is a Ray task, and Ray decides where and when."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import logging
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,11 @@ from ray.exceptions import NodeDiedError, RayError, RayTaskError, TaskCancelledE
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rl_coordconv import __version__
-from rl_coordconv.experiments import ENVIRONMENT
+from rl_coordconv.experiments import ENVIRONMENT, find_experiment
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.folder import InUse
-from rl_coordconv.study.mirror import Files, Home, Mirror
-from rl_coordconv.study.plan import Job
+from rl_coordconv.study.mirror import Files, Mirror, RunStore
+from rl_coordconv.study.plan import PlannedRun
 from rl_coordconv.study.worker import (
     CRASHED,
     GPUS_PER_RUN,
@@ -33,125 +32,113 @@ from rl_coordconv.study.worker import (
 )
 
 _PROBE_SECONDS = 120
-_NOTICE_SECONDS = 60  # in which Ray notices that a machine is gone, unless told otherwise
+_NOTICE_SECONDS = 60  # until Ray notices that a machine is gone, with its default settings
 
 Machines = dict[str, dict[str, Any]]
 
 
 class RayCluster:
-    """Runs on whatever machines a Ray cluster has; it also does the queueing.
+    """The runs on a Ray cluster, which also queues them.
 
-    A machine that sees the folder of all runs works in it. Any other one works in a folder of its
-    own, and what is new there is brought home twice a minute.
+    A machine that sees the folder of all runs works in it. Any other machine works in a copy, from
+    which new files are copied back twice a minute.
 
     Args:
-        address: Of the cluster, as in ``ray.init``: ``auto``, ``host:port``, or ``local`` to start
-            one here.
-        jobs: The runs, which some machine must be large enough for.
+        address: As in ``ray.init``: ``auto``, ``host:port``, or ``local`` to start a cluster here.
+        runs: The runs; some machine must be large enough for each.
         log_dir: The folder of all runs.
-        gpus_per_run: What share of a GPU a run takes; None is a quarter where there are any to use.
-        shared: Whether other machines see that folder; None looks for it on each.
-        push_seconds: How often they bring home what is new where they do not.
+        gpus_per_run: Share of a GPU; None is a quarter if there are GPUs to use.
+        push_seconds: Seconds between copies.
 
     Raises:
-        UserError: No cluster answers there, or it is not fit for these runs.
+        UserError: No cluster answers, or it cannot train these runs.
     """
 
     def __init__(
         self,
         address: str,
-        jobs: Sequence[Job],
+        runs: Sequence[PlannedRun],
         log_dir: Path,
         gpus_per_run: float | None = None,
-        *,
-        shared: bool | None = None,
         push_seconds: float = 30,
     ) -> None:
         _connect(address)
         if gpus_per_run is None:
-            devices = {job.settings["device"] for job in jobs}
+            devices = {planned.config.device for planned in runs}
             may = devices != {"cpu"} and ray.cluster_resources().get("GPU")
             gpus_per_run = GPUS_PER_RUN if may or "cuda" in devices else 0
         self._gpus_per_run = gpus_per_run
-        _check_size(jobs, gpus_per_run)
-        _check_versions()
+        _check_size(runs, gpus_per_run)
+        _check_machines(sorted({planned.config.experiment for planned in runs}))
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        home = ray.remote(Home).options(num_cpus=0, scheduling_strategy=here).remote()
-        self._home = _RemoteHome(home)
-        self._mirror = partial(Mirror, home=self._home, push_seconds=push_seconds)
-        # Who sees it sees the folder, and not one of the same name.
+        actor = ray.remote(RunStore).options(num_cpus=0, scheduling_strategy=here).remote()
+        self._store, self._push_seconds = _RemoteStore(actor), push_seconds
+        # A machine that sees this file sees the same folder, not just one of the same name.
         self._mark = log_dir.resolve() / f".study-{uuid.uuid4()}"
-        if shared is not False:
-            self._mark.touch()
-        self._running: dict[ray.ObjectRef[int], Job] = {}
-        self._crashed: list[tuple[Job, Machines, float]] = []
-        self._commands_before: dict[Path, int] = {}
+        self._mark.touch()
+        self._running: dict[ray.ObjectRef[int], PlannedRun] = {}
+        self._crashed: list[tuple[PlannedRun, Machines, float]] = []
         self._stopping = False
 
     @property
     def has_room(self) -> bool:
-        """Always: Ray has the queue."""
+        """Whether another run can be started: always, as Ray has the queue."""
         return True
 
-    def start(self, job: Job) -> None:
-        """Hand a run to Ray."""
-        self._commands_before[job.run.command] = _changed(job.run.command)
+    def start(self, planned: PlannedRun) -> None:
+        """Submit a run to Ray."""
         task = _task.options(
-            name=str(job.run.folder),
-            num_cpus=_cores(job),
+            name=str(planned.run.folder),
+            num_cpus=_cores(planned),
             num_gpus=self._gpus_per_run,
             runtime_env={"env_vars": ENVIRONMENT},
-        )
-        self._running[task.remote(job, _folder(job), str(self._mark), self._mirror)] = job
+        ).remote(planned, _folder(planned), str(self._mark), self._store, self._push_seconds)
+        self._running[task] = planned
 
-    def has_begun(self, job: Job) -> bool:
-        """Whether a run has left the queue, as far as its folder says here."""
-        return _changed(job.run.command) != self._commands_before[job.run.command]
-
-    def wait(self, seconds: float) -> Iterator[tuple[Job, int]]:
-        """The runs that ended, with their exit codes, as soon as there are any."""
+    def wait(self, seconds: float) -> Iterator[tuple[PlannedRun, int]]:
+        """Wait until a run ends, and yield those that have, with their exit codes."""
         if self._running:
             ended, _ = ray.wait(list(self._running), timeout=seconds)
         else:
             time.sleep(seconds)
             ended = []
         for task in ended:
-            job = self._running.pop(task)
-            # Its machine may be gone, and the next one may work in the folder itself.
-            self._home.forget(_folder(job))
+            planned = self._running.pop(task)
+            # Its machine may be gone, and the next one may work in the folder directly.
+            self._store.release(_folder(planned))
             try:
                 code = ray.get(task)
-                # What looks like a mistake may be that machine's: no GPU, a full disk.
-                yield job, CRASHED if code == USER_ERROR else code
+                # Another machine may have what this one lacked: a GPU, disk space.
+                yield planned, CRASHED if code == USER_ERROR else code
             except TaskCancelledError:
-                yield job, INTERRUPTED
+                yield planned, INTERRUPTED
             except RayTaskError as error:
-                _append(job, error)
-                yield job, IN_USE if isinstance(error.cause, InUse) else CRASHED
+                _append(planned, error)
+                yield planned, IN_USE if isinstance(error.cause, InUse) else CRASHED
             except NodeDiedError as error:
-                _append(job, error)
-                yield job, LOST
-            except RayError as error:  # perhaps the same, of which Ray knows no more yet
-                _append(job, error)
-                self._crashed.append((job, _machines(), time.monotonic() + _NOTICE_SECONDS))
+                _append(planned, error)
+                yield planned, LOST
+            except RayError as error:  # perhaps its machine, which Ray may not have noticed yet
+                _append(planned, error)
+                self._crashed.append((planned, _machines(), time.monotonic() + _NOTICE_SECONDS))
         yield from self._explained()
 
-    def _explained(self) -> Iterator[tuple[Job, int]]:
-        """Crashed runs whose reason is known now: a machine is gone, or it is their own."""
+    def _explained(self) -> Iterator[tuple[PlannedRun, int]]:
+        """Yield the crashed runs whose cause is known by now: a lost machine, or themselves."""
         crashed, self._crashed = self._crashed, []
-        for job, machines, deadline in crashed:
+        for planned, machines, deadline in crashed:
             if not machines.keys() <= _machines().keys() or self._stopping:
-                yield job, LOST
+                yield planned, LOST
             elif time.monotonic() > deadline:
-                yield job, CRASHED
+                yield planned, CRASHED
             else:
-                self._crashed.append((job, machines, deadline))
+                self._crashed.append((planned, machines, deadline))
 
     def stop(self) -> None:
-        """Ask all runs to save and end; `wait` tells when they have."""
+        """Ask all runs to save and stop; `wait` yields them once they have."""
         self._stopping = True
         for task in self._running:
-            ray.cancel(task)  # a KeyboardInterrupt there
+            ray.cancel(task)  # raises KeyboardInterrupt there
 
     def close(self) -> None:
         """Leave the cluster."""
@@ -159,8 +146,8 @@ class RayCluster:
         ray.shutdown()
 
 
-class _RemoteHome:
-    """Speaks for a `Home` on another machine."""
+class _RemoteStore:
+    """A `RunStore` in a Ray actor."""
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
@@ -169,30 +156,32 @@ class _RemoteHome:
         fetched: tuple[int, Files] = ray.get(self._actor.fetch.remote(folder))
         return fetched
 
-    def store(self, folder: str, holder: int, files: Files, names: Sequence[str]) -> None:
-        ray.get(self._actor.store.remote(folder, holder, files, names))
+    def save(self, folder: str, token: int, files: Files, names: Sequence[str]) -> None:
+        ray.get(self._actor.save.remote(folder, token, files, names))
 
-    def release(self, folder: str, holder: int) -> None:
-        ray.get(self._actor.release.remote(folder, holder))
-
-    def forget(self, folder: str) -> None:
-        self._actor.forget.remote(folder)
+    def release(self, folder: str) -> None:
+        with suppress(RayError):  # without the actor, nothing is locked
+            ray.get(self._actor.release.remote(folder))
 
 
-# One run, one process: a run leaves settings of torch and open files behind.
+# One process per run: a run leaves settings of torch and open files behind.
 @ray.remote(max_calls=1, max_retries=0)
-def _task(job: Job, folder: str, mark: str, make_mirror: Callable[[str], Mirror]) -> int:
+def _task(
+    planned: PlannedRun, folder: str, mark: str, store: _RemoteStore, push_seconds: float
+) -> int:
     if Path(mark).exists():
-        return work(job, Path(folder))
-    with make_mirror(folder) as mirror:
-        return work(job, mirror.folder)
+        return work(planned, Path(folder))
+    with Mirror(folder, store, push_seconds) as mirror:
+        return work(planned, mirror.folder)
 
 
 def _connect(address: str) -> None:
     host, colon, port = address.rpartition(":")
     if colon and "/" not in address:  # Ray itself would try for minutes
         if not port.isdecimal():
-            raise UserError(f"{address} is no address of a Ray cluster, as 10.0.0.1:6379 is one.")
+            raise UserError(
+                f"{address} is not the address of a Ray cluster, such as 10.0.0.1:6379."
+            )
         try:
             socket.create_connection((host, int(port)), timeout=5).close()
         except (OSError, OverflowError, UnicodeError) as error:
@@ -211,46 +200,50 @@ def _connect(address: str) -> None:
 def _no_answer(address: str, error: Exception) -> UserError:
     reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0].rstrip(".")
     return UserError(
-        f"No Ray cluster lets us in at {address}: {reason}; `ray start --head` starts one, and one"
-        " that has a token wants RAY_AUTH_MODE=token and the same token here."
+        f"Cannot connect to a Ray cluster at {address}: {reason}. Start one with"
+        " `ray start --head`; a cluster with a token needs RAY_AUTH_MODE=token and the same token"
+        " here."
     )
 
 
-def _check_size(jobs: Sequence[Job], gpus_per_run: float) -> None:
-    """Ray would wait for ever for a machine that is large enough."""
+def _check_size(runs: Sequence[PlannedRun], gpus_per_run: float) -> None:
+    """Raise a `UserError` if no machine is large enough; Ray would wait for one for ever."""
     if gpus_per_run > 1 and gpus_per_run != int(gpus_per_run):
         raise UserError(f"--gpus-per-run above 1 must be a whole number, not {gpus_per_run}.")
     machines = [machine["Resources"] for machine in _machines().values()]
-    for job in jobs:
+    for cores in {_cores(planned) for planned in runs}:
         if not any(
-            machine.get("CPU", 0) >= _cores(job) and machine.get("GPU", 0) >= gpus_per_run
+            machine.get("CPU", 0) >= cores and machine.get("GPU", 0) >= gpus_per_run
             for machine in machines
         ):
             raise UserError(
-                f"No machine of the cluster has {_cores(job)} cores and {gpus_per_run:g} GPUs for a"
+                f"No machine of the cluster has {cores} cores and {gpus_per_run:g} GPUs for a"
                 " run; lower --num-threads or --gpus-per-run."
             )
 
 
 def _machines() -> Machines:
-    """What Ray knows of the cluster's machines, by their IDs."""
+    """Return Ray's description of each machine of the cluster by its ID."""
     return {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
 
 
-def _cores(job: Job) -> int:
-    """All that the largest machine has, for a run that takes all of its machine."""
+def _cores(planned: PlannedRun) -> int:
+    """Return the cores of a run; for one that uses all cores, those of the largest machine."""
     largest = max(machine["Resources"].get("CPU", 0) for machine in _machines().values())
-    return int(job.settings["num_threads"] or largest)
+    return planned.config.num_threads or int(largest)
 
 
-def _check_versions() -> None:
-    """A machine that fails every run at once is free at once, and would get all of them."""
+def _check_machines(experiments: Sequence[str]) -> None:
+    """Raise a `UserError` if a machine lacks this package or what the experiments import.
+
+    It would fail every run at once, be free again, and so be given all of them.
+    """
     for number, machine in _machines().items():
         there = NodeAffinitySchedulingStrategy(number, soft=False)
         probe = ray.remote(_version).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
         name = machine["NodeManagerHostname"]
         try:
-            found = ray.get(probe.remote(), timeout=_PROBE_SECONDS)
+            found = ray.get(probe.remote(experiments), timeout=_PROBE_SECONDS)
         except RayError as error:
             reason = str(error).strip().splitlines()[-1]
             raise UserError(f"rl_coordconv cannot be used on {name}: {reason}") from None
@@ -258,29 +251,21 @@ def _check_versions() -> None:
             raise UserError(f"rl_coordconv is {found} on {name} and {__version__} here.")
 
 
-def _version() -> str:
-    """A machine's version, once all that the largest training imports is found there."""
-    import rl_coordconv.experiments.atari.train
-
-    return rl_coordconv.__version__
-
-
-def _folder(job: Job) -> str:
-    """A run's folder at home."""
-    return str(job.run.folder.resolve())
+def _version(experiments: Sequence[str]) -> str:
+    """Import what the experiments need, and return this machine's version."""
+    for name in experiments:
+        find_experiment(name).train()
+    return __version__
 
 
-def _changed(path: Path) -> int:
-    """When a file was changed; 0 if there is none."""
-    try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return 0
+def _folder(planned: PlannedRun) -> str:
+    """Return a run's folder on the machine of the study."""
+    return str(planned.run.folder.resolve())
 
 
-def _append(job: Job, error: object) -> None:
-    """Say in a run's output what Ray says about it."""
-    with suppress(OSError):  # of a full disk, say; the other runs go on
-        job.run.folder.mkdir(parents=True, exist_ok=True)
-        with job.run.output.open("a") as file:
+def _append(planned: PlannedRun, error: object) -> None:
+    """Add Ray's message about a run to its output."""
+    with suppress(OSError):  # a full disk, say, which must not stop the other runs
+        planned.run.folder.mkdir(parents=True, exist_ok=True)
+        with planned.run.output.open("a") as file:
             file.write(f"{error}\n")

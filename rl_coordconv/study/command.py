@@ -1,166 +1,139 @@
-"""The command line of a study."""
+"""The commands of a study: train its runs, list them or print their shell lines."""
 
 from __future__ import annotations
 
-import argparse
-import math
 import os
 import shlex
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
-from rl_coordconv.experiments import EXPERIMENTS
-from rl_coordconv.runs.config import Parser, UserError, flag, nearest
+from rl_coordconv.runs.config import UserError, flag
 from rl_coordconv.runs.console import flush_output
 from rl_coordconv.runs.device import visible_gpus
 from rl_coordconv.runs.folder import refuse_other_config, refuse_other_files
 from rl_coordconv.study.local import LocalPool
-from rl_coordconv.study.plan import Job, read_study
+from rl_coordconv.study.plan import PlannedRun, read_study
 from rl_coordconv.study.progress import Estimate
 from rl_coordconv.study.supervise import Backend, supervise
-from rl_coordconv.study.table import LiveTable, cost_table
+from rl_coordconv.study.table import LiveTable, best_runs, cost_table
 from rl_coordconv.study.worker import GPUS_PER_RUN
 
+BackendName = Literal["local", "ray", "print"]
 
-def main(argv: Sequence[str] | None, description: str | None, root: Path) -> int:
-    """Do what a command line says, and return the exit code.
+
+@dataclass
+class Options:
+    """The command line of a study.
+
+    Attributes:
+        study: The study file.
+        settings: The settings of the runs that replace the study's, as text by name.
+        gpus_per_run: Share of a GPU; None for a quarter if there is one.
+        parallel: Runs at once on this machine; None for as many as it has cores for.
+        retries: Attempts after a failure without a new checkpoint.
+    """
+
+    study: Path = Path()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    list: bool = False
+    dry_run: bool = False
+    backend: BackendName = "local"
+    address: str | None = None
+    parallel: int | None = None
+    gpus_per_run: float | None = None
+    retries: int = 2
+
+
+FLAGS = {"--help", *(flag(option.name) for option in fields(Options))} - {"--study", "--settings"}
+"""The flags of the study itself; any other flag is a setting of its runs."""
+
+
+def run_study(options: Options, root: Path) -> int:
+    """Train the runs of a study, or list them, and return the exit code.
 
     Args:
-        argv: The command line; None for the process's own.
-        description: What the script does.
+        options: The parsed command line.
         root: The folder with ``configs`` and ``scripts``.
 
     Raises:
-        UserError: Something in it is wrong; no run was started.
+        UserError: An option or a setting is wrong; no run was started.
     """
-    options, flags = _parse(argv, description)
-    jobs = read_study(options.study, root / "configs", flags)
-    for job in jobs:
-        refuse_other_files(job.run)
-        if job.run.config.exists():
-            refuse_other_config(job.run, job.config, remedy="delete that folder")
+    runs = read_study(options.study, root / "configs", options.settings, FLAGS)
+    for planned in runs:
+        refuse_other_files(planned.run)
+        if planned.run.config.exists():
+            refuse_other_config(planned.run, planned.config, remedy="delete that folder")
     scripts = os.path.relpath(root / "scripts")
     console = Console()
     if options.dry_run or options.backend == "print":
-        for job in jobs:
-            if not job.run.is_finished:
-                console.out(job.command(scripts), highlight=False)
+        for planned in runs:
+            if not planned.run.is_finished:
+                console.out(planned.command(scripts), highlight=False)
         return 0
     if options.list:
-        jobs, pool = _on_this_machine(jobs, options)
-        estimate = Estimate(jobs)
-        estimate.measure(jobs, pool)
-        console.print(cost_table(jobs, estimate, pool.n_slots))
+        runs, pool = _on_this_machine(runs, options.parallel, options.gpus_per_run)
+        estimate = Estimate(runs)
+        estimate.measure(runs, pool)
+        console.print(cost_table(runs, estimate, pool.n_slots))
         return 0
-    jobs, backend = _backend(jobs, options)
-    table = LiveTable(jobs, console)
+    runs, backend = _backend(runs, options)
+    table = LiveTable(runs, console)
     try:
-        code = supervise(jobs, backend, options.retries, table)
+        code = supervise(runs, backend, options.retries, table)
     finally:
         backend.close()
-    for line in _last_words(jobs, table.failed(), code, scripts):
+    for line in _summary(runs, table.failed(), code, scripts):
         table.say(line)
     flush_output()
     return code
 
 
-def _last_words(jobs: list[Job], failed: list[Job], code: int, scripts: str) -> Iterator[str]:
-    """How a study ended, and what to do next."""
-    for job in failed:
-        output = job.run.output
+def _summary(
+    runs: Sequence[PlannedRun], failed: Sequence[PlannedRun], code: int, scripts: str
+) -> Iterator[str]:
+    """Yield lines on how a study ended and what to do next."""
+    for planned in failed:
+        output = planned.run.output
         is_whole = output.exists() and output.read_bytes().endswith(b"\n")
-        end = "" if is_whole else ", which is cut off: the disk is full, or it was killed"
-        yield f"Failed: {job.run.folder}; what it printed: {output}{end}"
+        end = "" if is_whole else " (cut off: the disk is full, or the run was killed)"
+        yield f"Failed: {planned.run.folder}; its output is in {output}{end}"
     if code > 128:
         saved = "Stopped; the other runs are saved" if failed else "Stopped and saved"
-        yield f"{saved}; the same command goes on from here."
-    if any(job.run.episodes.exists() for job in jobs):
-        folder = os.path.commonpath([job.run.folder.parent for job in jobs])
+        yield f"{saved}. Run the same command again to resume."
+    else:
+        yield from best_runs(runs)
+    if any(planned.run.episodes.exists() for planned in runs):
+        folder = os.path.commonpath([planned.run.folder.parent for planned in runs])
         yield f"To compare the runs: {shlex.join(['python', f'{scripts}/compare.py', folder])}"
 
 
-def _parse(
-    argv: Sequence[str] | None, description: str | None
-) -> tuple[argparse.Namespace, dict[str, str]]:
-    """The options of the study, and the flags that set something in its runs."""
-    parser = Parser(
-        description=description,
-        epilog="Every setting of the experiments but `backend` is a flag too, as --total-timesteps"
-        " 1000000 or --seed 0,1,2, and replaces what the study says.",
-    )
-    add = parser.add_argument
-    add("study", type=Path, metavar="FILE", help="as configs/studies/*.yaml")
-    add("--list", action="store_true", help="show the runs and what each will cost")
-    add("--dry-run", action="store_true", help="show the runs' commands")
-    add(
-        "--backend",
-        choices=("local", "ray", "print"),
-        default="local",
-        help="this machine, a Ray cluster, or a shell line per run, as for a Slurm array",
-    )
-    add(
-        "--address",
-        help="of the Ray cluster: auto, host:port, or local to start one here (default: auto)",
-    )
-    add(
-        "--parallel",
-        type=int,
-        help="runs at once on this machine (default: as many as it has cores for)",
-    )
-    add(
-        "--gpus-per-run",
-        type=float,
-        help=f"share of a GPU (default: {GPUS_PER_RUN} where there is one)",
-    )
-    add(
-        "--retries",
-        type=int,
-        default=2,
-        help="further tries of a run that fails without getting further (default: 2)",
-    )
-    own = set(vars(parser.parse_known_args(["FILE"])[0]))
-    fields = {name for e in EXPERIMENTS.values() for name in e.config_class().model_fields}
-    settings = {"experiment", *fields} - own
-    for name in sorted(settings):
-        add(flag(name), default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    options, unknown = parser.parse_known_args(argv)
-    if unknown:
-        flags = map(flag, own | settings)
-        raise UserError(f"There is no flag {unknown[0]}; {nearest(unknown[0], flags)}")
-    for name, least in ("parallel", 1), ("gpus_per_run", 0), ("retries", 0):
-        value = getattr(options, name)
-        if value is not None and not least <= value < math.inf:
-            raise UserError(f"{flag(name)} must be at least {least}, not {value}.")
-    if options.address and options.backend != "ray":
-        raise UserError("--address is that of a Ray cluster; say --backend ray too.")
-    return options, {name: value for name, value in vars(options).items() if name in settings}
-
-
-def _backend(jobs: list[Job], options: argparse.Namespace) -> tuple[list[Job], Backend]:
-    """What does the runs, and the runs as it does them."""
-    log_dir = Path(os.path.commonpath([str(job.settings["log_dir"]) for job in jobs]))
+def _backend(runs: list[PlannedRun], options: Options) -> tuple[list[PlannedRun], Backend]:
+    """Create the backend and assign threads to each run."""
+    log_dir = Path(os.path.commonpath([planned.config.log_dir for planned in runs]))
     try:
         log_dir.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=log_dir).close()
     except OSError as error:
         raise UserError(f"Cannot write to {log_dir}: {error.strerror}.") from None
-    devices = {str(job.settings["device"]) for job in jobs}
+    devices = {planned.config.device for planned in runs}
     if numbered := [device for device in devices if device.startswith("cuda:")]:
         raise UserError(
-            f"{numbered[0]} is one GPU, and a study hands them out itself: take --device cuda, and"
-            " CUDA_VISIBLE_DEVICES to say which."
+            f"{numbered[0]} is one GPU, but a study assigns GPUs to its runs: choose --device"
+            " cuda, and select GPUs with CUDA_VISIBLE_DEVICES."
         )
     if options.backend == "local":
         if "cuda" in devices and not visible_gpus():
-            raise UserError("There is no GPU on this machine; take --device cpu.")
-        return _on_this_machine(jobs, options)
+            raise UserError("There is no GPU on this machine; choose --device cpu.")
+        return _on_this_machine(runs, options.parallel, options.gpus_per_run)
     address = options.address or "auto"
     if address != "local":
-        # Ray reads it when it is imported: it would try a cluster that is gone for a quarter of an
-        # hour, and now for a minute.
+        # Read by Ray at import: it then tries to reach a cluster that is gone for one minute, not
+        # for a quarter of an hour.
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
     try:
         from rl_coordconv.study.cluster import RayCluster
@@ -168,22 +141,24 @@ def _backend(jobs: list[Job], options: argparse.Namespace) -> tuple[list[Job], B
         if error.name != "ray":
             raise
         raise UserError("--backend ray needs Ray: pip install 'rl_coordconv[ray]'.") from None
-    return jobs, RayCluster(address, jobs, log_dir, options.gpus_per_run)
+    return runs, RayCluster(address, runs, log_dir, options.gpus_per_run)
 
 
-def _on_this_machine(jobs: list[Job], options: argparse.Namespace) -> tuple[list[Job], LocalPool]:
-    """As many runs at once as there are cores for, and shares of GPUs.
+def _on_this_machine(
+    runs: list[PlannedRun], parallel: int | None, gpus_per_run: float | None
+) -> tuple[list[PlannedRun], LocalPool]:
+    """Create a pool with as many slots as there are cores and shares of GPUs for.
 
-    Where fewer are left to do, each gets more threads, unless the study says how many.
+    With fewer unfinished runs than slots, each gets more threads, unless the study sets them.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cores = cores or 1
-    n_slots = max(cores // max(job.settings["num_threads"] or cores for job in jobs), 1)
-    gpus = [] if all(job.settings["device"] == "cpu" for job in jobs) else visible_gpus()
-    share = GPUS_PER_RUN if options.gpus_per_run is None else options.gpus_per_run
+    n_slots = max(cores // max(planned.config.num_threads or cores for planned in runs), 1)
+    gpus = [] if all(planned.config.device == "cpu" for planned in runs) else visible_gpus()
+    share = GPUS_PER_RUN if gpus_per_run is None else gpus_per_run
     if gpus and share:
         n_slots = max(min(n_slots, int(len(gpus) / share)), 1)
-    n_slots = options.parallel or n_slots
-    n_left = sum(not job.run.is_finished for job in jobs)
+    n_slots = parallel or n_slots
+    n_left = sum(not planned.run.is_finished for planned in runs)
     threads = max(cores // max(min(n_slots, n_left), 1), 1)
-    return [job.with_threads(threads) for job in jobs], LocalPool(n_slots, gpus)
+    return [planned.with_threads(threads) for planned in runs], LocalPool(n_slots, gpus)

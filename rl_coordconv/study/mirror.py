@@ -1,4 +1,8 @@
-"""Run folders of machines that do not see the folder of all runs."""
+"""Run folders on machines that cannot see the folder of all runs.
+
+Each trains in a temporary copy of a run's folder, and new files are copied back to the machine of
+the study, so a cluster needs no shared disk and no bucket.
+"""
 
 from __future__ import annotations
 
@@ -15,39 +19,34 @@ from typing import Protocol
 from rl_coordconv.runs.files import atomic_write
 from rl_coordconv.runs.folder import Run, lock
 
-_LAST_TRIES = 3  # to bring home the end of a run
+_LAST_ATTEMPTS = 3  # to copy back the end of a run
 
 Files = Mapping[str, bytes]
 
 
-class Keeper(Protocol):
-    """What a `Mirror` asks of home: a `Home`, or what speaks for one on another machine."""
+class _Store(Protocol):
+    """A `RunStore`, perhaps on another machine."""
 
-    def fetch(self, folder: str) -> tuple[int, Files]:
-        """See `Home.fetch`."""
-
-    def store(self, folder: str, holder: int, files: Files, names: Sequence[str]) -> None:
-        """See `Home.store`."""
-
-    def release(self, folder: str, holder: int) -> None:
-        """See `Home.release`."""
+    def fetch(self, folder: str) -> tuple[int, Files]: ...
+    def save(self, folder: str, token: int, files: Files, names: Sequence[str]) -> None: ...
 
 
-class Home:
-    """Keeps the folders where the study was started.
+class RunStore:
+    """The run folders on the machine where the study was started.
 
-    A run that is done anew has a new holder, and a lost machine that comes back is not heard.
+    Each attempt at a run gets a new token; writes with an old token are rejected, so a lost machine
+    that comes back cannot overwrite newer files.
     """
 
     def __init__(self) -> None:
-        self._holders: Counter[str] = Counter()
+        self._tokens: Counter[str] = Counter()
         self._locks: dict[str, ExitStack] = {}
 
     def fetch(self, folder: str) -> tuple[int, Files]:
-        """What is in a run's folder, and the number of its new holder.
+        """Lock a run's folder, and return a new token and the files in it.
 
         Raises:
-            InUse: Another process, of this machine, works on it.
+            InUse: Another process on this machine is using the folder.
         """
         root = Path(folder)
         if folder not in self._locks:
@@ -55,70 +54,54 @@ class Home:
             locked = ExitStack()
             locked.enter_context(lock(root))
             self._locks[folder] = locked
-        self._holders[folder] += 1
-        return self._holders[folder], {name: (root / name).read_bytes() for name in _list(root)}
+        self._tokens[folder] += 1
+        return self._tokens[folder], {name: (root / name).read_bytes() for name in _list(root)}
 
-    def store(self, folder: str, holder: int, files: Files, names: Sequence[str]) -> None:
-        """Write files that are new or changed, and delete what is there no more.
+    def save(self, folder: str, token: int, files: Files, names: Sequence[str]) -> None:
+        """Write new and changed files, and delete those that no longer exist.
 
         Args:
-            folder: The run's.
-            holder: Its number.
-            files: In their order: what a file relies on comes before it.
-            names: All files that there are.
+            folder: The run's folder.
+            token: The attempt's token.
+            files: Contents by name, written in this order.
+            names: All files that exist.
         """
-        self._check(folder, holder)
+        if token != self._tokens[folder]:
+            raise RuntimeError(f"{folder} was given to another machine.")
         root = Path(folder)
-        for name, content in files.items():
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(path) as temporary:
-                temporary.write_bytes(content)
+        _write(root, files)
         for name in set(_list(root)) - set(names):
             (root / name).unlink()
 
-    def release(self, folder: str, holder: int) -> None:
-        """Let other processes have a run's folder, which its holder has brought home."""
-        self._check(folder, holder)
-        self.forget(folder)
-
-    def forget(self, folder: str) -> None:
-        """Let other processes have a run's folder, whose holder is not heard any more."""
-        self._holders[folder] += 1
+    def release(self, folder: str) -> None:
+        """Unlock a run's folder, and reject further writes of the last attempt."""
+        self._tokens[folder] += 1
         if locked := self._locks.pop(folder, None):
             locked.close()
 
-    def _check(self, folder: str, holder: int) -> None:
-        if holder != self._holders[folder]:
-            raise RuntimeError(f"{folder} was given to another machine.")
-
 
 class Mirror:
-    """A copy of a run's folder on this machine, brought home while the block lasts.
+    """A copy of a run's folder on this machine, copied back while the block lasts.
 
     Args:
-        folder: The run's folder at home.
-        home: What keeps it there.
-        push_seconds: How often to bring home what is new.
+        folder: The run's folder on the machine of the study.
+        store: The folders there.
+        push_seconds: Seconds between copies.
     """
 
-    def __init__(self, folder: str, home: Keeper, push_seconds: float) -> None:
-        self._folder_at_home, self._home, self._push_seconds = folder, home, push_seconds
-        self._at_home: dict[str, tuple[int, int]] = {}
+    def __init__(self, folder: str, store: _Store, push_seconds: float) -> None:
+        self._original, self._store, self._push_seconds = folder, store, push_seconds
         self._ended = threading.Event()
         self._failure: Exception | None = None
 
     def __enter__(self) -> Mirror:
-        self._holder, files = self._home.fetch(self._folder_at_home)
+        self._token, files = self._store.fetch(self._original)
         self._scratch = tempfile.TemporaryDirectory(prefix="rl_coordconv-")
         self.folder = Path(self._scratch.name)
-        for name, content in files.items():
-            path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            self._at_home[name] = _version(path)
-        # All talk with home is the thread's: Ray breaks off that of a task which it was asked to
-        # stop, and the run has just saved then.
+        _write(self.folder, files)
+        self._saved = {name: _version(self.folder / name) for name in files}
+        # A thread, because Ray interrupts remote calls of a task's main thread when it is
+        # cancelled, which is just when the run has saved.
         self._thread = threading.Thread(target=self._push_often, daemon=True)
         self._thread.start()
         return self
@@ -132,57 +115,59 @@ class Mirror:
         if self._failure and not error:
             raise self._failure
 
-    def push(self) -> None:
-        """Bring home what is new.
+    def _push(self) -> None:
+        """Copy new files back.
 
-        A checkpoint is read before the logs and written after them: a log that is ahead of the
-        checkpoint loses its end at the next start, one that is behind would have a gap.
+        Checkpoints are read before the logs and written after them: a resumed run drops the rows
+        of a log after its checkpoint, but could not fill a gap before it.
         """
-        names = sorted(_list(self.folder), key=self._last_first)
-        files: dict[str, bytes] = {}
-        versions: dict[str, tuple[int, int]] = {}
-        for name in list(names):
+        files, versions = {}, {}
+        for name in sorted(_list(self.folder), key=self._write_order, reverse=True):
             path = self.folder / name
-            try:
+            with suppress(FileNotFoundError):  # a checkpoint that has been replaced
                 version = _version(path)
-                if self._at_home.get(name) != version:
+                if self._saved.get(name) != version:
                     files[name] = path.read_bytes()
-                    versions[name] = version
-            except FileNotFoundError:  # a checkpoint that was replaced since
-                names.remove(name)
-        ordered = dict(reversed(files.items()))
-        self._home.store(self._folder_at_home, self._holder, ordered, names)
-        self._at_home |= versions
+                versions[name] = version
+        in_order = dict(reversed(files.items()))
+        self._store.save(self._original, self._token, in_order, list(versions))
+        self._saved = versions
 
     def _push_often(self) -> None:
         while not self._ended.wait(self._push_seconds):
-            with suppress(Exception):  # the next one brings the same home; the last one counts
-                self.push()
-        for tries_left in reversed(range(_LAST_TRIES)):
+            with suppress(Exception):  # the next push has the same files; only the last one counts
+                self._push()
+        for _ in range(_LAST_ATTEMPTS):
             try:
-                self.push()
-                self._home.release(self._folder_at_home, self._holder)
-            except Exception as error:  # whatever it is, the main thread says it
+                self._push()
+            except Exception as error:  # raised by the main thread
                 self._failure = error
-                if tries_left:
-                    time.sleep(self._push_seconds)
+                time.sleep(self._push_seconds)
             else:
                 self._failure = None
                 return
 
-    def _last_first(self, name: str) -> tuple[bool, bool]:
-        run = Run(self.folder)
-        path = self.folder / name
-        return path != run.done, run.checkpoints not in path.parents
+    def _write_order(self, name: str) -> int:
+        """Return 0 for logs, 1 for checkpoints, 2 for ``DONE``."""
+        run, path = Run(self.folder), self.folder / name
+        return 2 if path == run.done else int(run.checkpoints in path.parents)
 
 
 def _list(folder: Path) -> list[str]:
-    """The files in a folder, without those that are being written."""
+    """Return the files in a folder, without those that are being written."""
     return [
         str(path.relative_to(folder))
         for path in folder.rglob("*")
         if path.is_file() and not path.name.startswith(".")
     ]
+
+
+def _write(folder: Path, files: Files) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content)
 
 
 def _version(path: Path) -> tuple[int, int]:

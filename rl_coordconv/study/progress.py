@@ -1,30 +1,30 @@
-"""How far the runs of a study are, and how long they still take."""
+"""The progress of a study's runs, and an estimate of the time left."""
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
 from rl_coordconv.runs.files import last_rows
 from rl_coordconv.study.local import LocalPool
-from rl_coordconv.study.plan import Job
+from rl_coordconv.study.plan import PlannedRun
 
 _TRIAL_SECONDS = 120  # at most; most runs log a speed within ten
-# What runs may differ in and be about as fast.
-_SAME_SPEED = {"seed", "env", "log_dir"}
+_SAME_SPEED = {"seed", "env", "log_dir"}  # runs that differ in these only are about as fast
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How a run stands, by the last row of its log.
+    """The progress of a run by its log.
 
     Attributes:
-        step: How far it is, in the experiment's unit.
-        speed: Units a second; None if not known.
-        score: None if not known.
+        step: The last step logged, in the experiment's unit.
+        speed: Recent steps per second; None if unknown.
+        score: The last score; None if there is none.
     """
 
     step: int = 0
@@ -32,52 +32,68 @@ class Progress:
     score: float | None = None
 
 
-def read_progress(job: Job) -> Progress:
-    """How a run stands; one that has logged nothing yet stands at 0."""
-    rows = last_rows(job.run.progress)
-    scores = [row[job.config.score] for row in rows if row.get(job.config.score)]
+def read_progress(planned: PlannedRun) -> Progress:
+    """Return the progress of a run; step 0 if it has logged nothing."""
+    rows = last_rows(planned.run.progress)
+    column = planned.config.score
     try:
-        times = [(0.0, 0.0), *((float(row["seconds"]), float(row["step"])) for row in rows)]
-        time, step = times[-1]
-        since, before = times[1] if times[1:] and times[1][1] < step else times[0]
-        speed = (step - before) / (time - since) if step else None
-        return Progress(int(step), speed, float(scores[-1]) if scores else None)
-    except (KeyError, ValueError, ZeroDivisionError):
+        points = [(_step(row), _seconds(row)) for row in rows]
+        scores = [float(row[column]) for row in rows if row.get(column)]
+    except (KeyError, ValueError):
         return Progress()
+    if not points:
+        return Progress()
+    step, seconds = points[-1]
+    before, since = points[0] if points[0][0] < step else (0.0, 0.0)
+    speed = (step - before) / (seconds - since) if step and seconds > since else None
+    score = scores[-1] if scores and not math.isnan(scores[-1]) else None
+    return Progress(int(step), speed, score)
+
+
+def _step(row: Mapping[str, str]) -> float:
+    """Return the step of a row of ``progress.csv``, or of a log of the first version."""
+    return float(row.get("step") or row.get("time/total_timesteps") or row["epoch"])
+
+
+def _seconds(row: Mapping[str, str]) -> float:
+    return float(row.get("seconds") or row["time/time_elapsed"])
 
 
 class Estimate:
-    """How long runs take, from those that have begun.
+    """An estimate of the time that runs take, from the speed of those that have begun.
 
     Args:
-        jobs: The runs of a study.
+        runs: The runs of a study.
     """
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self.progress = {job.run: read_progress(job) for job in jobs}
-        self._speeds: dict[Hashable, list[float]] = {}
-        for job in jobs:
-            if speed := self.progress[job.run].speed:
-                self._speeds.setdefault(_kind(job), []).append(speed)
+    def __init__(self, runs: Sequence[PlannedRun]) -> None:
+        self.progress = {planned.run: read_progress(planned) for planned in runs}
+        self._speeds: dict[str, list[float]] = {}
+        for planned in runs:
+            if speed := self.progress[planned.run].speed:
+                self._speeds.setdefault(_kind(planned), []).append(speed)
 
-    def seconds_left(self, job: Job) -> float | None:
-        """What is left of a run, if it is done by itself; None if no run of its kind has begun."""
-        progress = self.progress[job.run]
-        if job.run.is_finished:
-            return 0.0
-        speeds = [progress.speed] if progress.speed else self._speeds.get(_kind(job), [])
-        return (job.length - progress.step) / fmean(speeds) if speeds else None
+    def seconds_left(self, planned: PlannedRun) -> float | None:
+        """Return the seconds until a run is finished, without waiting for others.
 
-    def measure(self, jobs: Sequence[Job], pool: LocalPool) -> None:
-        """Begin a run of each kind not known yet, several at once, in a folder that is deleted.
-
-        Each is stopped as soon as its log has a speed.
+        None if no run of its kind has begun.
         """
-        kinds = {_kind(job): job for job in reversed(jobs) if self.seconds_left(job) is None}
+        if planned.run.is_finished:
+            return 0.0
+        progress = self.progress[planned.run]
+        speeds = [progress.speed] if progress.speed else self._speeds.get(_kind(planned), [])
+        return (planned.config.length - progress.step) / fmean(speeds) if speeds else None
+
+    def measure(self, runs: Sequence[PlannedRun], pool: LocalPool) -> None:
+        """Measure the speed of each kind of run that is unknown.
+
+        A run of each kind trains in a temporary folder until its log has a speed.
+        """
+        kinds = {_kind(run): run for run in reversed(runs) if self.seconds_left(run) is None}
         with tempfile.TemporaryDirectory() as folder:
             trials = [
-                replace(job, settings={**job.settings, "log_dir": f"{folder}/{number}"})
-                for number, job in enumerate(kinds.values())
+                replace(run, config=run.config.model_copy(update={"log_dir": f"{folder}/{number}"}))
+                for number, run in enumerate(kinds.values())
             ]
             try:
                 while trials:
@@ -85,26 +101,25 @@ class Estimate:
                     while trials and pool.has_room:
                         batch.append(trials.pop())
                         pool.start(batch[-1])
-                    _let_run_until_logged(batch, pool)
-                    for job in batch:
-                        if speed := read_progress(job).speed:
-                            self._speeds[_kind(job)] = [speed]
+                    _train_until_logged(batch, pool)
+                    for trial in batch:
+                        if speed := read_progress(trial).speed:
+                            self._speeds[_kind(trial)] = [speed]
             finally:
                 pool.close()
 
 
-def _let_run_until_logged(jobs: Sequence[Job], pool: LocalPool) -> None:
-    """Let runs go on until each has logged a speed, or has ended, and stop them."""
-    running, deadline = set(map(id, jobs)), time.monotonic() + _TRIAL_SECONDS
-    while running and time.monotonic() < deadline:
-        for job, _ in pool.wait(seconds=1):
-            running.discard(id(job))
-        if all(id(job) not in running or read_progress(job).speed for job in jobs):
+def _train_until_logged(trials: Sequence[PlannedRun], pool: LocalPool) -> None:
+    """Wait until each run has logged a speed or has ended, then stop all."""
+    ended: set[int] = set()
+    deadline = time.monotonic() + _TRIAL_SECONDS
+    while time.monotonic() < deadline:
+        if all(id(trial) in ended or read_progress(trial).speed for trial in trials):
             break
+        ended.update(id(trial) for trial, _ in pool.wait(seconds=1))
     pool.close()
 
 
-def _kind(job: Job) -> Hashable:
-    """What runs of about the same speed have in common."""
-    settings = {k: v for k, v in job.settings.items() if k not in _SAME_SPEED}
-    return tuple(sorted(settings.items()))
+def _kind(planned: PlannedRun) -> str:
+    """Return what runs of about the same speed have in common."""
+    return planned.config.model_dump_json(exclude=_SAME_SPEED)

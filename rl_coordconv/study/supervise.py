@@ -1,4 +1,4 @@
-"""Does all runs of a study: the main path, top to bottom."""
+"""The main path of a study: start its runs, retry those that fail, stop on a signal."""
 
 from __future__ import annotations
 
@@ -9,137 +9,147 @@ from typing import Protocol
 
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.signals import StopSignals
-from rl_coordconv.study.plan import Job
+from rl_coordconv.study.plan import PlannedRun
 from rl_coordconv.study.table import LiveTable, State
 from rl_coordconv.study.worker import IN_USE, INTERRUPTED, LOST, USER_ERROR
 
 _STOPPED = {INTERRUPTED, LOST}
-_IN_USE_SECONDS = 60  # until a run is tried again that another process works on
-_FAILED_SECONDS = 5  # until a run is tried again that failed, perhaps for want of memory
+_POLL_SECONDS = 1
+_IN_USE_SECONDS = 60  # before retrying a run that another process is using
+_FAILED_SECONDS = 5  # before retrying a run that failed, perhaps for lack of memory
 
 
 class Backend(Protocol):
-    """Where runs are done."""
+    """A place where runs are trained: this machine or a cluster."""
 
     @property
     def has_room(self) -> bool:
-        """Whether another run may be started."""
+        """Whether another run can be started."""
 
-    def start(self, job: Job) -> None:
-        """Start a run."""
+    def start(self, planned: PlannedRun) -> None:
+        """Start a run, or queue it."""
 
-    def has_begun(self, job: Job) -> bool:
-        """Whether a run that was started is more than queued."""
-
-    def wait(self, seconds: float) -> Iterable[tuple[Job, int]]:
-        """The runs that ended, with their exit codes, as soon as there are any."""
+    def wait(self, seconds: float) -> Iterable[tuple[PlannedRun, int]]:
+        """Wait until a run ends, and yield those that have, with their exit codes."""
 
     def stop(self) -> None:
-        """Ask all runs to save and end; `wait` tells when they have."""
+        """Ask all runs to save and stop; `wait` yields them once they have."""
 
     def close(self) -> None:
-        """Let go of what runs were done with."""
+        """Release the machine or the cluster."""
 
 
-def supervise(jobs: Sequence[Job], backend: Backend, retries: int, table: LiveTable) -> int:
-    """Do all runs, or what is left of them.
+def supervise(runs: Sequence[PlannedRun], backend: Backend, retries: int, table: LiveTable) -> int:
+    """Finish all runs of a study.
 
-    A run that fails is tried again, from its last checkpoint; it is given up once it has failed
-    ``retries`` times more without getting any further, and the others go on.
+    A run that fails is retried from its last checkpoint. It is given up after ``retries`` further
+    failures without a new checkpoint, and the others continue.
 
     Args:
-        jobs: The runs, in their order.
-        backend: Where to do them.
-        retries: Tries after the first.
-        table: What shows them.
+        runs: The runs, in their order.
+        backend: Where to train them.
+        retries: Attempts after the first.
+        table: Shows their progress.
 
     Returns:
-        The exit code: 0, or 1 if a run was given up, or 128 + n where signal n stopped the study.
+        The exit code: 0, or 1 if a run was given up, or 128 + n if signal n stopped the study.
     """
-    queue = _Queue(jobs, retries, table)
+    queue = _Queue(runs, retries, table)
     stopping = False
     with StopSignals() as signals, table:
         while (queue.waiting and not stopping) or queue.running:
             if signals.received and not stopping:
                 stopping = True
-                table.say(f"Stopping: {len(queue.running)} runs save what they have.")
+                number = len(queue.running)
+                table.say(f"Stopping: saving {number} {'run' if number == 1 else 'runs'}.")
                 backend.stop()
-            while backend.has_room and not stopping and (job := queue.next_ready()):
-                backend.start(job)
-            for job in queue.running:
-                if backend.has_begun(job):
-                    table.mark(job, State.RUNNING)
+            while backend.has_room and not stopping and (planned := queue.next_ready()):
+                backend.start(planned)
+            queue.mark_begun()
             if queue.running:
-                for job, code in backend.wait(seconds=1):
-                    queue.ended(job, code, stopping=stopping)
+                for planned, code in backend.wait(_POLL_SECONDS):
+                    queue.ended(planned, code, stopping=stopping)
             else:
-                time.sleep(1)
+                time.sleep(_POLL_SECONDS)
             table.refresh()
     if signals.received:
         return 128 + signals.received
-    return 0 if all(job.run.is_finished for job in jobs) else 1
+    return 0 if all(planned.run.is_finished for planned in runs) else 1
 
 
 class _Queue:
-    """Which runs wait, which are under way, and how often each has failed.
+    """The waiting and the running runs, and how often each has failed.
 
     Args:
-        jobs: The runs, in their order.
-        retries: Tries after the first.
-        table: What shows them.
+        runs: The runs, in their order.
+        retries: Attempts after the first.
+        table: Shows their state.
     """
 
-    def __init__(self, jobs: Sequence[Job], retries: int, table: LiveTable) -> None:
+    def __init__(self, runs: Sequence[PlannedRun], retries: int, table: LiveTable) -> None:
         self._retries, self._table = retries, table
-        self.waiting = [job for job in jobs if not job.run.is_finished]
-        self.running: list[Job] = []
+        self.waiting = [planned for planned in runs if not planned.run.is_finished]
+        self.running: list[PlannedRun] = []
         self._ready_at: dict[Run, float] = {}
+        self._starts: dict[Run, int] = {}
         self._failures: Counter[Run] = Counter()
-        self._reached = {job.run: _newest_checkpoint(job.run) for job in jobs}
+        self._reached = {planned.run: _newest_checkpoint(planned.run) for planned in runs}
 
-    def next_ready(self) -> Job | None:
-        """The run to start next, which then counts as running; None if there is none now."""
-        for job in list(self.waiting):
-            if self._ready_at.get(job.run, 0) > time.monotonic():
+    def next_ready(self) -> PlannedRun | None:
+        """Return the run to start next and count it as running; None if there is none now."""
+        for planned in list(self.waiting):
+            if self._ready_at.get(planned.run, 0) > time.monotonic():
                 continue
-            self.waiting.remove(job)
-            if job.run.is_finished:  # by another study that has it too
-                self._table.mark(job, State.FINISHED)
+            self.waiting.remove(planned)
+            if planned.run.is_finished:  # by another study that shares it
+                self._table.mark(planned, State.FINISHED)
                 continue
-            self.running.append(job)
-            return job
+            self.running.append(planned)
+            self._starts[planned.run] = _starts(planned.run)
+            return planned
         return None
 
-    def ended(self, job: Job, code: int, *, stopping: bool) -> None:
-        """Say what becomes of a run whose process has ended with an exit code."""
-        self.running.remove(job)
-        newest = _newest_checkpoint(job.run)
-        if newest != self._reached[job.run]:
-            self._reached[job.run], self._failures[job.run] = newest, 0
-        if job.run.is_finished:
+    def mark_begun(self) -> None:
+        """Mark the runs that have begun to train; a cluster may queue them first."""
+        for planned in self.running:
+            if _starts(planned.run) != self._starts[planned.run]:
+                self._table.mark(planned, State.RUNNING)
+
+    def ended(self, planned: PlannedRun, code: int, *, stopping: bool) -> None:
+        """Decide from its exit code whether a run is finished, waits again or has failed."""
+        self.running.remove(planned)
+        newest = _newest_checkpoint(planned.run)
+        if newest != self._reached[planned.run]:
+            self._reached[planned.run], self._failures[planned.run] = newest, 0
+        if planned.run.is_finished:
             state = State.FINISHED
         elif code == IN_USE:
             state = State.IN_USE
-            self._wait(job, _IN_USE_SECONDS)
+            self._wait(planned, _IN_USE_SECONDS)
         elif code in _STOPPED:
             state = State.STOPPED if stopping else State.WAITING
-            self._wait(job, 0)
-        elif stopping or not self._may_try_again(job, code):
+            self._wait(planned, 0)
+        elif stopping or not self._may_retry(planned, code):
             state = State.FAILED
         else:
             state = State.WAITING
-            self._wait(job, _FAILED_SECONDS)
-        self._table.mark(job, state)
+            self._wait(planned, _FAILED_SECONDS)
+        self._table.mark(planned, state)
 
-    def _wait(self, job: Job, seconds: float) -> None:
-        """Let a run be the next one, after so many seconds."""
-        self._ready_at[job.run] = time.monotonic() + seconds
-        self.waiting.insert(0, job)
+    def _wait(self, planned: PlannedRun, seconds: float) -> None:
+        """Put a run first in the queue, to be started after some seconds."""
+        self._ready_at[planned.run] = time.monotonic() + seconds
+        self.waiting.insert(0, planned)
 
-    def _may_try_again(self, job: Job, code: int) -> bool:
-        """Whether another try may help: a mistake would be made again."""
-        self._failures[job.run] += 1
-        return code != USER_ERROR and self._failures[job.run] <= self._retries
+    def _may_retry(self, planned: PlannedRun, code: int) -> bool:
+        """Count a failure, and return whether another attempt may help."""
+        self._failures[planned.run] += 1
+        return code != USER_ERROR and self._failures[planned.run] <= self._retries
+
+
+def _starts(run: Run) -> int:
+    """Return how often a run was started."""
+    return len(run.command.read_bytes().splitlines()) if run.command.exists() else 0
 
 
 def _newest_checkpoint(run: Run) -> str:

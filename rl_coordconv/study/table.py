@@ -1,4 +1,4 @@
-"""What a study shows: a line for each run, how far it is, how good, how long it still takes."""
+"""The tables of a study: its runs with state, progress, speed, score and time left."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from rich.live import Live
 from rich.table import Table
 
 from rl_coordconv.runs.folder import Run
-from rl_coordconv.study.plan import Job
-from rl_coordconv.study.progress import Estimate
+from rl_coordconv.study.plan import PlannedRun
+from rl_coordconv.study.progress import Estimate, read_progress
 
 _PRINT_SECONDS = 60  # between reports where there is no terminal
 _REFRESH_SECONDS = 1
-_OTHER_LINES = 5  # of a table, beside its rows
+_OTHER_LINES = 5  # of a table, besides its rows
+_N_BEST = 5
 
 
 class State(str, Enum):
-    """What has become of a run, in the order in which a full screen drops them."""
+    """The state of a run; where a screen is too small, the last ones are left out."""
 
     RUNNING = "running"
     IN_USE = "in use"
@@ -36,18 +37,19 @@ class State(str, Enum):
 
 
 class LiveTable:
-    """A table of all runs that is renewed; where there is no terminal, lines as things happen.
+    """A table of all runs that is updated; without a terminal, a line for every change.
 
     Args:
-        jobs: The runs.
+        runs: The runs.
         console: Where to show it.
     """
 
-    def __init__(self, jobs: Sequence[Job], console: Console) -> None:
-        self._jobs, self._console = jobs, console
-        self._names = run_names(jobs)
+    def __init__(self, runs: Sequence[PlannedRun], console: Console) -> None:
+        self._runs, self._console = runs, console
+        self._names = run_names(runs)
         self._states = {
-            job.run: State.FINISHED if job.run.is_finished else State.WAITING for job in jobs
+            planned.run: State.FINISHED if planned.run.is_finished else State.WAITING
+            for planned in runs
         }
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._shown_at = time.monotonic()
@@ -65,19 +67,19 @@ class LiveTable:
                 self._live.update(self._render(), refresh=True)
             self._live.stop()
 
-    def mark(self, job: Job, state: State) -> None:
-        """Say what has become of a run."""
-        if self._states[job.run] is not state and not self._live:
-            self.say(f"{state.value:8}  {self._names[job.run]}")
-        self._states[job.run] = state
+    def mark(self, planned: PlannedRun, state: State) -> None:
+        """Set the state of a run."""
+        if self._states[planned.run] is not state and not self._live:
+            self.say(f"{state.value:8}  {self._names[planned.run]}")
+        self._states[planned.run] = state
 
     def say(self, text: str) -> None:
-        """Print a line, above the table."""
-        with suppress(OSError):  # a full disk, say; the runs go on
+        """Print a line above the table."""
+        with suppress(OSError):  # a full disk, say, which must not stop the runs
             self._console.out(text, highlight=False)
 
     def refresh(self) -> None:
-        """Show how things stand, if it is time."""
+        """Update the table if it is time."""
         every = _REFRESH_SECONDS if self._live else _PRINT_SECONDS
         if time.monotonic() - self._shown_at < every:
             return
@@ -86,67 +88,94 @@ class LiveTable:
             if self._live:
                 self._live.update(self._render(), refresh=True)
             else:
-                self._console.print(self._render({State.RUNNING}))
+                self._console.print(self._render())
 
-    def failed(self) -> list[Job]:
-        """The runs that were given up."""
-        return [job for job in self._jobs if self._states[job.run] is State.FAILED]
+    def failed(self) -> list[PlannedRun]:
+        """Return the runs that were given up."""
+        return [planned for planned in self._runs if self._states[planned.run] is State.FAILED]
 
-    def _render(self, states: frozenset[State] | set[State] = frozenset(State)) -> Group:
-        estimate = Estimate(self._jobs)
-        rows = sorted(
-            (job for job in self._jobs if self._states[job.run] in states),
-            key=lambda job: list(State).index(self._states[job.run]),
-        )
-        room = max(self._console.height - _OTHER_LINES, 3) if self._live else len(rows)
-        order = {job.run: number for number, job in enumerate(self._jobs)}
+    def _render(self) -> Group:
+        """Return a table of all runs that the terminal has room for; elsewhere, of running ones."""
+        estimate = Estimate(self._runs)
+        shown = [run for state in State for run, its in self._states.items() if its is state]
+        if self._live:
+            del shown[max(self._console.height - _OTHER_LINES, 3) :]
+        else:
+            shown = [run for run in shown if self._states[run] is State.RUNNING]
         table = _table("run", "state", "done", "of", "speed", "score", "left")
-        for job in sorted(rows[:room], key=lambda job: order[job.run]):
-            progress = estimate.progress[job.run]
+        for planned in self._runs:
+            if planned.run not in shown:
+                continue
+            progress = estimate.progress[planned.run]
             table.add_row(
-                self._names[job.run],
-                self._states[job.run].value,
+                self._names[planned.run],
+                self._states[planned.run].value,
                 f"{progress.step:,}",
-                f"{job.length:,} {job.config.unit}",
-                f"{progress.speed:,.4g}/s" if progress.speed else "",
-                "" if progress.score is None else f"{progress.score:,.4g}",
-                duration(estimate.seconds_left(job)),
+                _length(planned),
+                f"{_number(progress.speed)}/s" if progress.speed else "",
+                "" if progress.score is None else _number(progress.score),
+                duration(estimate.seconds_left(planned)),
             )
         return Group(table, self._summary(estimate))
 
     def _summary(self, estimate: Estimate) -> str:
         count = Counter(self._states.values())
         words = [f"{count[state]} {state.value}" for state in State if count[state]]
-        left = [estimate.seconds_left(job) for job in self._jobs]
+        left = [estimate.seconds_left(planned) for planned in self._runs]
         known = [seconds for seconds in left if seconds is not None]
         if count[State.RUNNING] and len(known) == len(left):
             words.append(f"{duration(sum(known) / count[State.RUNNING])} left")
         return ", ".join(words)
 
 
-def cost_table(jobs: Sequence[Job], estimate: Estimate, at_once: int) -> Group:
-    """The runs of a study and what is left to do of each.
+def cost_table(runs: Sequence[PlannedRun], estimate: Estimate, at_once: int) -> Group:
+    """Return a table of the runs of a study and the time that each still takes.
 
     Args:
-        jobs: The runs.
-        estimate: How fast they are.
-        at_once: How many are done at the same time.
+        runs: The runs.
+        estimate: Their speeds.
+        at_once: The number of runs side by side.
     """
-    names = run_names(jobs)
+    names = run_names(runs)
     table = _table("run", "done", "of", "takes")
-    for job in jobs:
-        progress = estimate.progress[job.run]
-        seconds = estimate.seconds_left(job)
-        takes = "finished" if job.run.is_finished else duration(seconds) or "unknown"
-        length = f"{job.length:,} {job.config.unit}"
-        table.add_row(names[job.run], f"{progress.step:,}", length, takes)
-    known = [seconds for job in jobs if (seconds := estimate.seconds_left(job)) is not None]
-    unfinished = sum(not job.run.is_finished for job in jobs)
-    words = f"{len(jobs)} runs, {unfinished} of them to do"
-    if len(known) == len(jobs):
+    left = [estimate.seconds_left(planned) for planned in runs]
+    for planned, seconds in zip(runs, left, strict=True):
+        takes = "finished" if planned.run.is_finished else duration(seconds) or "unknown"
+        done = f"{estimate.progress[planned.run].step:,}"
+        table.add_row(names[planned.run], done, _length(planned), takes)
+    unfinished = sum(not planned.run.is_finished for planned in runs)
+    words = f"{len(runs)} runs, {unfinished} unfinished"
+    known = [seconds for seconds in left if seconds is not None]
+    if len(known) == len(runs):
         total = max(sum(known) / at_once, max(known))
         words += f": {duration(total)} with {at_once} at once on this machine"
     return Group(table, words)
+
+
+def best_runs(runs: Sequence[PlannedRun]) -> list[str]:
+    """Return lines that list the best finished runs by their last score.
+
+    There are none if the runs differ only in the seed, or if their scores cannot be compared
+    because they are of several tasks.
+    """
+    columns = {planned.config.score for planned in runs}
+    variants = {planned.run.folder.parent for planned in runs}
+    tasks = {variant.parent.name for variant in variants}
+    if len(variants) == 1 or len(tasks) > 1 or len(columns) > 1:
+        return []
+    scores = {p.run.folder: read_progress(p).score for p in runs if p.run.is_finished}
+    known = [(score, folder) for folder, score in scores.items() if score is not None]
+    known.sort(key=lambda pair: pair[0], reverse=not runs[0].config.lower_is_better)
+    lines = [f"{_number(score)}  {folder}" for score, folder in known[:_N_BEST]]
+    return [f"Best by {columns.pop()}:", *lines] if lines else []
+
+
+def _number(x: float) -> str:
+    return f"{x:,.4g}" if abs(x) < 1000 else f"{x:,.0f}"
+
+
+def _length(planned: PlannedRun) -> str:
+    return f"{planned.config.length:,} {planned.config.unit}"
 
 
 def _table(name: str, *columns: str) -> Table:
@@ -157,15 +186,15 @@ def _table(name: str, *columns: str) -> Table:
     return table
 
 
-def run_names(jobs: Sequence[Job]) -> dict[Run, str]:
-    """Each run's folder, less what all have in common."""
-    folders = [str(job.run.folder) for job in jobs]
+def run_names(runs: Sequence[PlannedRun]) -> dict[Run, str]:
+    """Return each run's folder without what all have in common."""
+    folders = [str(planned.run.folder) for planned in runs]
     common = os.path.commonpath(folders) if len(set(folders)) > 1 else ""
-    return {job.run: os.path.relpath(job.run.folder, common or ".") for job in jobs}
+    return {planned.run: os.path.relpath(planned.run.folder, common or ".") for planned in runs}
 
 
 def duration(seconds: float | None) -> str:
-    """Hours, minutes and seconds; empty if not known.
+    """Return hours, minutes and seconds; an empty text for None.
 
     >>> duration(3725.4)
     '1:02:05'

@@ -1,64 +1,79 @@
-"""One run of a study, in a process of its own."""
+"""One run of a study, in its own process."""
 
 from __future__ import annotations
 
 import os
+import pickle
 import shlex
 import signal
 import sys
+import threading
 import traceback
 from contextlib import suppress
 from pathlib import Path
 
+from rl_coordconv.experiments import find_experiment
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.console import flush_output
 from rl_coordconv.runs.files import disk_errors
 from rl_coordconv.runs.folder import InUse, Run, run_experiment
-from rl_coordconv.study.plan import Job
+from rl_coordconv.study.plan import PlannedRun
 
-GPUS_PER_RUN = 0.25  # a guess, where there are any: not measured on a GPU yet
+GPUS_PER_RUN = 0.25  # where there is a GPU; a guess, not measured
 
 # Exit codes of a run.
 CRASHED = 1
 USER_ERROR = 2  # a mistake, or a full disk
-IN_USE = 75  # another process works on it: EX_TEMPFAIL of sysexits.h
+IN_USE = 75  # another process is using the folder: EX_TEMPFAIL of sysexits.h
 INTERRUPTED = 128 + signal.SIGINT
-LOST = 128 + signal.SIGTERM  # its machine is gone: as if it had been asked to stop
+LOST = 128 + signal.SIGTERM  # its machine is gone; handled as if it had been asked to stop
 
-_PATIENCE_SECONDS = 10  # a process that lost its study may need a moment to let go
+_PATIENCE_SECONDS = 10  # the process of a killed study may need a moment to release the folder
 
 
-def work(job: Job, folder: Path) -> int:
-    """Do a run, or what is left of it, as its script would.
+def work(planned: PlannedRun, folder: Path) -> int:
+    """Start or resume a run as its script would, and return its exit code.
 
-    What it prints goes into the run's ``output.txt``: the process is not good for anything else
-    afterwards.
+    All output of this process goes to the run's ``output.txt`` from then on.
 
     Args:
-        job: The run.
-        folder: Where it lies on this machine.
+        planned: The run.
+        folder: Its folder on this machine.
 
     Returns:
         The exit code that its script would have, or one of the above.
     """
-    sys.argv = shlex.split(job.command("scripts"))[1:]  # for the run's command.txt
+    sys.argv = shlex.split(planned.command("scripts"))[1:]  # for the run's command.txt
     try:
         with disk_errors(folder):
-            _print_to(Path(os.devnull))  # what the folder does not take is not for the terminal
+            _print_to(Path(os.devnull))  # if the folder cannot be written, print nowhere
             folder.mkdir(parents=True, exist_ok=True)
             _print_to(Run(folder).output)
-        train = job.experiment.train()
-        code = run_experiment(train, job.config, folder=folder, patience=_PATIENCE_SECONDS)
+        train = find_experiment(planned.config.experiment).train()
+        code = run_experiment(train, planned.config, folder=folder, patience=_PATIENCE_SECONDS)
     except InUse:
         code = IN_USE
     except UserError as error:
-        code = _say(str(error), USER_ERROR)
+        code = _fail(str(error), USER_ERROR)
     except KeyboardInterrupt:
-        code = _say("Interrupted.", INTERRUPTED)
+        code = _fail("Interrupted.", INTERRUPTED)
     except Exception:
-        code = _say(traceback.format_exc(), CRASHED)
+        code = _fail(traceback.format_exc(), CRASHED)
     flush_output()
     return code
+
+
+def main() -> int:
+    """Train the planned run that a `LocalPool` writes to stdin, and return the exit code."""
+    planned = pickle.load(sys.stdin.buffer)
+    threading.Thread(target=_stop_with_study, daemon=True).start()
+    return work(planned, planned.run.folder)
+
+
+def _stop_with_study() -> None:
+    """Save and stop if the study dies, so that its next start can use the folder."""
+    os.read(sys.stdin.fileno(), 1)  # returns when the study's end of the pipe closes
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _print_to(path: Path) -> None:
@@ -67,7 +82,11 @@ def _print_to(path: Path) -> None:
         os.dup2(output.fileno(), sys.stderr.fileno())
 
 
-def _say(text: str, code: int) -> int:
+def _fail(text: str, code: int) -> int:
     with suppress(OSError):
         print(text, flush=True)
     return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -146,6 +146,7 @@ class TestToy:
         assert report.text.count("regression") == 2
 
 
+@pytest.mark.slow
 def test_runs_at_once_are_real_trainings(main, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(runs, "_LOG_INTERVAL", {"a2c": 1})  # the test waits for two logs of each
     path = tmp_path / "runs.json"

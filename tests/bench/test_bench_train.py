@@ -151,6 +151,7 @@ class TestTrain:
         assert ["upper bound bf16", "450 (375-525)", "3.00 (3.00-3.00)", "", "", "", ""] in speeds
         assert ["float32", "0.85 (0.83-0.88)"] in pairs
 
+    @pytest.mark.slow
     def test_measures_from_the_command_line(self, main, monkeypatch, tmp_path, capsys):
         monkeypatch.setattr(train, "BASELINES", {"the only one": ["DummyVecEnv", "1"]})
         monkeypatch.setattr(train, "BASELINE_ROUNDS", 1)

@@ -15,7 +15,7 @@ from rl_coordconv.envs.atari import make_atari_env
 from rl_coordconv.speedups.optimizers import LightAdam, LightRMSpropTFLike
 from rl_coordconv.speedups.policy import OrderedRolloutBuffer, ReuseCnnPolicy
 
-N_ENVS, N_STEPS = 4, 5
+N_ENVS, N_STEPS = 2, 5
 SPACES = spaces.Box(0, 255, (4, 84, 84), np.uint8), spaces.Discrete(9)
 # Of what Stable-Baselines3 takes.
 MOST_OPERATIONS = {"a2c": 0.99, "ppo": 0.75}
@@ -27,10 +27,10 @@ class NoisyRewards(VecEnvWrapper):
     """Ms. Pac-Man, in which every step counts: it pays nothing for the first 50 otherwise."""
 
     def __init__(self):
-        super().__init__(make_atari_env("MsPacman", N_ENVS, seed=0))
-        self._random = np.random.default_rng(0)
+        super().__init__(make_atari_env("MsPacman", N_ENVS))
 
     def reset(self):
+        self._random = np.random.default_rng(0)
         return self.venv.reset()
 
     def step_wait(self):
@@ -50,18 +50,24 @@ class Operations(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.fixture(scope="module")
+def env():
+    env = NoisyRewards()
+    yield env
+    env.close()
+
+
 @pytest.fixture
-def make_model():
-    envs = []
+def make_model(env):
+    """Models share their games, so that one has to be trained before the next."""
 
     def make(algorithm, kind, extractor="coordconv", precision="float32"):
-        envs.append(NoisyRewards())
         network = {"features_extractor_kwargs": {"precision": precision}}
         settings = {"ent_coef": 0.01, "vf_coef": 0.25, "seed": 0, "device": "cpu"}
         settings |= {"n_steps": N_STEPS, "policy": "CnnPolicy"}
         if algorithm == "ppo":
             optimizer = torch.optim.Adam if kind == "sb3" else LightAdam
-            settings |= {"batch_size": 10, "n_epochs": 2}
+            settings |= {"batch_size": 5, "n_epochs": 2}
         else:
             optimizer = RMSpropTFLike if kind == "sb3" else LightRMSpropTFLike
         kwargs = policy_kwargs(extractor, optimizer_class=optimizer, **network)
@@ -74,11 +80,9 @@ def make_model():
                 "rollout_buffer_class": OrderedRolloutBuffer,
             }
         model_class = {"a2c": A2C, "ppo": PPO}[algorithm]
-        return model_class(env=envs[-1], policy_kwargs=kwargs, **settings)
+        return model_class(env=env, policy_kwargs=kwargs, **settings)
 
-    yield make
-    for env in envs:
-        env.close()
+    return make
 
 
 def weights(model):

@@ -1,4 +1,4 @@
-"""Small studies that tests share, and what their runs must look like."""
+"""Small studies that tests share, and a comparison of their runs."""
 
 from __future__ import annotations
 
@@ -21,15 +21,23 @@ SCRIPT = ROOT / "scripts" / "study.py"
 
 # Trainings of some seconds that repeat to the last bit, with a checkpoint every epoch.
 TOY = {
-    **{"experiment": "toy", "task": "classification", "split": "quadrant", "model": "coordconv"},
-    **{"preset": "quick", "canvas": 24, "square": 5, "n_epochs": 24, "save_freq": 1},
-    **{"device": "cpu", "num_threads": 1},
+    "experiment": "toy",
+    "task": "classification",
+    "split": "quadrant",
+    "model": "coordconv",
+    "preset": "quick",
+    "canvas": 24,
+    "square": 5,
+    "n_epochs": 24,
+    "save_freq": 1,
+    "device": "cpu",
+    "num_threads": 1,
 }
-SEEDS = list(range(8))
+N_RUNS = 3
 
 
 def write_study(folder: Path, vary: dict[str, list[Any]], fixed: dict[str, Any]) -> Path:
-    """A study file whose runs lie in ``folder/runs``."""
+    """Write a study file whose runs are in ``folder/runs``."""
     fixed = {"log_dir": str(folder / "runs"), **fixed}
     file = folder / "study.yaml"
     file.write_text(yaml.safe_dump({"vary": vary, "fixed": fixed}, sort_keys=False))
@@ -37,31 +45,31 @@ def write_study(folder: Path, vary: dict[str, list[Any]], fixed: dict[str, Any])
 
 
 def start(*arguments: object, **kwargs: Any) -> subprocess.Popen[str]:
-    """The script, in a process of its own."""
+    """Start the script in its own process."""
     return start_python(SCRIPT, *arguments, **kwargs)
 
 
 def start_python(*arguments: object, **kwargs: Any) -> subprocess.Popen[str]:
-    """Python, in a process of its own."""
+    """Start Python in its own process."""
     command = [sys.executable, *map(str, arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, **kwargs)
 
 
 def run_study(*arguments: object) -> str:
-    """The script's output, after it ended well."""
+    """Return the script's output, after it ended with exit code 0."""
     return finish(start(*arguments))
 
 
 def finish(process: subprocess.Popen[str], code: int = 0) -> str:
-    """A process's output, once it ended with an exit code."""
+    """Return a process's output, after it ended with an exit code."""
     out, error = process.communicate(timeout=280)
     assert process.returncode == code, out + error
     return out
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started and that are still there."""
+    """Return the live processes that a process has started."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
@@ -71,7 +79,7 @@ def children(pid: int) -> list[int]:
 
 
 def in_the_middle(folder: Path) -> list[Run]:
-    """The runs that have a checkpoint and more than half of their way to go."""
+    """Return the runs that have a checkpoint and are less than half finished."""
     return [run for run in runs_in(folder).values() if is_in_the_middle(run)]
 
 
@@ -81,7 +89,7 @@ def is_in_the_middle(run: Run) -> bool:
 
 
 def runs_of(pids: list[int]) -> dict[int, Run]:
-    """What processes work on: the folders that their output goes to."""
+    """Return the runs of processes, by the folders that their output goes to."""
     found = {}
     for pid in pids:
         with contextlib.suppress(OSError):  # it ended meanwhile
@@ -92,29 +100,29 @@ def runs_of(pids: list[int]) -> dict[int, Run]:
 
 
 def runs_in(folder: Path) -> dict[str, Run]:
-    """All runs below a folder, by their place in it."""
+    """Return all runs below a folder, by their path in it."""
     configs = sorted(folder.rglob("config.yaml"))
     return {str(path.parent.relative_to(folder)): Run(path.parent) for path in configs}
 
 
 def starts(run: Run) -> int:
-    """How many times a run was started."""
+    """Return how often a run was started."""
     return len(run.command.read_text().splitlines())
 
 
 def wait_until(condition: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
-    """What a condition returns once it is true, while a process goes on."""
+    """Return a condition's value once it is true; the process must not end before."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if value := condition():
             return value
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    raise AssertionError("it did not come to that")
+    raise AssertionError("the condition did not become true")
 
 
 def assert_same_runs(folder: Path, other: Path) -> None:
-    """The runs in a folder are finished and equal those in another, but for times and restarts."""
+    """Assert that the runs in a folder equal those in another, except for times and restarts."""
     mine, theirs = runs_in(folder), runs_in(other)
     assert mine.keys() <= theirs.keys()
     for name, run in mine.items():
@@ -145,7 +153,7 @@ def _settings(run: Run) -> dict[str, Any]:
 
 
 def _words(run: Run) -> list[str]:
-    """The command, as often as it was given, without the folder of all runs."""
+    """Return the words of the command, without the folder of all runs."""
     words = run.command.read_text().split()
     return [word for word in words if words[words.index(word) - 1] != "--log-dir"]
 

@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 import yaml
 from study.runs import (
+    N_RUNS,
     ROOT,
-    SEEDS,
     TOY,
     assert_same_runs,
     children,
     finish,
     in_the_middle,
+    run_study,
     runs_in,
     runs_of,
     start,
@@ -31,6 +32,14 @@ from study.runs import (
 )
 
 RAY = Path(sys.executable).parent / "ray"
+SEEDS = list(range(6))
+
+
+@pytest.fixture(scope="module")
+def six_undisturbed(undisturbed: Path) -> Path:
+    """The runs of a study on this machine that nothing happened to, one for each seed."""
+    run_study(undisturbed.parent / "study.yaml", "--seed", ",".join(map(str, SEEDS)))
+    return undisturbed
 
 
 @dataclass
@@ -47,7 +56,7 @@ class Cluster:
         self.nodes.append(subprocess.Popen([*command, *flags], env=env, **quiet))
 
     def kill_node(self, number: int) -> None:
-        """As a machine is lost: with all that runs there, without a word to anyone."""
+        """Kill a node with all its processes, as if the machine was lost."""
         node = self.nodes.pop(number)
         for pid in [node.pid, *descendants(node.pid)]:
             with contextlib.suppress(ProcessLookupError):
@@ -85,40 +94,41 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
         cluster.kill_node(-1)
 
 
-# A study that brings runs home often, for which that takes a while; its machines see the folder of
-# its runs (None: those that do), as on a real cluster they may or may not.
+# A study that copies runs back often and slowly, on machines of which some or none see its folder.
 STUDY = """
 import sys, time
 from pathlib import Path
 from rich.console import Console
 from rl_coordconv.study import cluster
-from rl_coordconv.study.mirror import Home
+from rl_coordconv.study.mirror import RunStore
 from rl_coordconv.study.plan import read_study
 from rl_coordconv.study.supervise import supervise
 from rl_coordconv.study.table import LiveTable
 
-shared, delay = {"apart": False, "mixed": None}[sys.argv[4]], float(sys.argv[5])
+study, configs, address, folders, delay = sys.argv[1:]
 
-class SlowHome(Home):
-    def store(self, *arguments):
-        time.sleep(delay)  # Ray breaks off what a task that it stops waits for longer than a second
-        super().store(*arguments)
+class SlowStore(RunStore):
+    def save(self, *arguments):
+        time.sleep(float(delay))  # Ray interrupts a cancelled task that waits longer than a second
+        super().save(*arguments)
 
-study, configs, address = sys.argv[1:4]
-jobs = read_study(Path(study), Path(configs))
-log_dir = Path(jobs[0].settings["log_dir"])
+runs = read_study(Path(study), Path(configs))
+log_dir = Path(runs[0].config.log_dir)
 log_dir.mkdir(exist_ok=True)
-cluster.Home = SlowHome
-backend = cluster.RayCluster(address, jobs, log_dir, shared=shared, push_seconds=0.2)
+cluster.RunStore = SlowStore
+backend = cluster.RayCluster(address, runs, log_dir, push_seconds=0.2)
+if folders == "apart":
+    (mark,) = log_dir.glob(".study-*")
+    mark.unlink()
 try:
-    code = supervise(jobs, backend, 0, LiveTable(jobs, Console()))
+    code = supervise(runs, backend, 0, LiveTable(runs, Console()))
 finally:
     backend.close()
 sys.exit(code)
 """
 
 
-# Python on a machine that does not see the folder of runs which others see.
+# Makes Python blind to the mark in the folder of runs, as on a machine without that folder.
 BLIND = """
 from pathlib import Path
 
@@ -128,14 +138,15 @@ Path.exists = lambda path, **options: ".study-" not in path.name and exists(path
 
 
 def start_on(cluster, study, folders, delay=0.0):
-    """A study in which one failure of a run is too much; a lost machine is none."""
+    """Start a study without retries: a lost machine is not a failure of its runs."""
     if folders == "shared":
         return start(study, "--backend", "ray", "--address", cluster.address, "--retries", "0")
     return start_python("-c", STUDY, study, ROOT / "configs", cluster.address, folders, delay)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folders", ["shared", "apart", "mixed"])
-def test_a_lost_node_costs_no_run_and_doubles_none(folders, cluster, tmp_path, undisturbed):
+def test_a_lost_node_costs_no_run_and_doubles_none(folders, cluster, tmp_path, six_undisturbed):
     (tmp_path / "sitecustomize.py").write_text(BLIND)
     blind = {"PYTHONPATH": str(tmp_path)} if folders == "mixed" else {}
     cluster.add_node(f"--address={cluster.address}", **blind)
@@ -148,27 +159,28 @@ def test_a_lost_node_costs_no_run_and_doubles_none(folders, cluster, tmp_path, u
 
     runs = runs_in(tmp_path / "runs")
     assert len(runs) == len(SEEDS)
-    assert_same_runs(tmp_path / "runs", undisturbed)
-    assert sorted(starts(run) for run in runs.values()) == [1] * 7 + [2]
+    assert_same_runs(tmp_path / "runs", six_undisturbed)
+    assert sorted(starts(run) for run in runs.values()) == [1] * 5 + [2]
     (twice,) = [run for run in runs.values() if starts(run) == 2]
     assert "resuming" in twice.output.read_text()
     assert out.count("\nfinished  seed-") == len(SEEDS)
 
 
 def has_a_run_in_the_middle(node: subprocess.Popen[bytes], folder: Path) -> bool:
-    """Whether a run on a node is in the middle, and its folder at home says so too."""
-    at_home = {run.folder.name for run in in_the_middle(folder)}
+    """Return whether a run on a node is in the middle by its folder in the study, too."""
+    in_study = {run.folder.name for run in in_the_middle(folder)}
     runs = runs_of(descendants(node.pid)).values()
     seeds = [yaml.safe_load(run.config.read_text())["seed"] for run in runs if run.config.exists()]
-    return any(f"seed-{seed}" in at_home for seed in seeds)
+    return any(f"seed-{seed}" in in_study for seed in seeds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folders", ["shared", "apart"])
-def test_ctrl_c_saves_every_run_and_the_same_command_goes_on(
+def test_ctrl_c_saves_every_run_and_the_same_command_resumes(
     folders, cluster, tmp_path, undisturbed
 ):
     cluster.add_node(f"--address={cluster.address}")
-    study = write_study(tmp_path, {"seed": SEEDS[:3]}, TOY)
+    study = write_study(tmp_path, {"seed": list(range(N_RUNS))}, TOY)
     with start_on(cluster, study, folders, delay=1.2) as process:
         begun = wait_until(lambda: in_the_middle(tmp_path), process)
         process.send_signal(signal.SIGINT)
@@ -178,7 +190,7 @@ def test_ctrl_c_saves_every_run_and_the_same_command_goes_on(
 
     with start_on(cluster, study, folders) as process:
         finish(process)
-    assert len(runs_in(tmp_path / "runs")) == 3
+    assert len(runs_in(tmp_path / "runs")) == N_RUNS
     assert_same_runs(tmp_path / "runs", undisturbed)
 
 

@@ -11,7 +11,17 @@ from types import ModuleType
 import pytest
 import torch
 import yaml
-from study.runs import ROOT, SCRIPT, TOY, run_study, runs_in, write_study
+from study.runs import (
+    ROOT,
+    SCRIPT,
+    TOY,
+    finish,
+    run_study,
+    runs_in,
+    start_python,
+    starts,
+    write_study,
+)
 
 # A2C on the real game for a few updates.
 A2C = {
@@ -33,6 +43,11 @@ def main(*arguments: object) -> int:
     return load_script().main([str(argument) for argument in arguments])
 
 
+def n_cores() -> int:
+    can_tell = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if can_tell else os.cpu_count() or 1
+
+
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     vary = {"seed": [0, 1], "extractor": ["nature", "coordconv"]}
@@ -50,7 +65,7 @@ def test_runs_of_a_study_are_ordinary_runs(study, tmp_path):
         # The same command by itself finds nothing left to do.
         command = [sys.executable, *run.command.read_text().split()]
         again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        assert "is finished" in again.stdout
+        assert "is already finished" in again.stdout
     assert "To compare the runs: python " in out
 
 
@@ -75,42 +90,83 @@ def test_flags_may_come_before_the_file(study, capsys):
     assert capsys.readouterr().out.count("\n") == 1
 
 
+def test_a_toy_study_loads_neither_an_emulator_nor_stable_baselines3(tmp_path):
+    study = write_study(tmp_path, {"seed": [0]}, TOY)
+    code = """
+import runpy, sys
+with_exit = lambda: runpy.run_path(sys.argv[0], run_name="__main__")
+sys.argv = sys.argv[1:]
+try:
+    with_exit()
+except SystemExit as exit_:
+    assert exit_.code == 0
+unwanted = {"ale_py", "stable_baselines3", "gymnasium", "ray"} & sys.modules.keys()
+assert not unwanted, unwanted
+"""
+    with start_python("-c", code, SCRIPT, study, "--dry-run") as process:
+        assert finish(process).startswith("python ")
+
+
+def test_each_run_trains_once_on_free_cores_and_the_best_are_listed(tmp_path, capfd):
+    fixed = {name: value for name, value in TOY.items() if name != "num_threads"}
+    study = write_study(tmp_path, {"l2": [0.001]}, {**fixed, "n_epochs": 1})
+    assert main(study) == 0
+    (alone,) = runs_in(tmp_path / "runs").values()
+    assert yaml.safe_load(alone.config.read_text())["num_threads"] == n_cores()
+    assert "Best" not in capfd.readouterr().out
+
+    assert main(study, "--l2", "0.001,0") == 0
+    runs = runs_in(tmp_path / "runs").values()
+    assert [starts(run) for run in runs] == [1, 1]
+    _, best = capfd.readouterr().out.split("Best by test/accuracy:\n")
+    assert {Path(line.split()[1]) for line in best.splitlines()} == {run.folder for run in runs}
+
+
 def test_a_gpu_that_is_not_here_may_be_elsewhere(study, capsys):
     assert main(study, "--backend", "print", "--device", "cuda:7") == 0
     assert "--device cuda:7" in capsys.readouterr().out
 
 
 def test_list_measures_what_a_run_will_cost_and_leaves_nothing(tmp_path, capsys):
-    study = write_study(tmp_path, {"seed": [0, 1]}, {**TOY, "n_epochs": 1000})
+    fixed = {name: value for name, value in TOY.items() if name != "num_threads"}
+    study = write_study(tmp_path, {"seed": [0, 1]}, {**fixed, "n_epochs": 1000})
     assert main(study, "--list") == 0
     out = capsys.readouterr().out
     rows = [line.split() for line in out.splitlines() if line.startswith("seed-")]
     assert [row[:4] for row in rows] == [[f"seed-{n}", "0", "1,000", "epochs"] for n in (0, 1)]
     hours, minutes, seconds = map(int, rows[0][4].split(":"))
     assert 3600 * hours + 60 * minutes + seconds > 10
-    assert "2 runs, 2 of them to do: " in out
+    assert "2 runs, 2 unfinished: " in out
+    assert f" with {n_cores()} at once on this machine" in out
     assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ("--sed 1", "There is no flag --sed; did you mean --seed?"),
+        ("--sed 1", "There is no flag --sed for a2c; did you mean --seed?"),
         ("--extractor cordconv", "There is no extractor 'cordconv'; did you mean coordconv?"),
-        ("--seed 1,1", "--seed holds 1 twice; a run is done once."),
+        ("--seed 1,1", "--seed lists 1 twice; remove one."),
         ("--parallel 0", "--parallel must be at least 1, not 0."),
         ("--retries -1", "--retries must be at least 0, not -1."),
         ("--backend slurm", "Argument --backend: invalid choice: 'slurm' "),
-        ("--batch-size 3", "--batch-size is not a setting; "),
+        ("--batch-size 3", "There is no flag --batch-size for a2c; there are: --address, "),
+        ("--experiment ppo,a2c --batch-size 64", "There is no flag --batch-size for a2c; "),
+        ("--retires 3", "There is no flag --retires for a2c; did you mean --retries?"),
+        ("--dryrun", "There is no flag --dryrun; did you mean --dry-run?"),
+        ("--lst --seed 1", "There is no flag --lst; did you mean --list?"),
+        ("--seed", "Argument --seed: expected one argument."),
+        ("--seed --list", "Argument --seed: expected one argument."),
+        ("-x", "Unrecognized arguments: -x."),
         ("--log-dir /dev/null/runs", "Cannot write to /dev/null/runs: "),
-        ("--backend ray --address 127.0.0.1:1", "No Ray cluster lets us in at 127.0.0.1:1: "),
+        ("--backend ray --address 127.0.0.1:1", "Cannot connect to a Ray cluster at 127.0.0.1:1: "),
         (
             "--backend ray --address here:x",
-            "here:x is no address of a Ray cluster, as 10.0.0.1:6379",
+            "here:x is not the address of a Ray cluster, such as 10.0.0.1:6379.",
         ),
-        ("--backend ray --address ..:1", "No Ray cluster lets us in at ..:1: "),
-        ("--address 127.0.0.1:1", "--address is that of a Ray cluster; say --backend ray too."),
-        ("--device cuda:0", "cuda:0 is one GPU, and a study hands them out itself: "),
+        ("--backend ray --address ..:1", "Cannot connect to a Ray cluster at ..:1: "),
+        ("--address 127.0.0.1:1", "--address names a Ray cluster; add --backend ray."),
+        ("--device cuda:0", "cuda:0 is one GPU, but a study assigns GPUs to its runs: "),
         ("--gpus-per-run nan", "--gpus-per-run must be at least 0, not nan."),
     ],
 )
@@ -155,14 +211,14 @@ def test_a_gpu_that_is_not_here_is_one_sentence(study, tmp_path, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(study, "--device", "cuda")
     assert exit_.value.code == 2
-    assert capsys.readouterr().err == "There is no GPU on this machine; take --device cpu.\n"
+    assert capsys.readouterr().err == "There is no GPU on this machine; choose --device cpu.\n"
     assert not runs_in(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("letter.txt", b"Dear", "holds other files and no run; name another --log-dir."),
+        ("letter.txt", b"Dear", "contains other files; choose another --log-dir."),
         ("config.yaml", b"\xff\xfe", "config.yaml is damaged; delete that folder."),
     ],
 )
@@ -194,26 +250,11 @@ def test_runs_that_another_study_made_are_not_taken_for_this_ones(study, tmp_pat
     assert len(runs_in(tmp_path)) == 1
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="it cannot be told here")
-def test_as_many_runs_at_once_as_there_are_cores(study, capsys):
-    main(study, "--list", "--total-timesteps", "100", "--seed", "0")
-    cores = len(os.sched_getaffinity(0))
-    assert f" with {cores} at once on this machine" in capsys.readouterr().out
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="it cannot be told here")
-def test_a_run_that_is_alone_has_all_cores(tmp_path):
-    fixed = {name: value for name, value in TOY.items() if name != "num_threads"}
-    study = write_study(tmp_path, {"seed": [0]}, {**fixed, "n_epochs": 1})
-    run_study(study)
-    (run,) = runs_in(tmp_path / "runs").values()
-    threads = yaml.safe_load(run.config.read_text())["num_threads"]
-    assert threads == len(os.sched_getaffinity(0))
-
-
 def test_nobody_has_to_read_all_commands(study):
-    seeds = ",".join(map(str, range(999)))  # more commands than a pipe holds
-    command = [sys.executable, SCRIPT, study, "--backend", "print", "--seed", seeds]
+    log_dir = "/".join(["x" * 100] * 20)  # more than a pipe holds
+    seeds = ",".join(map(str, range(50)))
+    flags = ("--backend", "print", "--seed", seeds, "--log-dir", log_dir)
+    command = [sys.executable, SCRIPT, study, *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout
         process.stdout.readline()

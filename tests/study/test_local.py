@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from study.runs import (
+    N_RUNS,
     SCRIPT,
-    SEEDS,
     TOY,
     assert_same_runs,
     children,
@@ -28,17 +28,16 @@ from study.runs import (
 )
 
 AT_ONCE = ("--parallel", "2")
-N_RUNS = 4
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    return write_study(tmp_path, {"seed": SEEDS[:N_RUNS]}, TOY)
+    return write_study(tmp_path, {"seed": list(range(N_RUNS))}, TOY)
 
 
 def workers(pid: int) -> list[int]:
-    """The processes of a study that do runs."""
-    return [child for child in children(pid) if b"spawn_main" in command_line(child)]
+    """The processes of a study that train."""
+    return [child for child in children(pid) if b"study.worker" in command_line(child)]
 
 
 def worker_in_the_middle(pid: int) -> int | None:
@@ -52,16 +51,17 @@ def command_line(pid: int) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
-def test_a_killed_run_goes_on_and_the_others_are_not_touched(study, tmp_path, undisturbed):
+def test_a_killed_run_is_resumed_and_the_others_are_not_touched(study, tmp_path, undisturbed):
     with start(study, *AT_ONCE) as process:
         os.kill(wait_until(lambda: worker_in_the_middle(process.pid), process), signal.SIGKILL)
         finish(process)
     assert_same_runs(tmp_path / "runs", undisturbed)
     counts = [starts(run) for run in runs_in(tmp_path / "runs").values()]
-    assert sorted(counts) == [1] * 3 + [2]
+    assert sorted(counts) == [1] * 2 + [2]
 
 
-def test_runs_of_a_killed_study_save_and_stop_and_the_same_command_goes_on(
+@pytest.mark.slow
+def test_runs_of_a_killed_study_save_and_stop_and_the_same_command_resumes(
     study, tmp_path, undisturbed
 ):
     with start(study, *AT_ONCE) as process:
@@ -80,12 +80,12 @@ def test_runs_of_a_killed_study_save_and_stop_and_the_same_command_goes_on(
     assert_same_runs(tmp_path / "runs", undisturbed)
 
 
-def test_ctrl_c_saves_every_run_and_the_same_command_goes_on(study, tmp_path, undisturbed):
+def test_ctrl_c_saves_every_run_and_the_same_command_resumes(study, tmp_path, undisturbed):
     with start(study, *AT_ONCE, start_new_session=True) as process:
         begun = wait_until(lambda: in_the_middle(tmp_path), process)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         out = finish(process, code=130)
-    assert "Stopped and saved; the same command goes on from here." in out
+    assert "Stopped and saved. Run the same command again to resume." in out
     for run in begun:
         assert run.is_finished or "Stopped and saved" in run.output.read_text()
 
@@ -111,7 +111,7 @@ def test_sigterm_for_the_study_and_its_runs_saves_every_run(study, tmp_path, und
         for pid in [*workers(process.pid), process.pid]:
             os.kill(pid, signal.SIGTERM)
         out = finish(process, code=143)
-    assert "Stopped and saved; the same command goes on from here." in out
+    assert "Stopped and saved. Run the same command again to resume." in out
     for run in begun:
         assert run.is_finished or "Stopped and saved" in run.output.read_text()
 
@@ -142,12 +142,13 @@ def test_a_run_that_cannot_say_what_is_wrong_is_named_and_not_tried_again(tmp_pa
     lines = [line for line in out.splitlines() if line.startswith("Failed: ")]
     assert len(lines) == 2
     assert all(
-        line.endswith("output.txt, which is cut off: the disk is full, or it was killed")
+        line.endswith("output.txt (cut off: the disk is full, or the run was killed)")
         for line in lines
     )
     assert all(starts(run) == 1 for run in runs_in(tmp_path / "runs").values())
 
 
+@pytest.mark.slow
 def test_a_full_disk_fails_the_runs_by_name_and_harms_nothing(study, tmp_path, undisturbed):
     def allow_little() -> None:  # a checkpoint has 100 kB
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
@@ -157,7 +158,7 @@ def test_a_full_disk_fails_the_runs_by_name_and_harms_nothing(study, tmp_path, u
     runs = runs_in(tmp_path / "runs").values()
     assert len(runs) == N_RUNS
     for run in runs:
-        assert f"Failed: {run.folder}; what it printed: {run.output}" in out
+        assert f"Failed: {run.folder}; its output is in {run.output}" in out
         assert "Could not write to" in run.output.read_text()
         assert "Traceback" not in run.output.read_text()
         assert starts(run) == 1  # another try would fail as well

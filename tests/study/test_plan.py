@@ -1,7 +1,6 @@
 """A study file becomes runs."""
 
 import shlex
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,14 @@ from hypothesis import strategies as st
 from study.runs import ROOT, TOY
 
 from rl_coordconv.experiments.atari.config import A2CConfig
-from rl_coordconv.experiments.not_so_clevr.config import ToyConfig, find_defaults
+from rl_coordconv.experiments.not_so_clevr.config import ToyConfig
 from rl_coordconv.runs.config import UserError, parse_args
-from rl_coordconv.study.plan import read_study
+from rl_coordconv.study.plan import PlannedRun, read_study
 
 CONFIGS = ROOT / "configs"
-STUDIES = sorted((CONFIGS / "studies").glob("*.yaml"))
+ATARI_STUDIES = [
+    file for file in sorted(CONFIGS.glob("studies/*.yaml")) if not file.stem.startswith("toy_")
+]
 A2C = {"experiment": "a2c"}
 
 
@@ -25,14 +26,14 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "study.yaml"
 
 
-def jobs(file: Path, vary: object, fixed: object, **flags: str) -> list:
+def plan(file: Path, vary: object, fixed: object, **flags: str) -> list[PlannedRun]:
     file.write_text(yaml.safe_dump({"vary": vary, "fixed": fixed}, sort_keys=False))
     return read_study(file, CONFIGS, flags)
 
 
 def test_the_last_list_varies_fastest(file):
     vary = {"seed": [0, 1], "extractor": ["nature", "coordconv"]}
-    assert [str(job.run.folder) for job in jobs(file, vary, A2C)] == [
+    assert [str(planned.run.folder) for planned in plan(file, vary, A2C)] == [
         "runs/a2c/MsPacman/nature/seed-0",
         "runs/a2c/MsPacman/coordconv/seed-0",
         "runs/a2c/MsPacman/nature/seed-1",
@@ -41,63 +42,65 @@ def test_the_last_list_varies_fastest(file):
 
 
 def test_the_rest_is_that_of_the_config_file_but_for_the_threads(file):
-    (job,) = jobs(file, {}, {**A2C, "gamma": 0.5})
+    (planned,) = plan(file, {}, {**A2C, "gamma": 0.5})
     defaults = yaml.safe_load((CONFIGS / "a2c.yaml").read_text())
-    assert job.settings == {**defaults, "gamma": 0.5, "num_threads": 1}
+    settings = {**A2C, **defaults, "gamma": 0.5, "num_threads": 1}
+    assert planned.config.model_dump() == settings
 
 
 def test_the_algorithm_may_vary(file):
-    names = [job.run.folder.parts[1] for job in jobs(file, {"experiment": ["a2c", "ppo"]}, {})]
+    names = [
+        planned.run.folder.parts[1] for planned in plan(file, {"experiment": ["a2c", "ppo"]}, {})
+    ]
     assert names == ["a2c", "ppo"]
 
 
 def test_what_does_not_show_in_a_folder_gets_one(file):
     vary = {"learning_rate": [0.001, 0.002], "gamma": [0.9, 0.99], "seed": [0, 1]}
-    folders = [str(job.run.folder) for job in jobs(file, vary, {**A2C, "log_dir": "x"})]
+    folders = [str(planned.run.folder) for planned in plan(file, vary, {**A2C, "log_dir": "x"})]
     assert folders[0] == "x/gamma-0.9/learning_rate-0.001/a2c/MsPacman/coordconv/seed-0"
     assert len(set(folders)) == 8
 
 
 def test_its_folder_does_not_depend_on_how_the_study_is_written(file):
-    (first, *_) = jobs(file, {"learning_rate": [0.001, 0.1], "max_grad_norm": [1, 2]}, A2C)
-    (same, *_) = jobs(file, {"max_grad_norm": [1.0, 2.0], "learning_rate": [1e-3, 0.1]}, A2C)
+    (first, *_) = plan(file, {"learning_rate": [0.001, 0.1], "max_grad_norm": [1, 2]}, A2C)
+    (same, *_) = plan(file, {"max_grad_norm": [1.0, 2.0], "learning_rate": [1e-3, 0.1]}, A2C)
     assert same.run.folder == first.run.folder
-    (same, *_) = jobs(file, {}, A2C, learning_rate="0.0010,.1", max_grad_norm="1,2")
+    (same, *_) = plan(file, {}, A2C, learning_rate="0.0010,.1", max_grad_norm="1,2")
     assert same.run.folder == first.run.folder
 
 
 def test_threads_are_the_studys_or_those_that_there_is_room_for(file):
-    (free,) = jobs(file, {}, A2C)
+    (free,) = plan(file, {}, A2C)
     assert free.with_threads(4).config.num_threads == 4
     assert "--num-threads 4" in free.with_threads(4).command("scripts")
-    (chosen,) = jobs(file, {}, {**A2C, "num_threads": 2})
+    (chosen,) = plan(file, {}, {**A2C, "num_threads": 2})
     assert chosen.with_threads(4).config.num_threads == 2
 
 
 def test_a_comma_in_the_folder_of_all_runs_is_no_list(file):
-    (job,) = jobs(file, {}, A2C, log_dir="a,b")
-    assert job.run.folder.parts[0] == "a,b"
+    (planned,) = plan(file, {}, A2C, log_dir="a,b")
+    assert planned.run.folder.parts[0] == "a,b"
 
 
 def test_its_folder_does_not_depend_on_how_many_values_there_are(file):
     vary = {"learning_rate": [0.001], "extractor": ["nature"]}
-    (one,) = jobs(file, vary, A2C)
+    (one,) = plan(file, vary, A2C)
     assert str(one.run.folder) == "runs/learning_rate-0.001/a2c/MsPacman/nature/seed-0"
-    (same, _) = jobs(file, {**vary, "learning_rate": [0.001, 0.002]}, A2C)
+    (same, _) = plan(file, {**vary, "learning_rate": [0.001, 0.002]}, A2C)
     assert same.run.folder == one.run.folder
-    (same,) = jobs(file, {**vary, "learning_rate": [0.002]}, A2C, learning_rate="1e-3")
+    (same,) = plan(file, {**vary, "learning_rate": [0.002]}, A2C, learning_rate="1e-3")
     assert same.run.folder == one.run.folder
 
 
 def test_flags_replace_the_study(file):
     vary = {"seed": [0, 1, 2], "extractor": ["nature", "coordconv", "coordconv-all"]}
-    chosen = jobs(
+    chosen = plan(
         file, vary, A2C, seed="0,1", extractor="nature,coordconv-r", total_timesteps="1e6"
     )
-    assert [(job.settings["seed"], job.settings["extractor"]) for job in chosen] == [
-        *((0, "nature"), (0, "coordconv-r"), (1, "nature"), (1, "coordconv-r"))
-    ]
-    assert {job.length for job in chosen} == {1_000_000}
+    names = [str(planned.run.folder.relative_to("runs/a2c/MsPacman")) for planned in chosen]
+    assert names == ["nature/seed-0", "coordconv-r/seed-0", "nature/seed-1", "coordconv-r/seed-1"]
+    assert {planned.config.length for planned in chosen} == {1_000_000}
 
 
 @given(
@@ -110,28 +113,55 @@ def test_flags_replace_the_study(file):
 def test_the_command_of_a_run_makes_the_same_run(tmp_path_factory, seed, gamma, device, log_dir):
     file = tmp_path_factory.mktemp("study") / "study.yaml"
     fixed = {**A2C, "gamma": gamma, "device": device, "log_dir": f"x{log_dir}"}
-    (job,) = jobs(file, {"seed": [seed]}, fixed)
-    python, script, *argv = shlex.split(job.command("scripts"))
+    (planned,) = plan(file, {"seed": [seed]}, fixed)
+    python, script, *argv = shlex.split(planned.command("scripts"))
     assert (python, script) == ("python", "scripts/train_a2c.py")
     config, _ = parse_args(A2CConfig, CONFIGS / "a2c.yaml", "", argv)
-    assert config.model_dump() == job.settings
+    assert config.model_dump() == planned.config.model_dump()
 
 
 def test_the_command_of_a_toy_run_makes_the_same_run(file):
-    (job,) = jobs(file, {}, TOY)
-    argv = shlex.split(job.command("scripts"))[2:]
-    config, _ = parse_args(ToyConfig, partial(find_defaults, CONFIGS / "toy"), "", argv)
-    assert config == job.config
+    (planned,) = plan(file, {}, TOY)
+    argv = shlex.split(planned.command("scripts"))[2:]
+    config, _ = parse_args(ToyConfig, CONFIGS / "toy", "", argv)
+    assert config == planned.config
 
 
-@pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
-def test_the_studies_that_come_along_make_sense(file):
+@pytest.mark.parametrize("file", ATARI_STUDIES, ids=lambda file: file.stem)
+def test_the_included_studies_begin_with_a_run_of_every_variant(file):
     chosen = read_study(file, CONFIGS)
-    assert len({job.run.folder for job in chosen}) == len(chosen)
-    assert len({job.settings["seed"] for job in chosen}) >= 3
-    # Every arm has a run before one has two.
-    arms = len({job.run.folder.parent for job in chosen})
-    assert len({job.run.folder.parent for job in chosen[:arms]}) == arms
+    assert len({planned.run.folder for planned in chosen}) == len(chosen)
+    assert len({planned.config.seed for planned in chosen}) >= 3
+    variants = len({planned.run.folder.parent for planned in chosen})
+    assert len({planned.run.folder.parent for planned in chosen[:variants]}) == variants
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("classification_deconv", 324),
+        ("classification_coordconv", 6),
+        ("rendering_deconv", 648),
+        ("rendering_coordconv", 8),
+        ("regression_conv", 9),
+    ],
+)
+def test_a_grid_has_as_many_runs_as_the_authors_did(name, number):
+    runs = read_study(CONFIGS / "studies" / f"toy_{name}.yaml", CONFIGS)
+    assert len({planned.run.folder for planned in runs}) == number
+    task, model = name.split("_")
+    assert {(p.config.task, p.config.model, p.config.preset) for p in runs} == {
+        (task, model, "paper")
+    }
+
+
+@pytest.mark.parametrize("model", ["deconv-bottleneck", "upsample-conv", "upsample-coordconv"])
+def test_the_controls_of_rendering_share_the_deconvolutions_grid(model):
+    file = CONFIGS / "studies" / "toy_rendering_deconv.yaml"
+    flags = {"model": model, "learning_rate": "0.01", "l2": "0", "filter_size": "2,3"}
+    runs = read_study(file, CONFIGS, flags)
+    assert len(runs) == 2 * 3 * 2 * 2
+    assert {planned.run.folder.parent.name for planned in runs} == {f"{model}-raw"}
 
 
 @pytest.mark.parametrize(
@@ -146,9 +176,9 @@ def test_the_studies_that_come_along_make_sense(file):
             {"fixed": {**A2C, "extractor": ["nature", "coordconv"]}},
             "study.yaml: extractor under fixed must be one value, not ['nature', 'coordconv'].",
         ),
-        ({"fixed": {**TOY, "task": 1}}, "There is no task 1; there are: classification, "),
-        ({"fixed": {**TOY, "model": 1}}, "There is no classification model 1; there are: "),
-        ({"fixed": {**TOY, "preset": 1}}, "There is no preset 1; there are: paper, quick."),
+        ({"fixed": {**TOY, "task": 1}}, "There is no task '1'; there are: classification, "),
+        ({"fixed": {**TOY, "model": 1}}, "There is no classification model '1'; there are: "),
+        ({"fixed": {**TOY, "preset": 1}}, "There is no preset '1'; there are: paper, quick."),
         ({"fixed": {**TOY, "config": 3}}, "Cannot read the config file 3: "),
         ({"fixed": {"seed": 1}}, "study.yaml must name an experiment, as in `experiment: a2c`"),
         ({"fixed": {"experiment": "a3c"}}, "There is no experiment 'a3c'; did you mean a2c?"),
@@ -162,19 +192,22 @@ def test_the_studies_that_come_along_make_sense(file):
         ),
         (
             {"vary": {"seed": [0, 1, 0]}, "fixed": A2C},
-            "study.yaml: seed holds 0 twice; a run is done once.",
+            "study.yaml: seed lists 0 twice; remove one.",
         ),
         (
             {"vary": {"env": ["MsPacman", "ms_pacman"]}, "fixed": A2C},
-            "study.yaml: env: the run in runs/a2c/MsPacman/coordconv/seed-0 is there twice;",
+            "study.yaml: env: two runs have the folder runs/a2c/MsPacman/coordconv/seed-0.",
         ),
         (
             {"vary": {"seed": [0]}, "fixed": {**A2C, "seed": 1}},
-            "study.yaml: seed stands under fixed and under vary; keep one of them.",
+            "study.yaml: seed is under fixed and under vary; remove one.",
         ),
-        ({"vary": {"log_dir": ["a", "b"]}, "fixed": A2C}, "log_dir is one folder, that of all"),
+        (
+            {"vary": {"log_dir": ["a", "b"]}, "fixed": A2C},
+            "log_dir is the folder of all runs; it cannot vary.",
+        ),
         ({"fixed": {1: 2}}, "study.yaml: fixed must hold settings, one `name: value` a line."),
-        ({"varies": {}}, "study.yaml: varies is no part of a study; did you mean vary?"),
+        ({"varies": {}}, "study.yaml: varies is not a block; did you mean vary?"),
         ({"fixed": [1]}, "study.yaml: fixed must hold settings, one `name: value` a line."),
         (
             {"fixed": {**A2C, "n_envs": "many"}},
@@ -197,6 +230,6 @@ def test_a_mistake_is_one_sentence(content, sentence, file, monkeypatch):
 
 def test_a_wrong_flag_is_named_as_one(file):
     with pytest.raises(UserError, match="^--n-envs must be a whole number, not 'many'"):
-        jobs(file, {}, A2C, n_envs="many")
-    with pytest.raises(UserError, match="^--seed holds 1 twice"):
-        jobs(file, {}, A2C, seed="1,1")
+        plan(file, {}, A2C, n_envs="many")
+    with pytest.raises(UserError, match="^--seed lists 1 twice"):
+        plan(file, {}, A2C, seed="1,1")

@@ -8,97 +8,164 @@ from rich.console import Console
 from rich.text import Text
 from study.runs import ROOT, TOY, write_study
 
-from rl_coordconv.runs.folder import last_values
-from rl_coordconv.study.plan import Job, read_study
+from rl_coordconv.runs.files import last_rows
+from rl_coordconv.study.plan import PlannedRun, read_study
 from rl_coordconv.study.progress import Estimate, Progress, read_progress
-from rl_coordconv.study.table import LiveTable, State, cost_table, duration
+from rl_coordconv.study.table import LiveTable, State, best_runs, cost_table, duration
 
-A2C_LOG = """time/iterations,rollout/ep_rew_mean,time/total_timesteps,time/steps_per_second
-100,250.5,8000,900
-200,310,16000,1000
+A2C_LOG = """step,seconds,rollout/ep_rew_mean,time/iterations
+8000,9,250.5,100
+16000,17,310,200
 """
+TOY_COLUMNS = "step,seconds,updates,train/accuracy,test/accuracy\n"
 
 
 @pytest.fixture
-def jobs(tmp_path: Path) -> list[Job]:
-    """Two seeds of two arms, 1,016,000 steps each."""
+def runs(tmp_path: Path) -> list[PlannedRun]:
+    """Two seeds of two variants, 1,016,000 steps each."""
     vary = {"extractor": ["nature", "coordconv"], "seed": [0, 1]}
     fixed = {"experiment": "a2c", "total_timesteps": 1_016_000}
     return read_study(write_study(tmp_path, vary, fixed), ROOT / "configs")
 
 
-def log(job: Job, text: str) -> None:
-    job.run.folder.mkdir(parents=True, exist_ok=True)
-    job.run.progress.write_text(text)
+def log(planned: PlannedRun, text: str) -> None:
+    planned.run.folder.mkdir(parents=True, exist_ok=True)
+    planned.run.progress.write_text(text)
 
 
-class TestLastValues:
+class TestLastRows:
     @pytest.mark.parametrize(
         "text", ["", "a", "a,b\n", "a,b\n1", "a,b\n1,", "a,b\n1\n", "a\n1,2\n"]
     )
     def test_are_none_where_there_is_no_row_that_fits(self, text, tmp_path):
         (tmp_path / "x.csv").write_text(text)
-        assert last_values(tmp_path / "x.csv") == {}
-        assert last_values(tmp_path / "missing.csv") == {}
+        assert last_rows(tmp_path / "x.csv") == []
+        assert last_rows(tmp_path / "missing.csv") == []
 
-    def test_are_those_of_the_last_whole_row(self, tmp_path):
+    def test_end_with_the_last_whole_row(self, tmp_path):
         rows = [f"{i},{i * i}\n" for i in range(5000)]
         (tmp_path / "x.csv").write_text("".join(["a,b\n", *rows, "5000,25"]))
-        assert last_values(tmp_path / "x.csv") == {"a": "4999", "b": str(4999 * 4999)}
-
-    def test_are_each_columns_own(self, tmp_path):
-        """As the row of an evaluation has no speed, and the other rows no evaluation."""
-        (tmp_path / "x.csv").write_text("step,speed,score\n1,10,\n2,20,\n3,,7\n")
-        assert last_values(tmp_path / "x.csv") == {"step": "3", "speed": "20", "score": "7"}
+        found = last_rows(tmp_path / "x.csv")
+        assert found == [{"a": str(i), "b": str(i * i)} for i in range(5000)][-len(found) :]
+        assert 10 < len(found) < 5000
 
 
-def test_progress_is_that_of_the_last_row(jobs):
-    log(jobs[0], A2C_LOG)
-    assert read_progress(jobs[0]) == Progress(16_000, 1000, 310)
-    assert read_progress(jobs[1]) == Progress()
+def test_progress_is_that_of_the_last_row(runs):
+    log(runs[0], A2C_LOG)
+    assert read_progress(runs[0]) == Progress(16_000, 1000, 310)
+    assert read_progress(runs[1]) == Progress()
+
+
+def test_a_log_of_the_first_version_is_read(runs):
+    header = "rollout/ep_rew_mean,time/time_elapsed,time/total_timesteps"
+    log(runs[0], f"{header}\n250,10,8000\n310,20,16000\n")
+    assert read_progress(runs[0]) == Progress(16_000, 800, 310)
 
 
 @pytest.mark.parametrize(
     "text", ["", "nonsense", "a,b\n1,2\n", A2C_LOG.splitlines()[0] + "\n,,,\n"]
 )
-def test_a_log_without_numbers_is_no_progress(text, jobs):
-    log(jobs[0], text)
-    assert read_progress(jobs[0]) == Progress()
+def test_a_log_without_numbers_is_no_progress(text, runs):
+    log(runs[0], text)
+    assert read_progress(runs[0]) == Progress()
 
 
-def test_an_evaluation_hides_neither_speed_nor_score(jobs):
-    log(jobs[0], A2C_LOG + ",,24000,\n")
-    assert read_progress(jobs[0]) == Progress(24_000, 1000, 310)
+def test_an_evaluation_hides_neither_speed_nor_score(runs):
+    log(runs[0], A2C_LOG + "24000,25,,\n")
+    assert read_progress(runs[0]) == Progress(24_000, 1000, 310)
+
+
+def test_the_speed_is_the_recent_one(runs):
+    slow = [f"{10 * i},{10 * i},1,1\n" for i in range(1000)]
+    fast = [f"{10_000 + 100 * i},{10_000 + i},1,1\n" for i in range(1000)]
+    log(runs[0], A2C_LOG.splitlines()[0] + "\n" + "".join(slow + fast))
+    assert read_progress(runs[0]).speed == 100
+
+
+@pytest.mark.parametrize("score", ["nan", "NaN"])
+def test_a_score_that_is_not_a_number_is_none(score, runs):
+    log(runs[0], A2C_LOG.replace("310", score))
+    assert read_progress(runs[0]) == Progress(16_000, 1000, None)
 
 
 def test_toy_progress_counts_epochs(tmp_path):
-    (job,) = read_study(write_study(tmp_path, {}, TOY), ROOT / "configs")
-    log(job, "epoch,updates,seconds,train_accuracy,test_accuracy\n0,0,0,0,0\n")
-    assert read_progress(job).step == 0
-    log(job, "epoch,updates,seconds,train_accuracy,test_accuracy\n4,9,2,0.75,0.5\n")
-    assert read_progress(job) == Progress(4, 2, 0.5)
+    (planned,) = read_study(write_study(tmp_path, {}, TOY), ROOT / "configs")
+    log(planned, TOY_COLUMNS + "0,0,0,0,0\n")
+    assert read_progress(planned) == Progress(0, None, 0)
+    log(planned, TOY_COLUMNS + "4,2,9,0.75,0.5\n")
+    assert read_progress(planned) == Progress(4, 2, 0.5)
 
 
-def test_time_left_is_by_the_runs_own_speed_or_by_that_of_its_arm(jobs):
-    log(jobs[0], A2C_LOG)  # nature, seed 0
-    estimate = Estimate(jobs)
-    assert estimate.seconds_left(jobs[0]) == 1000
-    assert estimate.seconds_left(jobs[1]) == 1016  # nature, seed 1
-    assert estimate.seconds_left(jobs[2]) is None  # coordconv
-    jobs[0].run.done.touch()
-    assert Estimate(jobs).seconds_left(jobs[0]) == 0
+def test_time_left_is_by_the_runs_own_speed_or_by_that_of_its_variant(runs):
+    log(runs[0], A2C_LOG)  # nature, seed 0
+    estimate = Estimate(runs)
+    assert estimate.seconds_left(runs[0]) == 1000
+    assert estimate.seconds_left(runs[1]) == 1016  # nature, seed 1
+    assert estimate.seconds_left(runs[2]) is None  # coordconv
+    runs[0].run.done.touch()
+    assert Estimate(runs).seconds_left(runs[0]) == 0
 
 
-def test_the_cost_of_a_study_is_that_of_its_runs(jobs):
-    log(jobs[0], A2C_LOG)
-    log(jobs[2], A2C_LOG.replace("1000", "500"))
+def test_the_cost_of_a_study_is_that_of_its_runs(runs):
+    log(runs[0], A2C_LOG)
+    log(runs[2], A2C_LOG.replace("17", "25"))
     console = Console(width=100, file=io.StringIO())
-    console.print(cost_table(jobs, Estimate(jobs), at_once=2))
+    console.print(cost_table(runs, Estimate(runs), at_once=2))
     lines = [line.split() for line in console.file.getvalue().splitlines()]
     assert ["nature/seed-0", "16,000", "1,016,000", "steps", "0:16:40"] in lines
     assert ["coordconv/seed-1", "0", "1,016,000", "steps", "0:33:52"] in lines
     # (1000 + 1016 + 2000 + 2032) / 2 seconds
     assert "0:50:24 with 2 at once" in " ".join(lines[-1])
+
+
+class TestBestRuns:
+    @pytest.fixture
+    def plan(self, tmp_path):
+        def plan(vary, fixed, *scores):
+            """Plan runs, and finish as many as there are scores, each with its own."""
+            runs = read_study(write_study(tmp_path, vary, fixed), ROOT / "configs")
+            for planned, score in zip(runs, scores, strict=False):
+                log(planned, f"step,seconds,{planned.config.score}\n1,1,{score}\n")
+                planned.run.done.touch()
+            return runs
+
+        return plan
+
+    def test_are_the_five_best(self, plan):
+        runs = plan({"learning_rate": [0.1, 0.2, 0.3], "seed": [0, 1]}, TOY, *range(6))
+        folders = [planned.run.folder for planned in reversed(runs)][:5]
+        lines = [f"{score}  {folder}" for score, folder in zip("54321", folders, strict=True)]
+        assert best_runs(runs) == ["Best by test/accuracy:", *lines]
+
+    def test_have_the_lowest_scores_where_lower_is_better(self, plan):
+        fixed = {"experiment": "toy", "task": "regression", "model": "conv"}
+        runs = plan({"l2": [0.1, 0.2, 0.3]}, fixed, 1.5, 0.75, "nan")
+        assert best_runs(runs) == [
+            "Best by test/euclidean_pixels:",
+            f"0.75  {runs[1].run.folder}",
+            f"1.5  {runs[0].run.folder}",
+        ]
+
+    def test_are_finished(self, plan):
+        runs = plan({"l2": [0.1, 0.2, 0.3]}, TOY, 0.5)
+        log(runs[1], A2C_LOG)
+        assert best_runs(runs) == ["Best by test/accuracy:", f"0.5  {runs[0].run.folder}"]
+        runs[0].run.done.unlink()
+        assert best_runs(runs) == []
+
+    def test_are_not_asked_for_where_only_the_seed_varies(self, plan):
+        assert best_runs(plan({"seed": [0, 1]}, TOY, 1, 2)) == []
+
+    def test_are_not_compared_over_several_games(self, plan):
+        vary = {"env": ["Pong", "MsPacman"], "extractor": ["nature", "coordconv"]}
+        runs = plan(vary, {"experiment": "a2c"}, 21, -21, 4000, 3000)
+        assert best_runs(runs) == []
+        best = best_runs(runs[2:])
+        assert best == [
+            "Best by rollout/ep_rew_mean:",
+            f"4,000  {runs[2].run.folder}",
+            f"3,000  {runs[3].run.folder}",
+        ]
 
 
 def test_a_full_screen_shows_what_runs_and_what_failed(tmp_path):

@@ -7,8 +7,8 @@ line in `EXPERIMENTS`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from rl_coordconv.runs.config import Config, UserError, nearest, one_sentence_er
 from rl_coordconv.runs.folder import Run, run_experiment
 
 ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
-"""Environment variables of a training, to be set before torch is imported.
+"""Environment variables for Atari and for several runs at once, set before torch is imported.
 
 Torch's idle threads then wait about 0.1 ms for the next operation of a network, and no longer: the
-emulators need the cores.
+emulators, or the other runs, need the cores.
 """
 
 
@@ -33,12 +33,14 @@ class Experiment:
         config: The config class in ``<module>.config``.
         script: The file in ``scripts/``.
         defaults: The file in ``configs/``, or a folder of files.
+        environment: Environment variables for a training; the user's own values win.
     """
 
     module: str
     config: str
     script: str
     defaults: str
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def config_class(self) -> type[Config]:
         """Import the class of the experiment's settings."""
@@ -55,8 +57,8 @@ class Experiment:
 
 
 EXPERIMENTS = {
-    "a2c": Experiment("atari", "A2CConfig", "train_a2c.py", "a2c.yaml"),
-    "ppo": Experiment("atari", "PPOConfig", "train_ppo.py", "ppo.yaml"),
+    "a2c": Experiment("atari", "A2CConfig", "train_a2c.py", "a2c.yaml", ENVIRONMENT),
+    "ppo": Experiment("atari", "PPOConfig", "train_ppo.py", "ppo.yaml", ENVIRONMENT),
     "toy": Experiment("not_so_clevr", "ToyConfig", "train_toy.py", "toy"),
 }
 
@@ -81,8 +83,9 @@ def main(name: str, description: str, configs: Path, argv: Sequence[str] | None 
         configs: The folder ``configs/``.
         argv: The command line; None for the process's own.
     """
-    os.environ.update(ENVIRONMENT | dict(os.environ))  # the user's own values win
     experiment = find_experiment(name)
+    for variable, value in experiment.environment.items():
+        os.environ.setdefault(variable, value)
     with one_sentence_errors():
         defaults = configs / experiment.defaults
         config, overwrite = parse_args(experiment.config_class(), defaults, description, argv)

@@ -37,7 +37,7 @@ class LocalPool:
     def start(self, planned: PlannedRun) -> None:
         """Start a run."""
         slot = self._free.pop()
-        environment = {**os.environ, **ENVIRONMENT}
+        environment = {**ENVIRONMENT, **os.environ}
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = self._gpus[slot % len(self._gpus)]
         process = subprocess.Popen(

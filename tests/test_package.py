@@ -73,6 +73,12 @@ def test_reading_runs_loads_no_torch():
     assert not {"torch", "stable_baselines3", "tensorflow"} & loaded
 
 
+def test_a_training_on_atari_leaves_what_draws_out_of_memory():
+    loaded = imported("import rl_coordconv.experiments.atari.train")
+    assert "ale_py" in loaded
+    assert not {"matplotlib", "pandas", "scipy", "torch._dynamo"} & loaded
+
+
 def test_an_unknown_public_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="has no attribute 'CoordConv4d'"):
         _ = rl_coordconv.CoordConv4d

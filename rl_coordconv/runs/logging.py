@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from rl_coordconv.runs.files import CsvLog, atomic_write
 from rl_coordconv.runs.folder import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # 30 MiB that a training on Atari does without
 
 
 def summary_writer(run: Run, keep_until: int) -> SummaryWriter:

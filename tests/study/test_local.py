@@ -80,6 +80,7 @@ def test_runs_of_a_killed_study_save_and_stop_and_the_same_command_resumes(
     assert_same_runs(tmp_path / "runs", undisturbed)
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_every_run_and_the_same_command_resumes(study, tmp_path, undisturbed):
     with start(study, *AT_ONCE, start_new_session=True) as process:
         begun = wait_until(lambda: in_the_middle(tmp_path), process)

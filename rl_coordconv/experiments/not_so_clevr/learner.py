@@ -14,6 +14,7 @@ from rl_coordconv.experiments.not_so_clevr.figures import make_figures
 from rl_coordconv.experiments.not_so_clevr.models import make_model
 from rl_coordconv.experiments.not_so_clevr.tasks import TASKS
 from rl_coordconv.runs.checkpoint import State
+from rl_coordconv.speedups.optimizers import LightAdam
 
 _BETAS = (0.9, 0.99)  # the authors'; torch's second is 0.999
 _PREDICTED_AT_ONCE = 64
@@ -107,7 +108,7 @@ class ToyLearner:
         return torch.randperm(len(self._inputs), generator=generator).to(self._inputs.device)
 
 
-def make_optimizer(model: nn.Module, l2: float) -> torch.optim.Adam:
+def make_optimizer(model: nn.Module, l2: float) -> LightAdam:
     """Return Adam with the authors' decay: ``l2`` times the sum of squares of the kernels.
 
     The decay's gradient is ``2 * l2`` times the kernel; biases, BatchNorm and dense layers have no
@@ -118,4 +119,4 @@ def make_optimizer(model: nn.Module, l2: float) -> torch.optim.Adam:
     of_kernels = {id(kernel) for kernel in kernels}
     others = [p for p in model.parameters() if id(p) not in of_kernels]
     groups: list[dict[str, Any]] = [{"params": kernels, "weight_decay": 2 * l2}, {"params": others}]
-    return torch.optim.Adam(groups, betas=_BETAS, fused=True)
+    return LightAdam(groups, betas=_BETAS)

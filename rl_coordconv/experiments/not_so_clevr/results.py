@@ -53,7 +53,7 @@ class Result:
     @property
     def n_parameters(self) -> int:
         """The number of parameters of the network."""
-        with torch.device("meta"):
+        with torch.random.fork_rng(devices=[]):
             model = make_model(self.config.task, self.config.model, self.config.shape)
         return sum(p.numel() for p in model.parameters())
 

@@ -127,9 +127,13 @@ class CoordCombinedExtractor(CombinedExtractor):
                 self._features_dim += get_flattened_obs_dim(space)
 
 
+_BY_NETWORK: dict[type[ImageNetwork], type[CoordExtractor]] = {
+    NatureNetwork: CoordNatureCNN,
+    ImpalaNetwork: CoordImpalaCNN,
+}
+
 EXTRACTORS: dict[str, tuple[type[CoordExtractor], NetworkSettings]] = {
-    name: ({c.network: c for c in (CoordNatureCNN, CoordImpalaCNN)}[network], settings)
-    for name, (network, settings) in NETWORKS.items()
+    name: (_BY_NETWORK[network], settings) for name, (network, settings) in NETWORKS.items()
 }
 """The extractors by name: a class, and its ``features_extractor_kwargs``."""
 

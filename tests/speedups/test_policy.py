@@ -18,7 +18,7 @@ from rl_coordconv.speedups.policy import OrderedRolloutBuffer, ReuseCnnPolicy
 N_ENVS, N_STEPS = 2, 5
 SPACES = spaces.Box(0, 255, (4, 84, 84), np.uint8), spaces.Discrete(9)
 # Of what Stable-Baselines3 takes.
-MOST_OPERATIONS = {"a2c": 0.99, "ppo": 0.75}
+MOST_OPERATIONS = {"a2c": 1.0, "ppo": 0.75}
 conv2d = torch.ops.aten.convolution.default
 REUSE = {"reuse_steps": 3}
 

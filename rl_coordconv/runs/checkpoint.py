@@ -24,7 +24,7 @@ State = dict[str, Any]
 """Tensors, numbers, text, and containers of these: whatever ``torch.load`` reads safely."""
 
 _KEPT = 2  # the newest, and one to fall back on
-# What reading a torn or overwritten file can raise.
+# The errors that reading a torn or overwritten file can raise.
 _DAMAGED = (
     OSError,
     EOFError,

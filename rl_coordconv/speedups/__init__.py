@@ -1,1 +1,1 @@
-"""What makes Stable-Baselines3 faster; each piece can be used alone."""
+"""Speedups of Stable-Baselines3; each can be used alone."""

@@ -26,12 +26,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--score", type=float, help="report the steps to this score (default: what all reached)"
     )
+    parser.add_argument(
+        "--against", metavar="NAME", help="compare all variants with this one (default: each pair)"
+    )
     with one_sentence_errors():
         options = parser.parse_args(argv)
         # Imported here for its one-sentence error if the extra `analysis` is missing.
         from rl_coordconv.compare.report import write_report
 
-        report = write_report(options.runs, options.out, options.x, options.score)
+        report = write_report(options.runs, options.out, options.x, options.score, options.against)
     print(f"Done: {report}")
     return 0
 

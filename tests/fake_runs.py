@@ -45,7 +45,7 @@ def write_run(
     steps = np.round(np.arange(1, games + 1) * steps_per_game).astype(int)
     means = start + (final - start) * (1 - np.exp(-5 * np.arange(games) / games)) / (1 - np.exp(-5))
     scores = np.round(means + noise * rng.standard_normal(games), -1)
-    rows = np.column_stack([steps, START + steps / 2000, scores, np.full(games, 600)])
+    rows = np.column_stack([steps, START + seed + steps / 2000, scores, np.full(games, 600)])
     with (folder / "episodes.csv").open("w") as file:
         file.write("step,wall_time,episode_return,length_frames\n")
         np.savetxt(file, rows, fmt=["%d", "%.3f", "%.1f", "%d"], delimiter=",")

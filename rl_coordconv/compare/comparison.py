@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from rl_coordconv.compare.results import Array, RunResult
+from rl_coordconv.compare.results import GAMES_PER_SCORE, Array, Measure, RunResult
 from rl_coordconv.compare.statistics import (
     MIN_SEEDS,
     Interval,
     difference,
     level_of_each,
+    mean_interval,
     probability_of_improvement,
     seeds_needed,
 )
+from rl_coordconv.runs.config import UserError, nearest
 from rl_coordconv.runs.results import Style, styles
 
 # The scores of a run at a step.
-MEASURES: dict[str, Callable[[RunResult, float], float]] = {
+MEASURES: dict[Measure, Callable[[RunResult, float], float]] = {
     "training": RunResult.final_score,
     "evaluation": RunResult.evaluation_score,
     "area": RunResult.mean_score,
 }
+MIN_GAMES: dict[Measure, int] = {"training": 20, "evaluation": 5, "area": 20}
+"""The fewest games per seed from which an interval is computed."""
 _NEARLY = 0.95  # a run that got this far counts as complete
 _ALL_PAIRS = 4  # the most variants of which every pair is compared; of more, each with the first
 
@@ -52,7 +56,21 @@ class Variant:
         """Return the runs that reached a step."""
         return tuple(run for run in self.runs if run.last_step >= step)
 
-    def scores(self, measure: str, step: float) -> Array:
+    def n_games(self, measure: Measure, step: float) -> list[int]:
+        """Return how many games each score is the mean of, the fewest first."""
+        counts = (run.n_games(measure, step) for run in self.at(step))
+        return sorted(count for count in counts if count)
+
+    def has_enough_games(self, measure: Measure, step: float) -> bool:
+        """Return whether every seed has enough games for an interval."""
+        return min(self.n_games(measure, step), default=0) >= MIN_GAMES[measure]
+
+    def mean(self, measure: Measure, step: float) -> Interval:
+        """Return the mean over seeds, with an interval if there are enough games."""
+        estimate = mean_interval(self.scores(measure, step))
+        return estimate if self.has_enough_games(measure, step) else Interval(estimate.value)
+
+    def scores(self, measure: Measure, step: float) -> Array:
         """Return one value per run that reached a step ``[runs]``, if it is known."""
         values = np.array([MEASURES[measure](run, step) for run in self.at(step)], dtype=float)
         return np.asarray(values[np.isfinite(values)])
@@ -87,18 +105,28 @@ class Pair:
         """The step at which they are compared: the lower of theirs."""
         return min(self.first.step, self.second.step)
 
-    def scores(self, measure: str) -> tuple[Array, Array]:
+    def scores(self, measure: Measure) -> tuple[Array, Array]:
         """Return the scores of each variant, one per seed."""
         return self.first.scores(measure, self.step), self.second.scores(measure, self.step)
 
     @property
-    def is_enough(self) -> bool:
+    def has_enough_seeds(self) -> bool:
         """Whether both have enough seeds for a conclusion."""
         return min(map(len, self.scores("training"))) >= MIN_SEEDS
 
-    def difference(self, measure: str) -> Interval:
-        """Return the difference in a measure."""
-        return difference(*self.scores(measure), self.level)
+    def has_enough_games(self, measure: Measure = "training") -> bool:
+        """Return whether the seeds of both have enough games for an interval."""
+        return all(v.has_enough_games(measure, self.step) for v in (self.first, self.second))
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether both have enough seeds and games for a conclusion."""
+        return self.has_enough_seeds and self.has_enough_games()
+
+    def difference(self, measure: Measure) -> Interval:
+        """Return the difference in a measure, with an interval if there are enough games."""
+        estimate = difference(*self.scores(measure), self.level)
+        return estimate if self.has_enough_games(measure) else Interval(estimate.value)
 
     def over_training(self, steps: Array) -> list[Interval]:
         """Return the difference in scores at each of some steps."""
@@ -108,26 +136,33 @@ class Pair:
 
     def probability(self) -> Interval:
         """Return the probability that a seed of the second beats one of the first."""
-        return probability_of_improvement(*self.scores("training"))
+        estimate = probability_of_improvement(*self.scores("training"))
+        return estimate if self.has_enough_games() else Interval(estimate.value)
 
     def seeds_needed(self) -> int | None:
         """Return the seeds per variant needed to detect a difference of 15% with 80% power."""
+        if not self.has_enough_games():
+            return None
         return seeds_needed(*self.scores("training"), level=self.level)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The variants of one algorithm in one game under one protocol."""
+    """The variants of one algorithm in one game under one protocol.
+
+    If the first of them is ``against``, the others are compared with it only.
+    """
 
     algorithm: str
     game: str
     protocol: str
     variants: tuple[Variant, ...]
+    against: str = ""
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
         """The pairs that are compared, adjusted for those with enough seeds for a conclusion."""
-        if len(self.variants) <= _ALL_PAIRS:
+        if len(self.variants) <= _ALL_PAIRS and self.variants[0].name != self.against:
             pairs = list(itertools.combinations(self.variants, 2))
         else:
             pairs = [(self.variants[0], variant) for variant in self.variants[1:]]
@@ -151,10 +186,17 @@ class Comparison:
                 for run in variant.runs
                 if run.last_step < variant.step
             ]
-            if keys := _differing(variant.runs):
-                notes.append(f"The runs of {variant.name} differ in more than the seed: {keys}.")
-        if keys := _differing([variant.runs[0] for variant in self.variants]):
-            notes.append(f"The variants differ in more than the network: {keys}.")
+            games = variant.n_games("training", variant.step)
+            if games and games[0] < GAMES_PER_SCORE:
+                spread = f"{games[0]} to {games[-1]}" if games[0] < games[-1] else f"{games[0]}"
+                notes.append(
+                    f"The seeds of {variant.name} have {spread} training games each, and their"
+                    f" scores are the means of these; {MIN_GAMES['training']} are the fewest for an"
+                    " interval."
+                )
+        keys = _differing(variant.runs[0] for variant in self.variants)
+        if keys := [key for key in keys if key != "extractor"]:
+            notes.append(f"The variants differ in more than the network: {', '.join(keys)}.")
         for run in (run for variant in self.variants for run in variant.runs):
             notes += [f"{run.folder}: {note}." for note in run.notes]
         return notes
@@ -166,29 +208,52 @@ def _scores_over(runs: Iterable[RunResult], steps: Array) -> Array:
     return np.array(scores).reshape(-1, len(steps))
 
 
-def _differing(runs: Iterable[RunResult]) -> str:
-    """Return the settings in which the runs with known settings differ."""
-    known = [run.settings for run in runs if run.settings]
-    keys = sorted({key for settings in known for key in settings})
-    return ", ".join(
-        key for key in keys if len({repr(settings.get(key)) for settings in known}) > 1
-    )
+def _differing(runs: Iterable[RunResult]) -> list[str]:
+    """Return the settings in which the runs that know them differ."""
+    values: dict[str, set[str]] = {}
+    for run in runs:
+        for key, value in run.settings.items():
+            values.setdefault(key, set()).add(repr(value))
+    return sorted(key for key, found in values.items() if len(found) > 1)
 
 
-def compare(runs: Sequence[RunResult]) -> list[Comparison]:
+def _named_by_settings(runs: Sequence[RunResult]) -> list[RunResult]:
+    """Name the variants of runs of one game by the settings in which they differ, if they do."""
+    named = []
+    for run in runs:
+        keys = _differing(other for other in runs if other.variant == run.variant)
+        parts = [f"{key}={run.settings.get(key, 'unknown')}" for key in keys]
+        named.append(replace(run, variant=", ".join([run.variant, *parts])))
+    return named
+
+
+def compare(runs: Sequence[RunResult], against: str | None = None) -> list[Comparison]:
     """Group runs by algorithm, game and protocol, and then by variant.
 
-    SB3 logs whose protocol is unknown are compared with our runs if these have one protocol only.
+    Runs are seeds of one variant if their settings are equal, as far as they are known. SB3 logs
+    whose protocol is unknown are compared with our runs if these have one protocol only.
+
+    Args:
+        runs: The runs.
+        against: The variant to compare the others with; None for every pair of a few variants, or
+            for the first of many.
+
+    Raises:
+        UserError: There is no such variant.
     """
-    style_of = styles(run.variant for run in runs)
     groups: dict[tuple[str, str, str], list[RunResult]] = {}
     for run in sorted(runs, key=lambda run: (run.from_sb3, run.seed.zfill(9))):
         groups.setdefault((run.algorithm, run.game, _protocol(run, runs)), []).append(run)
+    named = {key: _named_by_settings(group) for key, group in sorted(groups.items())}
+    style_of = styles(run.variant for group in named.values() for run in group)
+    if against is not None and against not in style_of:
+        raise UserError(f"There is no variant {against!r}; {nearest(against, style_of)}")
+    order = sorted(style_of, key=lambda name: name != against)
     comparisons = []
-    for key, group in sorted(groups.items()):
-        members = {name: [run for run in group if run.variant == name] for name in style_of}
+    for key, group in named.items():
+        members = {name: [run for run in group if run.variant == name] for name in order}
         variants = [Variant(n, style_of[n], tuple(own)) for n, own in members.items() if own]
-        comparisons.append(Comparison(*key, tuple(variants)))
+        comparisons.append(Comparison(*key, tuple(variants), against or ""))
     return comparisons
 
 

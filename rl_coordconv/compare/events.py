@@ -3,47 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from tensorboard.util import tensor_util
 
 from rl_coordconv.compare.results import Array
 
 
-def read_events(
-    paths: Sequence[Path], tags: Sequence[str], hints: Sequence[str]
-) -> tuple[dict[str, Array], set[str]]:
-    """Read the points of some tags, up to the end or the tear of each file.
+@dataclass(frozen=True)
+class EventFile:
+    """What an event file contains, up to its end or its tear.
+
+    Attributes:
+        path: The file.
+        points: Step, time and value ``[points, 3]`` by tag, as they were written.
+        found: Those of the other tags asked for that occur in it.
+    """
+
+    path: Path
+    points: dict[str, Array]
+    found: frozenset[str]
+
+
+def read_events(path: Path, tags: Sequence[str], hints: Sequence[str]) -> EventFile:
+    """Read the points of some tags.
 
     Args:
-        paths: The event files of one run.
+        path: An event file.
         tags: What to read.
         hints: More tags of which only the presence matters.
 
-    Returns:
-        Step, time and value ``[points, 3]`` by tag, ascending by step; and the hints found.
+    Raises:
+        OSError: The file cannot be read.
     """
     rows: dict[str, list[tuple[float, float, float]]] = {tag: [] for tag in tags}
-    seen: set[str] = set()
-    for path in paths:
-        for record in _records(path):
-            seen.update(hint for hint in hints if hint.encode() in record)
-            # Parsing is slow, and few of the records are needed.
-            if any(tag.encode() in record for tag in tags):
-                for tag, *point in _scalars(record):
-                    if tag in rows and np.isfinite(point).all():
-                        rows[tag].append((point[0], point[1], point[2]))
-    return {tag: np.array(sorted(points)).reshape(-1, 3) for tag, points in rows.items()}, seen
+    missing = {hint: hint.encode() for hint in hints}
+    wanted = [tag.encode() for tag in tags]
+    for record, checksum in _records(path):
+        for hint in [hint for hint, text in missing.items() if text in record]:
+            del missing[hint]
+        # Parsing and checking are slow, and few of the records are needed.
+        if any(tag in record for tag in wanted):
+            if masked_crc32c(record) != checksum:
+                break
+            for tag, *point in _scalars(record):
+                if tag in rows and np.isfinite(point).all():
+                    rows[tag].append((point[0], point[1], point[2]))
+    points = {tag: np.array(found, dtype=float).reshape(-1, 3) for tag, found in rows.items()}
+    return EventFile(path, points, frozenset(hints) - missing.keys())
 
 
-def _records(path: Path) -> Iterator[bytes]:
-    """Yield the records of an event file up to its end or tear.
+def in_order(points: Array) -> Array:
+    """Return the points of one training, ``[points, 3]``, without those that were trained anew.
 
-    TensorBoard's own reader checks the sums in Python, which takes several times as long. A record
-    is its length (8 bytes), a sum (4), its content, and another sum.
+    If steps fall, the training was resumed from an earlier step, and what was logged after that
+    step is replaced, as in TensorBoard.
+    """
+    kept: list[Array] = []
+    for point in points[np.argsort(points[:, 1], kind="stable")]:
+        while kept and kept[-1][0] >= point[0]:
+            kept.pop()
+        kept.append(point)
+    return np.array(kept, dtype=float).reshape(-1, 3)
+
+
+def _records(path: Path) -> Iterator[tuple[bytes, int]]:
+    """Yield the records of an event file and their checksums, up to its end or tear.
+
+    A record is its length (8 bytes), a checksum (4), its content, and the content's checksum (4).
     """
     content = path.read_bytes()
     start = 12
@@ -51,7 +83,7 @@ def _records(path: Path) -> Iterator[bytes]:
         end = start + int.from_bytes(content[start - 12 : start - 4], "little")
         if end + 4 > len(content):
             return
-        yield content[start:end]
+        yield content[start:end], int.from_bytes(content[end : end + 4], "little")
         start = end + 16
 
 
@@ -59,12 +91,12 @@ def _scalars(record: bytes) -> Iterator[tuple[str, float, float, float]]:
     """Yield tag, step, time and value of every number in an event; nothing if it is damaged."""
     try:
         event = Event.FromString(record)
-    except DecodeError:
+        for value in event.summary.value:
+            if value.HasField("simple_value"):
+                yield value.tag, float(event.step), event.wall_time, value.simple_value
+            elif value.HasField("tensor"):
+                number = tensor_util.make_ndarray(value.tensor)
+                if number.shape == () and number.dtype.kind in "fiu":
+                    yield value.tag, float(event.step), event.wall_time, float(number)
+    except (DecodeError, ValueError, TypeError):
         return
-    for value in event.summary.value:
-        if value.HasField("simple_value"):
-            yield value.tag, float(event.step), event.wall_time, value.simple_value
-        elif value.HasField("tensor"):
-            number = tensor_util.make_ndarray(value.tensor)
-            if number.shape == () and np.issubdtype(number.dtype, np.number):
-                yield value.tag, float(event.step), event.wall_time, float(number)

@@ -1,9 +1,8 @@
-"""Finds every run below some folders."""
+"""Finds every run below some folders, each training once."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,14 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rl_coordconv.compare.results import BrokenRun, NotARun, RunResult, read_run
-from rl_coordconv.compare.sb3_logs import SB3Logs, find_logs, is_known_word, read_logs
+from rl_coordconv.compare.results import Array, BrokenRun, NotARun, RunResult, read_run, shared
+from rl_coordconv.compare.sb3_names import root_labels
+from rl_coordconv.compare.sb3_trainings import read_trainings
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.kept import is_kept, read_kept, read_stored_run
-from rl_coordconv.runs.results import EXTRACTOR_STYLES
 
-# Names of folders that do not name whose runs are inside.
-_GENERIC = re.compile(r"^(logs?|runs?|tb|tensorboard.*|monitors?|results?|sb3|\.*)$", re.IGNORECASE)
 # Beside a config.yaml, which other programs write too.
 _OWN_FILES = {"command.txt", "episodes.csv", "evaluations.csv"}
 _NO_RUNS_INSIDE = {"checkpoints", "figures", ".git"}
@@ -26,7 +23,7 @@ _NO_RUNS_INSIDE = {"checkpoints", "figures", ".git"}
 
 @dataclass(frozen=True)
 class Found:
-    """Runs, and the folders of runs that cannot be used, with the reason."""
+    """Runs, and the folders of runs that are left out, with the reason."""
 
     runs: tuple[RunResult, ...]
     left_out: tuple[tuple[Path, str], ...]
@@ -35,17 +32,18 @@ class Found:
 def find_runs(roots: Sequence[Path]) -> Found:
     """Read every run below some folders: run folders, kept studies and SB3 logs.
 
-    A run found twice counts once.
+    A training counts once, whatever its logs are called and however often they are found.
 
     Raises:
         UserError: A folder does not exist, a kept study is damaged, or no run can be used.
     """
     runs: dict[Path, RunResult] = {}
     left_out: dict[Path, str] = {}
+    logs: dict[Path, list[Path]] = {}
     for root in roots:
         if not root.is_dir():
             raise UserError(f"There is no folder {root}.")
-        for folder, read in _readers(root):
+        for folder, read in _readers(root, logs):
             try:
                 runs.setdefault(folder.resolve(), read())
             except BrokenRun as error:
@@ -54,7 +52,12 @@ def find_runs(roots: Sequence[Path]) -> Found:
                 left_out[folder] = f"it cannot be read: {error.strerror}"
             except NotARun:
                 continue
-    used = _without_copies(list(runs.values()), left_out)
+    of_sb3 = [
+        run
+        for root, label in root_labels(list(logs)).items()
+        for run in read_trainings(logs[root], root, label, left_out)
+    ]
+    used = _without_copies([*runs.values(), *of_sb3], left_out)
     if not used:
         reasons = [f"{folder}: {reason}" for folder, reason in left_out.items()]
         names = ", ".join(map(str, roots))
@@ -62,9 +65,14 @@ def find_runs(roots: Sequence[Path]) -> Found:
     return Found(tuple(used), tuple(left_out.items()))
 
 
-def _readers(root: Path) -> Iterator[tuple[Path, Callable[[], RunResult]]]:
-    """Yield every folder of a run below a root, with the function that reads it."""
-    logs: list[Path] = []
+def _readers(
+    root: Path, logs: dict[Path, list[Path]]
+) -> Iterator[tuple[Path, Callable[[], RunResult]]]:
+    """Yield the folder of each of our runs below a root, with the function that reads it.
+
+    Folders of SB3 logs are added to ``logs``, by root, each once.
+    """
+    seen = {folder.resolve() for folders in logs.values() for folder in folders}
     for path, folders, names in os.walk(root):
         folder = Path(path)
         folders[:] = sorted(set(folders) - _NO_RUNS_INSIDE)
@@ -76,10 +84,10 @@ def _readers(root: Path) -> Iterator[tuple[Path, Callable[[], RunResult]]]:
         elif "config.yaml" in names and _OWN_FILES.intersection(names) and not of_sb3:
             yield folder, partial(_read_folder, folder)
             folders.clear()
-        elif of_sb3 or any(name.startswith("events.out.tfevents.") for name in names):
-            logs.append(folder)
-    for run_logs in _joined(logs, root):
-        yield run_logs.folder, partial(read_logs, run_logs, _variant(root))
+        elif folder.resolve() not in seen and (
+            of_sb3 or any(name.startswith("events.out.tfevents.") for name in names)
+        ):
+            logs.setdefault(root, []).append(folder)
 
 
 def _read_folder(folder: Path) -> RunResult:
@@ -91,65 +99,69 @@ def _read_folder(folder: Path) -> RunResult:
     return read_run(run)
 
 
-def _joined(folders: Sequence[Path], root: Path) -> Iterator[SB3Logs]:
-    """Yield the logs of each run; those of one run may be in several folders.
-
-    A folder is one run if no kind of log occurs in two folders below it: monitors here and
-    TensorBoard's events there. Otherwise each folder in it is examined separately.
-    """
-    if not folders:
-        return
-    kinds = [kind for folder in folders for kind in find_logs(folder).kinds]
-    if len(folders) == 1 or len(kinds) == len(set(kinds)):
-        # Their common folder, not the root: there may be more than this run above.
-        yield find_logs(Path(os.path.commonpath(folders)), nested=len(folders) > 1)
-        return
-    below: dict[Path, list[Path]] = {}
-    for folder in folders:
-        inner = folder.relative_to(root).parts[:1]
-        below.setdefault(root.joinpath(*inner), []).append(folder)
-    for part, members in below.items():
-        yield from ([find_logs(part)] if part == root else _joined(members, part))
-
-
-def _variant(root: Path) -> str:
-    """Return the name of a folder of SB3 logs as that of a variant, if it is a telling one.
-
-    The name of an extractor would make its runs seeds of ours.
-    """
-    name = root.resolve().name
-    is_taken = _GENERIC.match(name) or is_known_word(name) or name in EXTRACTOR_STYLES
-    return "sb3" if is_taken else name
-
-
 def _without_copies(runs: Sequence[RunResult], left_out: dict[Path, str]) -> list[RunResult]:
-    """Return the runs without copies, which are no second seed."""
+    """Return the runs without other logs of the same trainings, which are no more seeds."""
     used: list[RunResult] = []
-    taken: dict[tuple[str, ...], RunResult] = {}
-    with_games = {_key(run): run for run in runs if run.from_sb3 and run.window > 1}
-    for run in sorted(runs, key=lambda run: -run.last_step):  # the longest of the copies is used
-        alike = with_games.get(_key(run))
-        if alike and run.window == 1:
-            left_out[run.folder] = (
-                f"its games are not known, and it may be the log of a run like {alike.folder}"
-            )
+    # Runs whose games are known first, and of those the longest: it is the one that is used.
+    for run in sorted(runs, key=lambda run: (run.window == 1, -run.last_step)):
+        reason = next(filter(None, (_same_training(run, other) for other in used)), None)
+        if reason:
+            left_out[run.folder] = reason
             continue
-        other = taken.setdefault((*_key(run), run.protocol, run.seed), run)
-        if other is not run and _equal_start(run, other):
-            left_out[run.folder] = f"it is a copy of {other.folder}"
-            continue
-        if other is not run and not run.from_sb3:
-            note = f"it has the same seed as {other.folder}, but other games; both count"
+        alike = [o for o in used if _key(o) == _key(run) and o.seed == run.seed]
+        if alike and not run.from_sb3:
+            note = f"it has the same seed as {alike[0].folder}, but other games; both count"
             run = replace(run, notes=(*run.notes, note))
         used.append(run)
     return used
 
 
 def _key(run: RunResult) -> tuple[str, ...]:
-    return run.algorithm, run.game, run.variant
+    settings = repr(sorted(run.settings.items()))
+    return run.algorithm, run.game, run.variant, run.protocol, settings
 
 
-def _equal_start(a: RunResult, b: RunResult) -> bool:
-    games = min(len(a.steps), len(b.steps), 100)
-    same_steps = np.array_equal(a.steps[:games], b.steps[:games])
-    return games > 0 and same_steps and np.array_equal(a.returns[:games], b.returns[:games])
+def _same_training(run: RunResult, other: RunResult) -> str:
+    """Return why a run is no other training than one that is used already; empty if it is."""
+    if not (run.from_sb3 or other.from_sb3) and _key(run) != _key(other):
+        return ""  # their settings say so
+    if run.window == other.window:
+        games = min(len(run.steps), len(other.steps), _START)
+        same_seed = _key(run) == _key(other) and run.seed == other.seed
+        replayed = same_seed and np.array_equal(_games(run)[:games], _games(other)[:games])
+        is_copy = replayed or shared(_rows(run), _rows(other))
+        return f"it is a copy of {other.folder}" if is_copy else ""
+    if run.from_sb3 and _repeats_means(run, other):
+        return f"its mean scores are those of {other.folder}"
+    if other.from_sb3 and _key(run)[:3] == _key(other)[:3]:
+        return f"its games are not known, and it may be the log of a run like {other.folder}"
+    return ""
+
+
+_START = 100  # games; those of two seeds differ long before
+
+
+def _games(run: RunResult) -> Array:
+    return np.column_stack([run.steps, run.returns])
+
+
+def _rows(run: RunResult) -> Array:
+    """Return what identifies each game ``[games, 2]``: when it ended, and its score."""
+    return np.column_stack([run.times if run.times.any() else run.steps, run.returns])
+
+
+def _repeats_means(run: RunResult, games: RunResult) -> bool:
+    """Return whether a run's points are means of another's last 100 games at nearly these steps."""
+    sums = np.concatenate([[0.0], np.cumsum(games.returns)])
+    last = np.arange(1, len(sums))
+    means = (sums[last] - sums[np.maximum(last - games.window, 0)]) / np.minimum(last, games.window)
+    first = np.searchsorted(games.steps, 0.95 * run.steps)
+    after = np.searchsorted(games.steps, 1.05 * run.steps)
+    same = [
+        np.isclose(means[i:j], value, rtol=1e-5).any()
+        for i, j, value in zip(first, after, run.returns, strict=True)
+    ]
+    return len(same) >= _ENOUGH_MEANS and np.mean(same) >= 0.8
+
+
+_ENOUGH_MEANS = 5

@@ -73,7 +73,7 @@ def _summarise(algorithm: str, protocol: str, group: Sequence[Comparison]) -> Ov
         step = min(variant.step for variant in comparison.variants)
         for variant in comparison.variants:
             values = variant.scores("training", step)
-            if len(values):
+            if len(values) and variant.has_enough_games("training", step):
                 normalised = [human_normalised(comparison.game, value) for value in values]
                 scores.setdefault(variant.name, {})[comparison.game] = np.array(normalised)
     names, games = _complete(scores)

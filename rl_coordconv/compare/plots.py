@@ -19,7 +19,7 @@ from rl_coordconv.compare.comparison import Comparison
 from rl_coordconv.compare.games import OverGames
 from rl_coordconv.compare.published import published_scores
 from rl_coordconv.compare.results import POINTS, Array, XAxis
-from rl_coordconv.compare.statistics import MIN_SEEDS, band, mean_interval, performance_profile
+from rl_coordconv.compare.statistics import MIN_SEEDS, band, performance_profile
 from rl_coordconv.runs.results import Style
 
 INK = "#20242c"
@@ -68,7 +68,8 @@ def curves(comparison: Comparison, x: XAxis) -> Figure:
         points = np.linspace(max(end[0] for end in ends), min(end[-1] for end in ends), POINTS)
         means = np.stack([run.score_at(points, x) for run in runs])
         label = f"{variant.name} ({len(runs)} {'seed' if len(runs) == 1 else 'seeds'})"
-        limits = band(means) if len(runs) >= MIN_SEEDS else None
+        is_enough = variant.has_enough_games("training", variant.step)
+        limits = band(means) if len(runs) >= MIN_SEEDS and is_enough else None
         _line(axes, points, means.mean(axis=0), limits, style, label)
     _published_lines(axes, comparison)
     axes.set_xlabel("hours of training" if x == "hours" else x)
@@ -115,7 +116,7 @@ def final_scores(comparison: Comparison) -> Figure:
     figure.set_figheight(1.3 + 0.5 * len(comparison.variants))
     for place, variant in enumerate(comparison.variants):
         scores = variant.scores("training", variant.step)
-        mean, colour = mean_interval(scores), variant.style.colour
+        mean, colour = variant.mean("training", variant.step), variant.style.colour
         marks, places = variant.style.marker, np.full(len(scores), place)
         axes.plot(scores, places, marks, color=colour, markersize=6, alpha=0.6, markeredgewidth=0)
         axes.plot([mean.low, mean.high], [place, place], color=colour, linewidth=_WIDE)

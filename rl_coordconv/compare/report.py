@@ -28,7 +28,11 @@ _READING = (
 
 
 def write_report(
-    roots: Sequence[Path], out: Path, x: XAxis = "steps", target: float | None = None
+    roots: Sequence[Path],
+    out: Path,
+    x: XAxis = "steps",
+    target: float | None = None,
+    against: str | None = None,
 ) -> Path:
     """Read every run below some folders, and write the report.
 
@@ -38,15 +42,16 @@ def write_report(
         x: The x-axis of the curves.
         target: The score to report the steps to; None for the lowest final mean of a game's
             variants.
+        against: The variant to compare the others with; see `comparison.compare`.
 
     Returns:
         ``report.html``.
 
     Raises:
-        UserError: There are no runs, or the report cannot be written.
+        UserError: There are no runs, no such variant, or the report cannot be written.
     """
     found = find_runs(roots)
-    comparisons = compare(found.runs)
+    comparisons = compare(found.runs, against)
     summaries = over_games(comparisons)
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -85,7 +90,8 @@ def section(comparison: Comparison, x: XAxis = "steps", target: float | None = N
     c, name = comparison, f"{comparison.algorithm}-{comparison.game}-{comparison.protocol}"
     words = [*map(sentences.stopping_sentence, c.pairs), sentences.seeds_sentence(c)]
     score = c.score_to_reach if target is None else target
-    candidates = [tables.variants_table(c, score), tables.pairs_table(c), tables.published_table(c)]
+    candidates = [tables.variants_table(c, score), tables.pairs_table(c)]
+    candidates += [tables.published_table(c), tables.runs_table(c)]
     drawings = [Drawing(f"curves-{name}", f"Learning curves in {c.game}", plots.curves(c, x))]
     if any(pair.is_enough for pair in c.pairs):
         gaps = plots.differences(c)

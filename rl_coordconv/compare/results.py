@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +18,13 @@ from rl_coordconv.runs.kept import StoredRun
 
 Array = NDArray[np.float64]
 XAxis = Literal["steps", "frames", "hours"]
+Measure = Literal["training", "evaluation", "area"]
 
 FRAMES_PER_STEP = 4
 GAMES_PER_SCORE = 100  # as in Schulman et al. 2017
 POINTS = 200  # of a curve
+_LATER = 1.02  # an evaluation up to 2% after a step belongs to it
+_NO_COINCIDENCE = 10  # equal rows at the start of two logs
 _PAUSE_SECONDS = 600  # a longer silence between two games is a run that was stopped
 # Settings that are attributes of a `RunResult`, and those that only compute and watch a run.
 _NOT_SETTINGS = MAY_CHANGE_ON_RESUME | {"experiment", "seed", "extractor", "env", "protocol"}
@@ -46,13 +51,14 @@ class RunResult:
         seed: A number; for SB3 logs the folder's name if no number is known.
         protocol: ``classic``, ``sticky`` or ``unknown``.
         steps: Agent steps over all environments when the game ended ``[games]``, ascending.
-        hours: Of training until then ``[games]``, without pauses; empty if not known.
+        times: Unix time when the game ended ``[games]``; zeros if not known.
         returns: Scores of whole games ``[games]``.
         window: How many games a score is the mean of: 100, or 1 if they are means already.
         evaluation_steps: The step of each evaluation game ``[evaluation games]``.
         evaluation_returns: Its score.
         settings: The training's settings by name; empty if not known.
         from_sb3: Whether it was read from SB3 logs, which this package did not write.
+        files: What it was read from; a run of this package is one folder.
         notes: Sentences about its numbers for the reader of the report.
     """
 
@@ -63,14 +69,20 @@ class RunResult:
     seed: str
     protocol: str
     steps: Array
-    hours: Array
+    times: Array
     returns: Array
     window: int
     evaluation_steps: Array
     evaluation_returns: Array
     settings: Mapping[str, Any] = field(default_factory=dict)
     from_sb3: bool = False
+    files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def hours(self) -> Array:
+        """Hours of training until each game ended ``[games]``, without pauses."""
+        return hours_without_pauses(self.times)
 
     @property
     def last_step(self) -> float:
@@ -108,10 +120,19 @@ class RunResult:
 
     def evaluation_score(self, step: float) -> float:
         """Return the mean of the last evaluation up to a step, or 2% later; NaN without one."""
-        before = self.evaluation_steps[self.evaluation_steps <= 1.02 * step]
+        before = self.evaluation_steps[self.evaluation_steps <= _LATER * step]
         if not before.size:
             return float("nan")
         return float(self.evaluation_returns[self.evaluation_steps == before[-1]].mean())
+
+    def n_games(self, measure: Measure, step: float) -> int:
+        """Return how many games a score at a step is the mean of; 100 if they are not known."""
+        if measure == "evaluation":
+            steps = self.evaluation_steps
+            before = steps[steps <= _LATER * step]
+            return int((steps == before[-1]).sum()) if before.size else 0
+        games = int((self.steps <= step).sum())
+        return GAMES_PER_SCORE if self.window == 1 and games else min(games, GAMES_PER_SCORE)
 
     def mean_score(self, step: float) -> float:
         """Return the area under the score's curve up to a step, divided by its length."""
@@ -146,6 +167,9 @@ def read_run(run: StoredRun) -> RunResult:
     if not len(games):
         raise BrokenRun("no game is finished yet")
     evaluation_steps, evaluation_returns = _read_evaluations(run)
+    not_settings = set(_NOT_SETTINGS)
+    if "linear" not in settings.values():
+        not_settings.add("total_timesteps")  # it changes nothing but the length
     return RunResult(
         folder=run.folder,
         algorithm=settings["experiment"],
@@ -154,18 +178,22 @@ def read_run(run: StoredRun) -> RunResult:
         seed=str(settings["seed"]),
         protocol=str(settings.get("protocol", "unknown")),
         steps=games[:, 0],
-        hours=hours_without_pauses(games[:, 1]),
+        times=games[:, 1],
         returns=games[:, 2],
         window=GAMES_PER_SCORE,
         evaluation_steps=evaluation_steps,
         evaluation_returns=evaluation_returns,
-        settings={key: value for key, value in settings.items() if key not in _NOT_SETTINGS},
+        settings={key: value for key, value in settings.items() if key not in not_settings},
+        files=(run.folder,),
         notes=notes,
     )
 
 
 def read_columns(text: str, name: str, columns: Sequence[str]) -> tuple[Array, tuple[str, ...]]:
-    """Read columns of a CSV file of numbers; a torn last row is left out.
+    """Read columns of a CSV file of numbers, as far as it can be read.
+
+    A torn last row is left out, and so are repeated headers and the NUL bytes that a power cut can
+    leave at the end.
 
     Args:
         text: The file's content.
@@ -173,27 +201,61 @@ def read_columns(text: str, name: str, columns: Sequence[str]) -> tuple[Array, t
         columns: Their names.
 
     Returns:
-        The finite rows ``[rows, columns]``; and a note if there are others.
+        The finite rows ``[rows, columns]``; and notes of others.
 
     Raises:
         BrokenRun: The file is damaged.
     """
-    head, _, body = text[: text.rfind("\n") + 1].partition("\n")
-    names = head.strip().split(",")
+    *lines, _torn = re.split("\r\n|\n|\r", text.lstrip("\ufeff").replace("\0", ""))
+    lines = [line for line in lines if line.strip()]
+    head = lines[0].strip() if lines else ""
+    names = next(csv.reader([head]), [])
     missing = [column for column in columns if column not in names]
     if missing:
         raise BrokenRun(f"{name} has no column {missing[0]}")
-    if not body.strip():
+    body = [line for line in lines[1:] if line.strip() != head and not line.startswith("#")]
+    places = [names.index(column) for column in columns]
+    if not body:
         return np.empty((0, len(columns))), ()
+    notes: list[str] = []
     try:
-        places = [names.index(column) for column in columns]
-        rows = np.loadtxt(body.splitlines(), delimiter=",", usecols=places, ndmin=2)
+        rows = np.loadtxt(body, delimiter=",", usecols=places, ndmin=2, quotechar='"')
     except ValueError:
-        raise BrokenRun(f"{name} is damaged") from None
+        parsed = [_parse(line, places) for line in body]
+        rows = np.array([row for row in parsed if row]).reshape(-1, len(columns))
+        if not len(rows):
+            raise BrokenRun(f"{name} is damaged") from None
+        lost = len(body) - len(rows)
+        if lost:
+            notes.append(f"{lost} of {len(body):,} rows of {name} are damaged and left out")
     finite = np.isfinite(rows).all(axis=1)
     lost = int(len(rows) - finite.sum())
-    note = f"{lost} of {len(rows):,} rows of {name} contain NaN or infinity and are left out"
-    return rows[finite], (note,) if lost else ()
+    if lost:
+        notes.append(
+            f"{lost} of {len(rows):,} rows of {name} contain NaN or infinity and are left out"
+        )
+    return rows[finite], tuple(notes)
+
+
+def _parse(line: str, places: Sequence[int]) -> list[float]:
+    """Return the numbers at some places in a line of a CSV file; none if it is damaged."""
+    try:
+        (fields,) = csv.reader([line])
+        return [float(fields[place]) for place in places]
+    except (ValueError, IndexError, csv.Error):
+        return []
+
+
+def shared(a: Array, b: Array) -> bool:
+    """Return whether two tables of the same columns are logs of one training.
+
+    They are if most rows of the shorter are in the other, or if both begin with the same ten.
+    """
+    n = min(len(a), len(b))
+    if n >= _NO_COINCIDENCE and np.array_equal(a[:_NO_COINCIDENCE], b[:_NO_COINCIDENCE]):
+        return True
+    rows = {row.tobytes() for row in np.ascontiguousarray(a)}
+    return n > 0 and sum(row.tobytes() in rows for row in np.ascontiguousarray(b)) >= 0.9 * n
 
 
 def hours_without_pauses(seconds: Array) -> Array:

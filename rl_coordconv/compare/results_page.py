@@ -11,7 +11,6 @@ from rl_coordconv.compare.comparison import Comparison, compare
 from rl_coordconv.compare.find import find_runs
 from rl_coordconv.compare.page import Section, markdown
 from rl_coordconv.compare.report import section
-from rl_coordconv.compare.statistics import mean_interval
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import atomic_write
 
@@ -75,7 +74,7 @@ def _section(study: Path, comparison: Comparison) -> Section:
         title=f"{study.name}: {made.title}",
         text=[about, *made.text],
         drawings=drawings,
-        tables=[table for table in made.tables if not table.caption.startswith("Published")],
+        tables=[t for t in made.tables if not t.caption.startswith(("Published", "Runs"))],
     )
 
 
@@ -88,8 +87,7 @@ def _with_published(comparisons: Sequence[Comparison]) -> Iterator[tables.Table]
         ours = []
         for comparison in group:
             for variant in comparison.variants:
-                scores = variant.scores("training", variant.step)
-                mean = sentences.interval(mean_interval(scores))
+                mean = sentences.interval(variant.mean("training", variant.step))
                 steps, seeds = sentences.count(variant.step), len(variant.at(variant.step))
                 how = f"{seeds} seeds, mean of the last 100 training games"
                 ours.append([f"ours, {variant.name}", steps, mean, comparison.protocol, how])

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from rl_coordconv.compare.comparison import Comparison, Pair
+from rl_coordconv.compare.comparison import MIN_GAMES, Comparison, Pair
 from rl_coordconv.compare.games import OverGames, VariantOverGames
 from rl_coordconv.compare.statistics import LEVEL, MIN_SEEDS, Interval, level_of_each
 
@@ -76,10 +76,17 @@ def verdict(pair: Pair) -> str:
     scores = pair.scores("training")
     seeds = [len(values) for values in scores]
     at = f"at step {count(pair.step)}"
-    if not pair.is_enough:
-        first, second = (number(v.mean()) if len(v) else "unknown" for v in scores)
+    first, second = (number(v.mean()) if len(v) else "unknown" for v in scores)
+    if not pair.has_enough_seeds:
         return (
             f"{_too_few(better, other)}, there are {seeds[1]} and {seeds[0]} {at}"
+            f" (means {second} and {first})."
+        )
+    if not pair.has_enough_games():
+        fewest = (v.n_games("training", pair.step)[0] for v in (pair.second, pair.first))
+        return (
+            f"Too few games to compare {better} with {other}: at least {MIN_GAMES['training']} per"
+            f" seed are needed, there are {' and '.join(map(str, fewest))} {at}"
             f" (means {second} and {first})."
         )
     gap = pair.difference("training")
@@ -103,6 +110,7 @@ def stopping_sentence(pair: Pair) -> str:
     if not pair.is_enough:
         return ""
     gaps = pair.over_training(np.linspace(pair.step / 2, pair.step, _STEPS))
+    gaps = [gap for gap in gaps if not math.isnan(gap.low)]  # of before the first games
     values = [gap.value for gap in gaps]
     size = max(map(abs, values))
     above = sum(gap.low > 0 for gap in gaps) / len(gaps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,16 @@ import numpy as np
 from rl_coordconv.compare.comparison import MEASURES, Comparison, Variant
 from rl_coordconv.compare.games import OverGames
 from rl_coordconv.compare.published import published_scores
-from rl_coordconv.compare.results import XAxis
+from rl_coordconv.compare.results import RunResult, XAxis
 from rl_coordconv.compare.sentences import adjustment, count, interval, number
-from rl_coordconv.compare.statistics import AGGREGATES, Interval, mean_interval
+from rl_coordconv.compare.statistics import AGGREGATES, Interval
 
 Row = list[str | float]
 # Of `MEASURES`, in their order.
 _MEASURE_NAMES = ("last 100 training games", "final evaluation", "mean over training")
 _WHERE = ("algorithm", "game", "protocol")
 _ESTIMATE = ("value", "low", "high")
+_LISTED = 3  # files of a kind; more are counted
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,7 @@ def variants_table(comparison: Comparison, target: float) -> Table:
     """Return each variant's scores, and how soon it reached a target score."""
     rows = []
     for variant in comparison.variants:
-        scores = [variant.scores(measure, variant.step) for measure in MEASURES]
-        means = [interval(mean_interval(values)) for values in scores]
+        means = [interval(variant.mean(measure, variant.step)) for measure in MEASURES]
         seeds = str(len(variant.at(variant.step)))
         reached = _steps_to(variant, target)
         rows.append([variant.name, seeds, count(variant.step), *means, reached])
@@ -68,6 +69,33 @@ def pairs_table(comparison: Comparison) -> Table:
     adjusted = adjustment(max((pair.n_pairs for pair in comparison.pairs), default=1))
     caption = f"Differences (95% CI{adjusted})"
     return Table(caption, [*head, "seeds per variant to detect 15%"], rows)
+
+
+def runs_table(comparison: Comparison) -> Table:
+    """Return what every run was taken for, and what it was read from."""
+    rows = []
+    for variant in comparison.variants:
+        for run in variant.runs:
+            games = f"{len(run.returns):,}" if run.window > 1 else "-"
+            files = "run folder" if not run.from_sb3 else _list_files(run)
+            rows.append(
+                [str(run.folder), variant.name, run.seed, count(run.last_step), games, files]
+            )
+    head = ["run", "variant", "seed", "last step", "games", "read from"]
+    return Table("Runs, and what each was taken for", head, rows)
+
+
+def _list_files(run: RunResult) -> str:
+    """Return the files of a run by name below its folder; of many alike, how many."""
+    names = [os.path.relpath(file, run.folder) for file in run.files]
+    kinds: dict[str, list[str]] = {}
+    for name in names:
+        kind = "monitors" if name.endswith("monitor.csv") else "event files"
+        kinds.setdefault(name if name.endswith(".npz") else kind, []).append(name)
+    return ", ".join(
+        f"{len(own)} {kind}" if len(own) > _LISTED else ", ".join(own)
+        for kind, own in kinds.items()
+    )
 
 
 def published_table(comparison: Comparison) -> Table:
@@ -146,14 +174,14 @@ def _variants(comparisons: Iterable[Comparison]) -> Iterator[Row]:
         for variant, measure in itertools.product(comparison.variants, MEASURES):
             scores = variant.scores(measure, variant.step)
             row: Row = [*_where(comparison), variant.name, variant.step, measure, len(scores)]
-            yield [*row, *_estimate(mean_interval(scores))]
+            yield [*row, *_estimate(variant.mean(measure, variant.step))]
 
 
 def _differences(comparisons: Iterable[Comparison]) -> Iterator[Row]:
     yield [*_WHERE, "variant", "against", "step", "measure", *_ESTIMATE]
     for comparison in comparisons:
         for pair in comparison.pairs:
-            estimates = {measure: pair.difference(measure) for measure in MEASURES}
+            estimates: dict[str, Interval] = {m: pair.difference(m) for m in MEASURES}
             estimates["probability_of_improvement"] = pair.probability()
             row: Row = [*_where(comparison), pair.second.name, pair.first.name, pair.step]
             for measure, estimate in estimates.items():

@@ -16,7 +16,7 @@ from rl_coordconv.compare.find import find_runs
 from rl_coordconv.compare.games import VariantOverGames, over_games
 from rl_coordconv.compare.published import HUMAN_AND_RANDOM, PUBLISHED, human_normalised
 from rl_coordconv.compare.report import write_report
-from rl_coordconv.compare.sentences import count, stopping_sentence, verdict, verdicts
+from rl_coordconv.compare.sentences import count, number, stopping_sentence, verdict, verdicts
 from rl_coordconv.compare.tables import variants_table
 from rl_coordconv.envs.atari import GAMES
 from rl_coordconv.runs.results import styles
@@ -153,14 +153,68 @@ def test_a_seed_that_never_reaches_a_score_is_later_than_those_that_do(tmp_path,
     assert reached == {1: f"{count(slower)} (2 of 3)", 2: "- (1 of 3)"}[late]
 
 
-def test_settings_that_differ_are_reported(tmp_path):
-    write_run(tmp_path, "nature", 0)
-    write_run(tmp_path, "nature", 1, learning_rate=0.1)
-    write_run(tmp_path, "coordconv", 0, n_envs=8)
+def test_runs_that_differ_in_a_setting_are_variants_named_by_it(tmp_path):
+    for seed, rate in (0, 0.0007), (1, 0.0007), (0, 0.1), (1, 0.1):
+        write_run(tmp_path / str(rate), "nature", seed, learning_rate=rate)
+    for seed in 0, 1:
+        write_run(tmp_path, "coordconv", seed, n_envs=8)
     (comparison,) = compare(find_runs([tmp_path]).runs)
-    notes = comparison.notes
-    assert "The runs of nature differ in more than the seed: learning_rate." in notes
-    assert "The variants differ in more than the network: n_envs." in notes
+    names = ["coordconv", "nature, learning_rate=0.0007", "nature, learning_rate=0.1"]
+    assert sorted(variant.name for variant in comparison.variants) == names
+    assert [len(variant.runs) for variant in comparison.variants] == [2, 2, 2]
+    note = "The variants differ in more than the network: learning_rate, n_envs."
+    assert note in comparison.notes
+
+
+@pytest.mark.parametrize(("schedule", "variants"), [("constant", 1), ("linear", 2)])
+def test_the_length_of_a_training_makes_a_variant_if_a_schedule_depends_on_it(
+    tmp_path, schedule, variants
+):
+    for seed, steps in (0, 1000), (1, 2000):
+        settings = {"total_timesteps": steps, "learning_rate_schedule": schedule}
+        write_run(tmp_path, seed=seed, **settings)
+    (comparison,) = compare(find_runs([tmp_path]).runs)
+    assert len(comparison.variants) == variants
+
+
+def test_the_baseline_can_be_chosen(tmp_path, capsys):
+    write_study(tmp_path, {"nature": 900, "coordconv": 1000, "nature-zeros": 1000}, seeds=3)
+    runs = find_runs([tmp_path]).runs
+    (comparison,) = compare(runs, "nature-zeros")
+    names = ["nature - nature-zeros", "coordconv - nature-zeros"]
+    assert [pair.name for pair in comparison.pairs] == names
+    with pytest.raises(SystemExit, match="2"):
+        command(tmp_path, "--against", "nature-zero")
+    assert "no variant 'nature-zero'; did you mean nature-zeros?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("games", [2, 7, 19])
+def test_a_handful_of_games_is_no_evidence(tmp_path, games):
+    (comparison,) = write_study(tmp_path, {"nature": 500, "coordconv": 5000}, games=games)
+    (pair,) = comparison.pairs
+    assert verdict(pair) == (
+        "Too few games to compare coordconv with nature: at least 20 per seed are needed, there"
+        f" are {games} and {games} at step {count(pair.step)}"
+        f" (means {number(pair.second.mean('training', pair.step).value)} and"
+        f" {number(pair.first.mean('training', pair.step).value)})."
+    )
+    write_report([tmp_path], tmp_path / "out")
+    text = (tmp_path / "out" / "report.md").read_text()
+    scores = next(line for line in text.splitlines() if line.startswith("| coordconv | 4 |"))
+    assert re.search(r"\(-?[\d,.]+ to", scores.split("|")[4]) is None
+    assert f"have {games} training games each" in text
+    assert "Over the second half" not in text
+
+
+def test_the_difference_is_described_from_the_first_games_on(tmp_path):
+    """All games end in the last tenth of the training."""
+    (comparison,) = write_study(tmp_path, {"nature": 500, "coordconv": 5000}, games=30)
+    late = []
+    for variant in comparison.variants:
+        runs = [replace(run, steps=run.steps + 50_000) for run in variant.runs]
+        late.append(replace(variant, runs=tuple(runs)))
+    (pair,) = replace(comparison, variants=tuple(late)).pairs
+    assert re.search(r"ranged from -?[\d,]+ to [\d,]+ points", stopping_sentence(pair))
 
 
 def test_protocols_are_not_mixed(tmp_path):

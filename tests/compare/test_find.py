@@ -124,7 +124,7 @@ def test_a_nan_is_left_out_and_reported(tmp_path):
         ("episodes.csv", "step,wall_time\n1,2\n", "episodes.csv has no column episode_return"),
         ("episodes.csv", "step,wall_time,episode_return\n", "no game is finished yet"),
         ("episodes.csv", "\x00\x01\n", "episodes.csv has no column step"),
-        ("episodes.csv", b"\xff\n", "episodes.csv cannot be read"),
+        ("episodes.csv", b"\xff\n", "episodes.csv has no column step"),
         ("evaluations.csv", f"{HEAD}\n1,0,x,2\n", "evaluations.csv is damaged"),
         ("evaluations.csv", f"{HEAD}\n1,0\n", "evaluations.csv is damaged"),
     ],

@@ -1,0 +1,188 @@
+"""Guesses algorithm, game, seed and variant of SB3 logs from names and logged tags.
+
+Nothing guessed here is hidden: the report shows for every run what it was taken for.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from rl_coordconv.compare.published import HUMAN_AND_RANDOM
+from rl_coordconv.runs.results import EXTRACTOR_STYLES
+
+# Spellings without separators, and the name that rl-zoo3 or the library uses.
+_ALGORITHMS = {
+    name: name for name in ("a2c", "ars", "crossq", "ddpg", "dqn", "ppo", "sac", "td3", "tqc")
+}
+_ALGORITHMS |= {"acer": "acer", "acktr": "acktr", "qrdqn": "qrdqn", "trpo": "trpo"}
+_ALGORITHMS |= dict.fromkeys(("recurrentppo", "ppolstm", "rppo", "pporecurrent"), "ppo_lstm")
+_ALGORITHMS |= dict.fromkeys(("maskableppo", "ppomask", "mppo"), "ppo_mask")
+
+# Tags that only some algorithms log; the first that occurs decides.
+_FAMILIES: dict[str, tuple[str, ...]] = {
+    "train/clip_fraction": ("ppo", "ppo_lstm", "ppo_mask"),
+    "train/is_line_search_success": ("trpo",),
+    "train/policy_loss": ("a2c",),
+    "rollout/exploration_rate": ("dqn", "qrdqn"),
+    "train/ent_coef": ("sac", "tqc", "crossq"),
+    "train/actor_loss": ("td3", "ddpg"),
+    "train/delta_std": ("ars",),
+}
+ALGORITHM_TAGS = tuple(_FAMILIES)
+
+_ENV_ID = re.compile(
+    r"^(?:\w+:)?(?:ALE[/-])?([A-Za-z]+?)(NoFrameskip|Deterministic)?-v\d+(?:_\d+)?$"
+)
+# Words that do not say whose runs are inside.
+_GENERIC = re.compile(
+    r"logs?|runs?|tb|tensorboards?|boards?|monitors?|results?|sb3|csvs?|events?|evals?|evaluations?"
+    r"|train(ing)?|data|outputs?|experiments?|exps?|models?|seeds?|rounds?|trials?|best|atari|zoo|v"
+)
+
+
+def find_algorithm(named: str, names: Sequence[str], tags: Collection[str]) -> str:
+    """Return the algorithm: as rl-zoo3 names it, else one that logs such tags, by the nearest name.
+
+    Args:
+        named: rl-zoo3's ``--algo``; may be empty.
+        names: The folder's name and those of the folders around it, the nearest first.
+        tags: Those of `ALGORITHM_TAGS` that were logged.
+    """
+    if named:
+        return _ALGORITHMS.get(_plain(named), named.lower())
+    family = next((algorithms for tag, algorithms in _FAMILIES.items() if tag in tags), ())
+    for name in names:
+        algorithm = algorithm_in(name)
+        if algorithm and (not family or algorithm in family):
+            return algorithm
+    return family[0] if family else "unknown"
+
+
+def algorithm_in(name: str) -> str:
+    """Return the algorithm that a name contains; empty if there is none or more than one.
+
+    >>> [algorithm_in(name) for name in ("RecurrentPPO_1", "qr-dqn", "a2c-pong", "a2c-vs-ppo")]
+    ['ppo_lstm', 'qrdqn', 'a2c', '']
+    """
+    whole = _ALGORITHMS.get(_plain(name))
+    if whole:
+        return whole
+    words = re.split(r"[^a-z0-9]+", name.lower())
+    pairs = {_ALGORITHMS.get(a + b) for a, b in itertools.pairwise(words)} - {None}
+    found = pairs or {_ALGORITHMS.get(word) for word in words} - {None}
+    return found.pop() or "" if len(found) == 1 else ""
+
+
+def find_game(names: Iterable[str]) -> tuple[str, str]:
+    """Return game and protocol by the first name that has them, else ``unknown``."""
+    names = list(names)
+    for name in names:
+        match = _ENV_ID.match(name)
+        if match:
+            return match[1], "classic" if match[2] == "NoFrameskip" else "unknown"
+    games = {game.lower(): game for game in HUMAN_AND_RANDOM}
+    for name in names:
+        found = {games[word] for word in _words_of_games(name) if word in games}
+        if len(found) == 1:
+            return found.pop(), "unknown"
+    return "unknown", "unknown"
+
+
+def _words_of_games(name: str) -> list[str]:
+    whole = re.sub(r"[_-]?\d*$", "", name)
+    words = re.split(r"[^A-Za-z0-9]+", name)
+    words += [re.sub(r"(NoFrameskip|Deterministic)?-?v?\d*$", "", word) for word in words]
+    return [word.lower().replace("_", "").replace("-", "") for word in (whole, *words)]
+
+
+def find_seed(names: Iterable[str]) -> str:
+    """Return the seed that a name states, as ``seed_3`` or ``s3``; empty if none does."""
+    for name in names:
+        match = re.search(r"(?:^|[^a-z])(?:seed|s)[-_=]?(\d+)(?![0-9])", name.lower())
+        if match:
+            return match[1]
+    return ""
+
+
+def telling(names: Iterable[str]) -> str:
+    """Return what distinguishes a variant in the names of folders.
+
+    Algorithms, games, seeds, numbers at the end and general words are left out.
+
+    >>> telling(["logs", "a2c", "lr1e-3_seed2", "PongNoFrameskip-v4_1"])
+    'lr1e-3'
+    """
+    return "/".join(filter(None, map(_telling_words, names)))
+
+
+def _telling_words(name: str) -> str:
+    if _plain(name) in _ALGORITHMS or _ENV_ID.match(name):
+        return ""
+    name = re.sub(r"(?i)(?<![a-z])(seed|s|run|rep|trial)[-_=]?\d+(?![0-9])", "", name)
+    name = _without_number(name).strip("-_ .")
+    words = [word for word in re.split(r"[-_ .]+", name) if word]
+    kept = [word for word in words if not _is_general(word)]
+    return name if kept == words else "-".join(kept)
+
+
+def _is_general(word: str) -> bool:
+    plain = word.lower()
+    is_known = plain in _ALGORITHMS or find_game([word])[0] != "unknown"
+    return is_known or bool(_GENERIC.fullmatch(plain))
+
+
+def _without_number(name: str) -> str:
+    return re.sub(r"[-_ ]\d+$", "", name)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", _without_number(name).lower())
+
+
+def is_numbered_sibling(a: str, b: str) -> bool:
+    """Return whether two names differ in their numbers only.
+
+    >>> is_numbered_sibling("run_1", "run_2"), is_numbered_sibling("tb", "monitor")
+    (True, False)
+    """
+    return a != b and re.sub(r"\d+", "0", a) == re.sub(r"\d+", "0", b)
+
+
+def is_kind_of_log(name: str) -> bool:
+    """Return whether a folder's name says what kind of logs it holds, not whose they are."""
+    return not _telling_words(name)
+
+
+def variant_name(extractor: str, inner: Sequence[str], root_label: str) -> str:
+    """Return the name of the variant of SB3 logs.
+
+    The bare name of an extractor would make its runs seeds of ours.
+
+    Args:
+        extractor: As the logs say; empty if they do not.
+        inner: The names of the folders between the root and the run.
+        root_label: The name of the root; empty if it says nothing.
+    """
+    name = "/".join(filter(None, [root_label, telling(inner), extractor])) or "sb3"
+    return f"{name} (sb3)" if name in EXTRACTOR_STYLES else name
+
+
+def root_labels(roots: Sequence[Path]) -> dict[Path, str]:
+    """Return what the name of each root says, no two the same; empty if it says nothing."""
+    parts = {root: root.resolve().parts for root in roots}
+    labels = {root: telling(path[-1:]) for root, path in parts.items()}
+    for label in set(labels.values()):
+        alike = [root for root in roots if labels[root] == label]
+        paths = {parts[root] for root in alike}
+        if len(paths) == 1:
+            continue
+        length = next(n for n in range(1, 99) if len({path[-n:] for path in paths}) == len(paths))
+        for root in alike:
+            inner = parts[root][-length:]
+            labels[root] = telling(inner) or "/".join(inner)
+    if len(set(parts.values())) == 1:  # the only root: an extractor's name would be a guess
+        return {root: "" if name in EXTRACTOR_STYLES else name for root, name in labels.items()}
+    return labels

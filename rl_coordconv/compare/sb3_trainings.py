@@ -1,0 +1,277 @@
+"""Finds out which SB3 logs are of one training.
+
+The logs of one training may be in several folders. They are joined if one continues the other, if
+their data agree, or if they are different kinds of logs in one folder whose names do not
+contradict.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from rl_coordconv.compare.results import Array, BrokenRun, RunResult, shared
+from rl_coordconv.compare.sb3_logs import (
+    EVALUATION,
+    SCORE,
+    SB3Logs,
+    as_run,
+    interleaved,
+    join,
+    means_of,
+    read_folder,
+    start,
+)
+from rl_coordconv.compare.sb3_names import (
+    find_algorithm,
+    find_game,
+    find_seed,
+    is_kind_of_log,
+    is_numbered_sibling,
+)
+
+_FIRST = 10  # points that show how often a training is logged
+
+
+def continued(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
+    """Join TensorBoard's logs of one training that are in several folders.
+
+    They are joined if their points agree, or if one begins after the other ended, in time and at a
+    step that shows that it did not begin from scratch.
+    """
+    trainings: list[SB3Logs] = []
+    for log in sorted(logs, key=lambda log: start(log.points)):
+        for i in _nearest(log, trainings):
+            other = trainings[i]
+            if log.kinds != ["points"] or other.kinds != ["points"]:
+                continue
+            if any(_agree(log.points[tag], other.points[tag]) for tag in (SCORE, EVALUATION)):
+                note = f"the events in {log.folder} repeat those in {other.folder}"
+            elif _continues(log, other):
+                note = f"the events in {log.folder} continue those in {other.folder}"
+            else:
+                continue
+            both = join([other, log], _common([other, log]))
+            trainings[i] = replace(both, notes=(*both.notes, note))
+            break
+        else:
+            trainings.append(log)
+    return trainings
+
+
+def _nearest(log: SB3Logs, trainings: Sequence[SB3Logs]) -> list[int]:
+    """Return the places of trainings, those first whose end is nearest to the start of a log."""
+    gaps = [abs(log.logged[:1, 0].sum() - other.logged[-1:, 0].sum()) for other in trainings]
+    return [int(i) for i in np.argsort(gaps, kind="stable")]
+
+
+def _agree(a: Array, b: Array) -> bool:
+    return shared(a, b) or interleaved(a, b)
+
+
+def _continues(log: SB3Logs, other: SB3Logs) -> bool:
+    now, before = log.logged, other.logged
+    if not len(now) or not len(before) or now[0, 1] < before[-1, 1]:
+        return False
+    first, last = now[0, 0], before[-1, 0]
+    if contradict(log, other, _common([log, other])):
+        return False
+    steps = now[:_FIRST, 0] if len(now) > 1 else np.concatenate([[0], before[:, 0]])
+    interval = np.diff(steps).max()
+    if len(now) == 1:
+        return bool(last < first <= last + 2 * interval)
+    return bool(first > 2 * interval and before[0, 0] < first)
+
+
+def _common(logs: Iterable[SB3Logs]) -> Path:
+    return Path(os.path.commonpath([log.folder for log in logs]))
+
+
+def contradict(a: SB3Logs, b: SB3Logs, folder: Path, *, siblings: bool = True) -> bool:
+    """Return whether two logs below a folder name another game, algorithm or seed.
+
+    Args:
+        a: Logs.
+        b: Others.
+        folder: The folder that both are in.
+        siblings: Whether folders that differ in their number only may be of one training.
+    """
+    names_a, names_b = (list(log.folder.relative_to(folder).parts[::-1]) for log in (a, b))
+    facts = [
+        (
+            find_algorithm(log.zoo.named.get("algo", ""), names, log.tags),
+            find_game([log.zoo.named.get("env", ""), log.env_id, *names])[0],
+            log.zoo.named.get("seed") or find_seed(names) or "unknown",
+        )
+        for log, names in ((a, names_a), (b, names_b))
+    ]
+    if any(x != y and "unknown" not in (x, y) for x, y in zip(*facts, strict=True)):
+        return True
+    if siblings or not names_a or not names_b:
+        return False
+    x, y = names_a[-1], names_b[-1]
+    return is_numbered_sibling(x, y) or not (is_kind_of_log(x) or is_kind_of_log(y))
+
+
+def group(logs: Sequence[SB3Logs], folder: Path) -> list[SB3Logs]:
+    """Join logs of different kinds that are in and below a folder, if they can be of one training.
+
+    They can if no kind occurs twice and nothing contradicts. Otherwise each folder inside is
+    examined separately.
+    """
+    kinds = [kind for log in logs for kind in log.kinds]
+    pairs = [(a, b) for i, a in enumerate(logs) for b in logs[:i]]
+    if len(kinds) == len(set(kinds)) and not any(
+        contradict(a, b, folder, siblings=False) for a, b in pairs
+    ):
+        # Their common folder, not this one: there may be more than this training above.
+        return [join(logs, _common(logs))] if logs else []
+    below: dict[Path, list[SB3Logs]] = {}
+    for log in logs:
+        inner = log.folder.relative_to(folder).parts[:1]
+        below.setdefault(folder.joinpath(*inner), []).append(log)
+    if len(below) == 1 and folder in below:
+        return list(logs)
+    found = [log for part, own in below.items() for log in group(own, part)]
+    alone = [log for log in found if log.kinds in (["evaluations"], ["watched"])]
+    others = [log for log in found if log not in alone]
+    for log in alone:
+        others = _attach(log, others)
+    return others
+
+
+def _attach(log: SB3Logs, others: list[SB3Logs]) -> list[SB3Logs]:
+    """Add evaluations to the training around which they are and whose evaluations they repeat."""
+    inside = [o for o in others if o.folder.is_relative_to(log.folder) and o.kinds != log.kinds]
+    for other in inside:
+        if len(log.evaluations) and (
+            shared(log.evaluations, other.evaluations) or _repeats(log.evaluations, other.evaluated)
+        ):
+            own = log if not len(other.evaluations) else replace(log, evaluations=np.empty((0, 2)))
+            note = f"{log.files[0]} repeats its evaluations"
+            merged = join([other, replace(own, notes=(*own.notes, note))], other.folder)
+            return [merged if o is other else o for o in others]
+    problem = "its evaluations are above several runs, and those of none" if inside else ""
+    return [*others, replace(log, problem=problem)]
+
+
+def _repeats(evaluations: Array, points: Array) -> bool:
+    """Return whether the means of evaluations are those of TensorBoard's points."""
+    means = means_of(evaluations)
+    steps, i, j = np.intersect1d(means[:, 0], points[:, 0], return_indices=True)
+    return len(steps) > 0 and np.allclose(means[i, 2], points[j, 2], rtol=1e-4)
+
+
+def read_trainings(
+    folders: Sequence[Path], root: Path, label: str, left_out: dict[Path, str]
+) -> list[RunResult]:
+    """Read the trainings whose logs are in some folders.
+
+    Args:
+        folders: Folders with logs, below the root.
+        root: The folder that the report was asked for.
+        label: The root's name.
+        left_out: Folders that cannot be used and the reason; more are added.
+    """
+    logs: list[SB3Logs] = []
+    for folder in folders:
+        try:
+            logs += read_folder(folder, root)
+        except BrokenRun as error:
+            left_out[folder] = str(error)
+        except OSError as error:
+            left_out[folder] = f"it cannot be read: {error.strerror}"
+    runs: list[tuple[RunResult, str]] = []
+    for training in group(continued(logs), root):
+        try:
+            run = as_run(training, root, label)
+            runs.append((run, training.zoo.named.get("trained_agent", "")))
+        except BrokenRun as error:
+            left_out[training.folder] = str(error)
+    return _chained(runs, left_out)
+
+
+def _chained(runs: Sequence[tuple[RunResult, str]], left_out: dict[Path, str]) -> list[RunResult]:
+    """Join the runs that rl-zoo3 continued (``-i``), each with the agent that it started from.
+
+    Of several that continue one agent the longest is used: they share their beginning.
+    """
+    agents = {id(run): agent for run, agent in runs}
+    before = {id(run): _trained(agent, run, [r for r, _ in runs]) for run, agent in runs if agent}
+
+    def origin(run: RunResult) -> list[RunResult]:
+        """Return the runs that led to this one, the first one first, and itself."""
+        chain = [run]
+        while (earlier := before.get(id(chain[0]))) and earlier not in chain:
+            chain.insert(0, earlier)
+        return chain
+
+    families: dict[str, list[list[RunResult]]] = {}
+    for run, _ in runs:
+        chain = origin(run)
+        families.setdefault(agents[id(chain[0])] or str(id(chain[0])), []).append(chain)
+    used = []
+    for chains in families.values():
+        trainings = [_joined(chain, agents) for chain in chains]
+        best = max(range(len(chains)), key=lambda i: trainings[i].last_step)
+        used.append(trainings[best])
+        for *_, run in chains:
+            if run not in chains[best]:
+                left_out[run.folder] = f"it begins as the training in {trainings[best].folder} does"
+    return used
+
+
+def _trained(agent: str, run: RunResult, runs: Sequence[RunResult]) -> RunResult | None:
+    """Return the run whose folder an agent's file was in; None if it is not here."""
+    parts = Path(agent.replace("\\", "/")).parts[-2::-1]
+
+    def alike(other: RunResult) -> tuple[int, int]:
+        names = other.folder.resolve().parts[::-1]
+        same = [a == b for a, b in zip(parts, names, strict=False)]
+        length = same.index(False) if False in same else len(same)
+        return length, len(os.path.commonpath([run.folder.resolve(), other.folder.resolve()]))
+
+    others = [
+        o for o in runs if o is not run and (o.algorithm, o.game) == (run.algorithm, run.game)
+    ]
+    best = max(others, key=alike, default=None)
+    return best if best and alike(best)[0] else None
+
+
+def _joined(chain: Sequence[RunResult], agents: Mapping[int, str]) -> RunResult:
+    """Return one training from the runs that continued each other."""
+    agent = agents[id(chain[0])]
+    whole, start = chain[0], 0.0
+    if agent:
+        note = f"it continues an agent that is not here, {agent}, and its steps begin there"
+        whole = replace(whole, notes=(*whole.notes, note))
+    for run in chain[1:]:
+        saved = re.search(r"_(\d+)_steps\.zip$", agents[id(run)])
+        start = start + float(saved[1]) if saved else whole.last_step
+        whole = _after(run, whole, start)
+    return whole
+
+
+def _after(run: RunResult, earlier: RunResult, step: float) -> RunResult:
+    """Return one training: a run until a step, and another that continues it from there."""
+    kept, evaluated = earlier.steps <= step, earlier.evaluation_steps <= step
+    note = f"it continues {earlier.folder} from step {step:,.0f}"
+    return replace(
+        run,
+        steps=np.concatenate([earlier.steps[kept], run.steps + step]),
+        times=np.concatenate([earlier.times[kept], run.times]),
+        returns=np.concatenate([earlier.returns[kept], run.returns]),
+        evaluation_steps=np.concatenate(
+            [earlier.evaluation_steps[evaluated], run.evaluation_steps + step]
+        ),
+        evaluation_returns=np.concatenate(
+            [earlier.evaluation_returns[evaluated], run.evaluation_returns]
+        ),
+        files=(*earlier.files, *run.files),
+        notes=tuple(dict.fromkeys((*earlier.notes, *run.notes, note))),
+    )

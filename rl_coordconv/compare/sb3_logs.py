@@ -183,8 +183,9 @@ def join(logs: Sequence[SB3Logs], folder: Path | None = None) -> SB3Logs:
 
 def interleaved(a: Array, b: Array) -> bool:
     """Return whether points ``[points, 3]`` that were logged in turns are of one training."""
-    both = np.concatenate([a, b])
-    return min(len(a), len(b)) > 2 and len(in_order(both)) == len(both)
+    if min(len(a), len(b)) < 3 or a[-1, 1] < b[0, 1] or b[-1, 1] < a[0, 1]:
+        return False
+    return len(in_order(np.concatenate([a, b]))) == len(a) + len(b)
 
 
 def means_of(evaluation: Array) -> Array:
@@ -205,6 +206,8 @@ def as_run(log: SB3Logs, root: Path, label: str) -> RunResult:
     Raises:
         BrokenRun: There is no score in them.
     """
+    if log.problem:
+        raise BrokenRun(log.problem)
     folder = log.folder.resolve()  # "." has no name to guess from
     evaluation = log.evaluations if len(log.evaluations) else log.evaluated[:, [0, 2]]
     notes = log.notes

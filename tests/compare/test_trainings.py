@@ -1,0 +1,429 @@
+"""One training never counts twice, and two variants never count as one."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_runs import write_run
+from fake_sb3 import (
+    START,
+    games_of,
+    points_of,
+    row_of,
+    write_events,
+    write_monitor,
+    write_zoo,
+)
+
+from rl_coordconv.compare.comparison import compare
+from rl_coordconv.compare.events import in_order
+from rl_coordconv.compare.find import find_runs
+from rl_coordconv.compare.sb3_names import find_algorithm
+from rl_coordconv.compare.sentences import verdicts
+
+GAME = "MsPacmanNoFrameskip-v4"
+
+
+def only(*roots):
+    (run,) = find_runs(roots).runs
+    return run
+
+
+def seeds(*roots):
+    """The number of runs of each variant."""
+    comparisons = compare(find_runs(roots).runs)
+    return {v.name: len(v.runs) for comparison in comparisons for v in comparison.variants}
+
+
+class TestContinuedWithRlZoo3:
+    """``-i`` starts another folder, whose steps begin with 0."""
+
+    @pytest.fixture
+    def root(self, tmp_path):
+        for number, agent in (1, "''"), (2, 1), (3, 2):
+            folder = tmp_path / "logs" / "a2c" / f"{GAME}_{number}"
+            if number > 1:
+                agent = f"logs/a2c/{GAME}_{agent}/{GAME}.zip"
+            write_zoo(folder, seed=number, trained_agent=agent)
+            write_monitor(folder, games_of(number), start=START + 1000 * number)
+        return tmp_path / "logs"
+
+    def test_is_one_run(self, root):
+        run = only(root)
+        games = np.concatenate([games_of(number) for number in (1, 2, 3)])
+        assert run.returns.tolist() == games[:, 2].tolist()
+        assert run.last_step == games[:, 0].sum() / 4
+        assert run.folder.name == f"{GAME}_3"
+        assert len(run.files) == 3
+        assert sum("it continues" in note for note in run.notes) == 2
+
+    def test_claims_nothing_from_one_training_per_variant(self, root, tmp_path):
+        shutil.copytree(root, tmp_path / "bob" / "logs")
+        for path in (tmp_path / "bob").rglob("*monitor.csv"):
+            number = int(path.parent.name[-1])
+            write_monitor(path.parent, games_of(number + 10, mean=900), start=START + number)
+        assert set(seeds(root, tmp_path / "bob").values()) == {1}
+
+    def test_of_two_branches_one_counts(self, root):
+        folder = root / "a2c" / f"{GAME}_4"
+        write_zoo(folder, seed=4, trained_agent=f"logs/a2c/{GAME}_1/best_model.zip")
+        write_monitor(folder, games_of(4), start=START + 9000)
+        found = find_runs([root])
+        assert len(found.runs) == 1
+        assert found.left_out == (
+            (folder, f"it begins as the training in {found.runs[0].folder} does"),
+        )
+
+    def test_from_a_checkpoint_replaces_what_came_after(self, root):
+        folder = root / "a2c" / f"{GAME}_3"
+        agent = f"logs/a2c/{GAME}_2/rl_model_3000_steps.zip"
+        write_zoo(folder, seed=3, trained_agent=agent)
+        first, second, third = (games_of(number) for number in (1, 2, 3))
+        kept = int((second[:, 0].cumsum() / 4 <= 3000).sum())
+        games = np.concatenate([first, second[:kept], third])
+        assert only(root).returns.tolist() == games[:, 2].tolist()
+
+    def test_from_an_agent_that_is_not_here_says_so(self, root):
+        shutil.rmtree(root / "a2c" / f"{GAME}_1")
+        run = only(root)
+        assert len(run.returns) == 120
+        assert any("an agent that is not here" in note for note in run.notes)
+
+    def test_two_trainings_from_one_missing_agent_are_no_two_seeds(self, tmp_path):
+        for number in 2, 3:
+            folder = tmp_path / "a2c" / f"{GAME}_{number}"
+            write_zoo(folder, seed=number, trained_agent=f"elsewhere/{GAME}_1/best_model.zip")
+            write_monitor(folder, games_of(number), start=START + number)
+        assert seeds(tmp_path) == {only(tmp_path).variant: 1}
+
+
+class TestCopies:
+    @pytest.mark.parametrize("name", ["0.monitor.csv", "best.monitor.csv", "monitor.csv"])
+    @pytest.mark.parametrize("folder", ["a2c/Pong_1_best", "backup", "a2c"])
+    @pytest.mark.parametrize("kept", [20, 60])
+    def test_of_a_monitor_is_no_seed(self, tmp_path, name, folder, kept):
+        write_monitor(tmp_path / "logs" / "a2c" / "Pong_1", games_of(0))
+        write_monitor(tmp_path / "logs" / folder, games_of(0)[:kept], name=name)
+        run = only(tmp_path / "logs")
+        assert len(run.returns) == 60
+
+    def test_beside_the_original_counts_no_game_twice(self, tmp_path):
+        write_monitor(tmp_path / "a2c", games_of(0))
+        write_monitor(tmp_path / "a2c", games_of(0)[:40], name="copy.monitor.csv")
+        write_monitor(tmp_path / "a2c", games_of(1), start=START + 0.01, name="1.monitor.csv")
+        run = only(tmp_path)
+        assert len(run.returns) == 120
+        assert "copy.monitor.csv repeats games of another file" in run.notes
+
+    @pytest.mark.parametrize("kept", [5, 10])
+    def test_of_events_is_no_seed(self, tmp_path, kept):
+        points = points_of(games_of(0))[:10]
+        write_events(tmp_path / "tb" / "A2C_1", points)
+        write_events(tmp_path / "synchronised" / "A2C_1", points[:kept])
+        write_events(tmp_path / "tb" / "A2C_1", points[:kept], number=1)
+        assert len(only(tmp_path).returns) == 10
+
+    def test_of_evaluations_is_no_seed(self, tmp_path):
+        for folder in tmp_path / "a2c" / "x", tmp_path / "best":
+            folder.mkdir(parents=True)
+            results = np.random.default_rng(0).normal(size=(5, 3))
+            np.savez(folder / "evaluations.npz", timesteps=np.arange(5), results=results)
+        assert len(find_runs([tmp_path]).runs) == 1
+
+    def test_in_two_roots_are_no_two_variants(self, tmp_path):
+        for root in "alice", "bob":
+            write_monitor(tmp_path / root / "a2c", games_of(0))
+        assert list(seeds(tmp_path / "alice", tmp_path / "bob").values()) == [1]
+
+    def test_that_went_on_by_themselves_are_no_two_seeds(self, tmp_path):
+        """A folder was copied half-way, and both were trained further."""
+        for number in 1, 2:
+            games = np.concatenate([games_of(0, 30), games_of(number, 30)])
+            write_monitor(tmp_path / "a2c" / f"Pong_{number}", games)
+        assert len(find_runs([tmp_path]).runs) == 1
+
+    def test_of_a_training_as_tensorboard_shows_it_is_no_variant(self, tmp_path):
+        for seed in range(3):
+            games = games_of(seed, 200)
+            start = START + 5000 * seed
+            write_monitor(tmp_path / "csvs" / f"a2c_{seed}", games, start=start)
+            points = points_of(games, start=start)
+            write_events(tmp_path / "boards" / f"A2C_{seed}" / "MsPacman", points)
+        assert list(seeds(tmp_path / "csvs", tmp_path / "boards").values()) == [3]
+
+    def test_of_one_of_our_runs_under_another_name(self, tmp_path):
+        folder = write_run(tmp_path / "runs")
+        shutil.copytree(folder, tmp_path / "best")
+        assert len(find_runs([tmp_path]).runs) == 1
+
+
+class TestRounds:
+    """``learn()`` in a loop, with a TensorBoard folder each."""
+
+    def test_whose_steps_go_on_are_one_run(self, tmp_path):
+        points = points_of(games_of(0, 200))
+        for number, part in enumerate(np.array_split(points, 5)):
+            write_events(tmp_path / "tb" / f"A2C_{number + 1}", part)
+        run = only(tmp_path)
+        assert run.returns == pytest.approx(points[:, 2])
+        assert sum("continue those in" in note for note in run.notes) == 4
+
+    def test_with_one_point_each_are_one_run(self, tmp_path):
+        points = points_of(games_of(0, 100))[:5]
+        for number, point in enumerate(points):
+            write_events(tmp_path / f"PPO_{number}", point[None])
+        assert len(only(tmp_path).returns) == 5
+
+    def test_beside_one_monitor_are_its_run(self, tmp_path):
+        games = games_of(0, 200)
+        write_monitor(tmp_path / "a2c", games)
+        for number, part in enumerate(np.array_split(points_of(games), 3)):
+            write_events(tmp_path / "a2c" / f"A2C_{number + 1}", part)
+        assert len(only(tmp_path).files) == 4
+
+    def test_of_two_seeds_are_two_runs(self, tmp_path):
+        number = 0
+        for seed in 0, 1:
+            points = points_of(games_of(seed, 100), start=START + 50_000 * seed)
+            for part in np.array_split(points, 4):
+                number += 1
+                write_events(tmp_path / "tb" / f"A2C_{number}", part)
+        found = find_runs([tmp_path])
+        assert sorted(run.returns[-1] for run in found.runs) == pytest.approx(
+            sorted(points_of(games_of(seed, 100))[-1, 2] for seed in (0, 1))
+        )
+
+    def test_from_scratch_are_seeds(self, tmp_path):
+        for seed in range(3):
+            points = points_of(games_of(seed, 100), start=START + 50_000 * seed)
+            write_events(tmp_path / "tb" / f"A2C_{seed + 1}", points)
+        assert len(find_runs([tmp_path]).runs) == 3
+
+
+class TestEventsInOneFolder:
+    def test_of_a_resume_replace_what_came_after_its_step(self, tmp_path):
+        points = points_of(games_of(0, 100))
+        late = points[6:] + [0, 1e6, 0]
+        late[:, 2] += 1000
+        write_events(tmp_path / "A2C_1", points[:10])
+        write_events(tmp_path / "A2C_1", late)
+        run = only(tmp_path)
+        assert run.steps.tolist() == points[:, 0].tolist()
+        assert run.returns == pytest.approx([*points[:6, 2], *late[:, 2]])
+
+    def test_that_grew_at_once_are_two_trainings(self, tmp_path):
+        for seed in 0, 1:
+            points = points_of(games_of(seed, 100), start=START + seed)
+            write_events(tmp_path / "A2C_1", points, number=seed)
+        assert len(find_runs([tmp_path]).runs) == 2
+
+    def test_are_in_the_order_of_their_time_not_of_their_names(self, tmp_path):
+        points = points_of(games_of(0, 100))
+        for name, part in ("b", points[:8]), ("a", points[8:]):
+            path = write_events(tmp_path / "A2C_1", part)
+            path.rename(path.with_name(f"events.out.tfevents.{name}"))
+        assert only(tmp_path).returns == pytest.approx(points[:, 2])
+
+    def test_in_order_by_hand(self):
+        points = np.array([[1, 0, 5], [2, 1, 6], [3, 2, 7], [2, 3, 8], [4, 4, 9]], dtype=float)
+        assert in_order(points)[:, 2].tolist() == [5, 8, 9]
+
+
+class TestSessions:
+    """``Monitor(override_existing=False)`` appends."""
+
+    def test_stay_in_the_order_of_the_file(self, tmp_path):
+        first, second = games_of(0), games_of(1)
+        path = write_monitor(tmp_path / "a2c", first)
+        with path.open("a") as file:
+            file.writelines(f"{row_of(game)}\n" for game in second)
+        run = only(tmp_path)
+        assert run.returns.tolist() == [*first[:, 2], *second[:, 2]]
+        assert "0.monitor.csv holds 2 sessions, one after the other" in run.notes
+
+    def test_of_several_environments_follow_each_other(self, tmp_path):
+        expected = []
+        for session in 0, 1:
+            games = [(0.5, 7 + session), (1.0, 8 + session), (1.5, 9), (2.0, 10)]
+            expected += [score for _, score in games]
+        for name, start in ("0", 0), ("1", 1):
+            rows = [f"{expected[i]},10,{1.0 + (i % 4) * 0.5}" for i in range(start, 8, 2)]
+            text = "\n".join(['#{"t_start": 5.0, "env_id": "Pong"}', "r,l,t", *rows, ""])
+            (tmp_path / "a2c").mkdir(exist_ok=True)
+            (tmp_path / "a2c" / f"{name}.monitor.csv").write_text(text)
+        assert only(tmp_path).returns.tolist() == expected
+
+
+class TestEvaluationGames:
+    @pytest.mark.parametrize(
+        ("train", "evaluation"),
+        [
+            ("monitor.csv", "eval.monitor.csv"),
+            ("0.monitor.csv", "eval_0.monitor.csv"),
+            ("train/0.monitor.csv", "eval/0.monitor.csv"),
+            ("train/monitor.csv", "evaluation/monitor.csv"),
+        ],
+    )
+    def test_are_no_training_games_and_no_seed(self, tmp_path, train, evaluation):
+        games = games_of(0)
+        path = tmp_path / "a2c" / train
+        write_monitor(path.parent, games, name=path.name)
+        path = tmp_path / "a2c" / evaluation
+        late = games_of(1, 5)
+        late[:, 1] = games[40, 1] + np.arange(5) / 1e4
+        write_monitor(path.parent, late, name=path.name)
+        run = only(tmp_path)
+        assert run.returns.tolist() == games[:, 2].tolist()
+        assert run.evaluation_returns.tolist() == late[:, 2].tolist()
+        assert run.evaluation_steps == pytest.approx(games[:41, 0].sum() / 4, rel=0.01)
+
+    def test_alone_are_no_run(self, tmp_path):
+        write_run(tmp_path)
+        write_monitor(tmp_path / "a2c_x" / "eval", games_of(0))
+        ((_, reason),) = find_runs([tmp_path]).left_out
+        assert reason == "it holds evaluation games only, without the steps of their training"
+
+    def test_in_a_file_above_the_runs_belong_to_the_run_that_repeats_them(self, tmp_path):
+        means = {}
+        for number in 1, 2:
+            folder = tmp_path / "a2c" / f"A2C_{number}"
+            games = games_of(number, 100)
+            start = START + number
+            write_events(folder, points_of(games, start=start))
+            values = np.random.default_rng(number).normal(size=(2, 3))
+            means[number] = values
+            evaluated = np.array([[1000, start + 1, 0], [2000, start + 2, 0]], dtype=float)
+            evaluated[:, 2] = values.mean(axis=1)
+            write_events(folder, evaluated, tag="eval/mean_reward", number=9)
+        results = tmp_path / "a2c" / "evaluations.npz"
+        np.savez(results, timesteps=[1000, 2000], results=means[2])
+        first, second = sorted(find_runs([tmp_path]).runs, key=lambda run: run.folder.name)
+        assert len(first.evaluation_returns) == 2
+        assert second.evaluation_returns == pytest.approx(means[2].ravel())
+        np.savez(results, timesteps=[1000, 2000], results=means[2] + 1)
+        found = find_runs([tmp_path])
+        assert len(found.runs) == 2
+        assert found.left_out[0][0] == tmp_path / "a2c"
+
+
+class TestVariants:
+    def test_of_different_roots_are_different(self, tmp_path):
+        for number, name in enumerate(("alice", "bob")):
+            for seed in 1, 2:
+                folder = tmp_path / name / "logs" / "a2c" / f"{GAME}_{seed}"
+                write_monitor(folder, games_of(10 * number + seed))
+        assert seeds(tmp_path / "alice" / "logs", tmp_path / "bob" / "logs") == {
+            "alice": 2,
+            "bob": 2,
+        }
+
+    def test_named_as_ours_are_not_ours(self, tmp_path):
+        for number, name in enumerate(("nature", "coordconv")):
+            for seed in 1, 2:
+                folder = tmp_path / "logs" / name / f"A2C_{seed}" / "MsPacman"
+                write_monitor(folder, games_of(10 * number + seed))
+        write_run(tmp_path / "runs", "nature")
+        logs = tmp_path / "logs"
+        expected = {"nature (sb3)": 2, "coordconv (sb3)": 2}
+        assert seeds(logs / "nature", logs / "coordconv") == expected
+        assert seeds(logs, tmp_path / "runs") == {"nature": 1, **expected}
+
+    def test_that_rl_zoo3_describes_are_those_of_its_settings(self, tmp_path):
+        number = 0
+        ours = "{features_extractor_class: !!python/name:rl_coordconv.extractors.CoordNatureCNN '',"
+        for placement in "none", "first", "all":
+            kwargs = f"{ours} features_extractor_kwargs: {{coordinates: {placement}}}}}"
+            for seed in 1, 2:
+                number += 1
+                folder = tmp_path / "logs" / "a2c" / f"{GAME}_{number}"
+                write_zoo(folder, {"policy_kwargs": kwargs, "ent_coef": 0.01}, seed=seed)
+                write_monitor(folder, games_of(number))
+        assert seeds(tmp_path / "logs") == {
+            "nature (sb3)": 2,
+            "coordconv (sb3)": 2,
+            "coordconv-all (sb3)": 2,
+        }
+
+    def test_that_differ_in_a_setting_of_rl_zoo3_are_named_by_it(self, tmp_path):
+        for number, rate in enumerate((0.001, 0.001, 0.0007)):
+            folder = tmp_path / "logs" / "a2c" / f"{GAME}_{number}"
+            write_zoo(folder, {"learning_rate": rate}, seed=number)
+            write_monitor(folder, games_of(number))
+        assert seeds(tmp_path / "logs") == {
+            "sb3, learning_rate=0.001": 2,
+            "sb3, learning_rate=0.0007": 1,
+        }
+
+    def test_that_differ_in_a_logged_setting_are_named_by_it(self, tmp_path):
+        for number, rate in enumerate((0.001, 0.001, 0.0007)):
+            folder = tmp_path / "tb" / f"A2C_{number}"
+            points = points_of(games_of(number, 100), start=START + number)
+            write_events(folder, points)
+            points[:, 2] = rate
+            write_events(folder, points, tag="train/learning_rate", number=9)
+        assert set(seeds(tmp_path / "tb").values()) == {1, 2}
+
+    def test_in_folders_with_telling_names_are_theirs(self, tmp_path):
+        for number, name in enumerate(("deep_seed1", "deep_seed2", "wide_seed1")):
+            write_monitor(tmp_path / "logs" / name, games_of(number))
+        assert seeds(tmp_path / "logs") == {"deep": 2, "wide": 1}
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ("a2c_Pong", "a2c_Breakout/A2C_1"),
+            ("a2c_Pong", "ppo_Pong/PPO_1"),
+            ("Pong_seed1", "Pong_seed2/A2C_1"),
+            ("run_1", "run_2/tb"),
+            ("alice", "bob/A2C_1"),
+        ],
+    )
+    def test_logs_that_name_another_training_are_not_joined(self, tmp_path, one, other):
+        games = games_of(0)
+        write_monitor(tmp_path / one, games, env_id="")
+        write_events(tmp_path / other, points_of(games_of(1)))
+        found = find_runs([tmp_path])
+        assert len(found.runs) + len(found.left_out) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "tags", "algorithm"),
+    [
+        ("logs/RecurrentPPO_1", ["train/clip_fraction"], "ppo_lstm"),
+        ("logs/RecurrentPPO_1", [], "ppo_lstm"),
+        ("logs/MaskablePPO_3", ["train/clip_fraction"], "ppo_mask"),
+        ("ppo/atari/a2c-pong", [], "a2c"),
+        ("a2c-vs-ppo/run_1", ["train/clip_fraction"], "ppo"),
+        ("a2c-vs-ppo/run_1", [], "unknown"),
+        ("a2c/run", ["train/clip_fraction"], "ppo"),
+        ("x", ["rollout/exploration_rate"], "dqn"),
+        ("QRDQN_1", ["rollout/exploration_rate"], "qrdqn"),
+        ("qr-dqn-pong", [], "qrdqn"),
+        ("TQC_1", ["train/ent_coef", "train/actor_loss"], "tqc"),
+        ("x", ["train/ent_coef", "train/actor_loss"], "sac"),
+        ("DDPG_1", ["train/actor_loss"], "ddpg"),
+        ("x", ["train/actor_loss"], "td3"),
+        ("SAC_1", [], "sac"),
+        ("trpo_pong", ["train/is_line_search_success"], "trpo"),
+        ("A2C_1", ["train/policy_loss"], "a2c"),
+    ],
+)
+def test_the_algorithm_is_that_of_the_tags_then_of_the_nearest_name(path, tags, algorithm):
+    assert find_algorithm("", Path(path).parts[::-1], tags) == algorithm
+
+
+def test_the_report_lists_what_every_run_was_read_from(tmp_path):
+    from rl_coordconv.compare.tables import runs_table
+
+    folder = tmp_path / "logs" / "a2c" / f"{GAME}_1"
+    for env in range(4):
+        write_monitor(folder, games_of(env), start=START + env, name=f"{env}.monitor.csv")
+    write_events(folder / "tb", points_of(games_of(0, 240)))
+    (comparison,) = compare(find_runs([tmp_path / "logs"]).runs)
+    (row,) = runs_table(comparison).rows
+    (events,) = (folder / "tb").iterdir()
+    listed = f"4 monitors, {os.path.join('tb', events.name)}"
+    assert row == [str(folder), "sb3", f"{GAME}_1", row[3], "240", listed]
+    assert verdicts(comparison) == ["Only one variant (sb3) was found; nothing to compare."]

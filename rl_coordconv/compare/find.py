@@ -10,8 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from rl_coordconv.compare.results import Array, BrokenRun, NotARun, RunResult, read_run, shared
-from rl_coordconv.compare.sb3_names import root_labels
+from rl_coordconv.compare.results import (
+    Array,
+    BrokenRun,
+    NotARun,
+    RunResult,
+    is_part,
+    read_run,
+    shared,
+)
+from rl_coordconv.compare.sb3_names import is_telling, root_labels
 from rl_coordconv.compare.sb3_trainings import read_trainings
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.kept import is_kept, read_kept, read_stored_run
@@ -102,11 +110,17 @@ def _read_folder(folder: Path) -> RunResult:
 def _without_copies(runs: Sequence[RunResult], left_out: dict[Path, str]) -> list[RunResult]:
     """Return the runs without other logs of the same trainings, which are no more seeds."""
     used: list[RunResult] = []
-    # Runs whose games are known first, and of those the longest: it is the one that is used.
+    # Runs whose games are known first, and of copies the longest.
     for run in sorted(runs, key=lambda run: (run.window == 1, -run.last_step)):
-        reason = next(filter(None, (_same_training(run, other) for other in used)), None)
+        found = ((i, _same_training(run, other)) for i, other in enumerate(used))
+        i, reason = next(((i, reason) for i, reason in found if reason), (0, ""))
         if reason:
             left_out[run.folder] = reason
+            if is_telling(run.folder) and not is_telling(used[i].folder):
+                note = f"named as its copy, {run.folder}"
+                used[i] = replace(
+                    used[i], variant=run.variant, seed=run.seed, notes=(*used[i].notes, note)
+                )
             continue
         alike = [o for o in used if _key(o) == _key(run) and o.seed == run.seed]
         if alike and not run.from_sb3:
@@ -130,6 +144,8 @@ def _same_training(run: RunResult, other: RunResult) -> str:
         same_seed = _key(run) == _key(other) and run.seed == other.seed
         replayed = same_seed and np.array_equal(_games(run)[:games], _games(other)[:games])
         is_copy = replayed or shared(_rows(run), _rows(other))
+        if run.window > 1:  # appended sessions have other times
+            is_copy = is_copy or is_part(_lengths(run), _lengths(other))
         return f"it is a copy of {other.folder}" if is_copy else ""
     if run.from_sb3 and _repeats_means(run, other):
         return f"its mean scores are those of {other.folder}"
@@ -143,6 +159,10 @@ _START = 100  # games; those of two seeds differ long before
 
 def _games(run: RunResult) -> Array:
     return np.column_stack([run.steps, run.returns])
+
+
+def _lengths(run: RunResult) -> Array:
+    return np.column_stack([np.diff(run.steps, prepend=0), run.returns])
 
 
 def _rows(run: RunResult) -> Array:

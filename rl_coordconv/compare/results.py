@@ -258,6 +258,19 @@ def shared(a: Array, b: Array) -> bool:
     return n > 0 and sum(row.tobytes() in rows for row in np.ascontiguousarray(b)) >= 0.9 * n
 
 
+def is_part(a: Array, b: Array) -> bool:
+    """Return whether the rows of one table are in the other, in the same order, with none between.
+
+    Fewer than ten rows are no evidence.
+    """
+    if len(a) > len(b):
+        a, b = b, a
+    if len(a) < _NO_COINCIDENCE:
+        return False
+    places = np.flatnonzero((b[: len(b) - len(a) + 1] == a[0]).all(axis=1))
+    return any(np.array_equal(a, b[place : place + len(a)]) for place in places)
+
+
 def hours_without_pauses(seconds: Array) -> Array:
     """Return the hours since the first game, without the time in which a run was stopped.
 

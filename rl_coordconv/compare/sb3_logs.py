@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from rl_coordconv.compare.events import EventFile, in_order, read_events
+from rl_coordconv.compare.events import in_order, read_events
 from rl_coordconv.compare.results import (
     FRAMES_PER_STEP,
     GAMES_PER_SCORE,
     Array,
     BrokenRun,
     RunResult,
+    is_part,
     shared,
 )
 from rl_coordconv.compare.sb3_files import (
@@ -98,7 +100,7 @@ class SB3Logs:
 
 
 def read_folder(folder: Path, root: Path) -> list[SB3Logs]:
-    """Read the logs directly in a folder: those of one training, unless two were at work at once.
+    """Read the logs directly in a folder: the events of each file, and all others in one object.
 
     Raises:
         BrokenRun: They are damaged, and nothing can be read of them.
@@ -117,7 +119,7 @@ def read_folder(folder: Path, root: Path) -> list[SB3Logs]:
         own = SB3Logs(folder, (path,), env_id=monitor.env_id, notes=monitor.notes)
         if names_evaluation((*names, path.name.removesuffix("monitor.csv"))):
             logs.append(replace(own, watched=monitor.games[:, 2:]))
-        elif shared(monitor.games[:, 2:], logs[0].games[:, 2:]):
+        elif _same_games(monitor.games, logs[0].games):
             logs.append(replace(own, notes=(f"{path.name} repeats games of another file",)))
         else:
             logs[0] = join([logs[0], replace(own, games=monitor.games)])
@@ -126,31 +128,21 @@ def read_folder(folder: Path, root: Path) -> list[SB3Logs]:
             logs.append(SB3Logs(folder, (path,), evaluations=read_evaluations(path)))
         except BrokenRun as error:
             problems.append(str(error))
-    files = [read_events(p, _TAGS, ALGORITHM_TAGS) for p in folder.glob("events.out.tfevents.*")]
-    trainings = _trainings(folder, files)
-    others = join(logs)
-    if problems and not (others.kinds or trainings):
+    events = [read_events(p, _TAGS, ALGORITHM_TAGS) for p in folder.glob("events.out.tfevents.*")]
+    found = [
+        join(logs),
+        *(SB3Logs(folder, (e.path,), points=e.points, tags=e.found, zoo=zoo) for e in events),
+    ]
+    first, *others = [log for log in found if log.kinds] or found[:1]
+    if problems and not first.kinds:
         raise BrokenRun(problems[0])
-    others = replace(others, notes=(*others.notes, *(f"{p} and left out" for p in problems)))
-    if len(trainings) == 1:
-        return [join([others, *trainings])]
-    return [others, *(replace(training, zoo=zoo) for training in trainings)]
+    notes = (*first.notes, *(f"{problem} and left out" for problem in problems))
+    return [replace(first, notes=notes), *others]
 
 
-def _trainings(folder: Path, files: Iterable[EventFile]) -> list[SB3Logs]:
-    """Return the events in one folder: a file continues the last one, unless both grew at once."""
-    trainings: list[SB3Logs] = []
-    for file in sorted(files, key=lambda file: (start(file.points), file.path.name)):
-        own = SB3Logs(folder, (file.path,), points=file.points, tags=file.found)
-        for i, other in enumerate(trainings):
-            a, b = other.points[SCORE], own.points[SCORE]
-            follows = not len(a) or not len(b) or b[:, 1].min() >= a[:, 1].max()
-            if follows or shared(a, b) or interleaved(a, b):
-                trainings[i] = join([other, own])
-                break
-        else:
-            trainings.append(own)
-    return trainings
+def _same_games(a: Array, b: Array) -> bool:
+    """Return whether games ``[games, 4]`` of two monitors are of one; sessions may differ."""
+    return shared(a[:, 2:], b[:, 2:]) or is_part(a[:, [1, 3]], b[:, [1, 3]])
 
 
 def start(points: dict[str, Array]) -> float:
@@ -179,13 +171,6 @@ def join(logs: Sequence[SB3Logs], folder: Path | None = None) -> SB3Logs:
         zoos[0] if zoos else ZooArguments(),
         tuple(dict.fromkeys(note for log in logs for note in log.notes)),
     )
-
-
-def interleaved(a: Array, b: Array) -> bool:
-    """Return whether points ``[points, 3]`` that were logged in turns are of one training."""
-    if min(len(a), len(b)) < 3 or a[-1, 1] < b[0, 1] or b[-1, 1] < a[0, 1]:
-        return False
-    return len(in_order(np.concatenate([a, b]))) == len(a) + len(b)
 
 
 def means_of(evaluation: Array) -> Array:
@@ -228,9 +213,12 @@ def as_run(log: SB3Logs, root: Path, label: str) -> RunResult:
         raise BrokenRun("none of its logs contains a score yet")
     if len(evaluation):
         notes = (*notes, _GREEDY)
-    names = folder.parts[::-1]
+    parents = {file.parent.resolve(): None for file in log.files}
+    common = Path(os.path.commonpath([folder, *parents]))
+    inner = [part for path in (folder, *parents) for part in path.relative_to(common).parts[::-1]]
+    names = [*inner, *common.parts[::-1]]
     game, protocol = find_game([log.zoo.named.get("env", ""), log.env_id, *names])
-    inner = folder.relative_to(root.resolve()).parts
+    below = folder.relative_to(root.resolve()).parts
     settings = dict(log.zoo.settings)
     extractor = settings.pop("extractor", "")
     for tag in _SETTINGS:
@@ -241,8 +229,8 @@ def as_run(log: SB3Logs, root: Path, label: str) -> RunResult:
         folder=log.folder,
         algorithm=find_algorithm(log.zoo.named.get("algo", ""), names, log.tags),
         game=game,
-        variant=variant_name("" if extractor == "default" else extractor, inner, label),
-        seed=log.zoo.named.get("seed") or find_seed([folder.name, *inner[::-1]]) or folder.name,
+        variant=variant_name("" if extractor == "default" else extractor, below, label),
+        seed=log.zoo.named.get("seed") or find_seed([folder.name, *below[::-1]]) or folder.name,
         protocol=protocol,
         steps=games[:, 0],
         times=games[:, 1],

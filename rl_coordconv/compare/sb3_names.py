@@ -40,6 +40,7 @@ _ENV_ID = re.compile(
 _GENERIC = re.compile(
     r"logs?|runs?|tb|tensorboards?|boards?|monitors?|results?|sb3|csvs?|events?|evals?|evaluations?"
     r"|train(ing)?|data|outputs?|experiments?|exps?|models?|seeds?|rounds?|trials?|best|atari|zoo|v"
+    r"|backups?|cop(y|ies)|old|new|latest|final|sync(ed|hroni[sz]ed)?|tmp|temp|\d+"
 )
 
 
@@ -149,6 +150,11 @@ def is_numbered_sibling(a: str, b: str) -> bool:
     (True, False)
     """
     return a != b and re.sub(r"\d+", "0", a) == re.sub(r"\d+", "0", b)
+
+
+def is_telling(folder: Path) -> bool:
+    """Return whether the nearest names of a folder's path distinguish a variant."""
+    return bool(telling(folder.parts[-3:]))
 
 
 def is_kind_of_log(name: str) -> bool:

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from rl_coordconv.compare.events import in_order
 from rl_coordconv.compare.results import Array, BrokenRun, RunResult, shared
 from rl_coordconv.compare.sb3_logs import (
     EVALUATION,
     SCORE,
     SB3Logs,
     as_run,
-    interleaved,
     join,
     means_of,
     read_folder,
@@ -33,45 +33,66 @@ from rl_coordconv.compare.sb3_names import (
     find_seed,
     is_kind_of_log,
     is_numbered_sibling,
+    is_telling,
 )
 
 _FIRST = 10  # points that show how often a training is logged
 
 
 def continued(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
-    """Join TensorBoard's logs of one training that are in several folders.
+    """Join the events of one training, which may be in several files and folders.
 
-    They are joined if their points agree, or if one begins after the other ended, in time and at a
-    step that shows that it did not begin from scratch.
+    They are joined if their points agree, if a later file is beside an earlier one, as TensorBoard
+    does, or if one begins after the other ended, in time and at a step that shows that it did not
+    begin from scratch.
     """
     trainings: list[SB3Logs] = []
-    for log in sorted(logs, key=lambda log: start(log.points)):
-        for i in _nearest(log, trainings):
-            other = trainings[i]
-            if log.kinds != ["points"] or other.kinds != ["points"]:
-                continue
-            if any(_agree(log.points[tag], other.points[tag]) for tag in (SCORE, EVALUATION)):
-                note = f"the events in {log.folder} repeat those in {other.folder}"
-            elif _continues(log, other):
-                note = f"the events in {log.folder} continue those in {other.folder}"
-            else:
-                continue
-            both = join([other, log], _common([other, log]))
-            trainings[i] = replace(both, notes=(*both.notes, note))
-            break
-        else:
+    # The first in time names the training; of copies, the one with a telling name.
+    for log in sorted(logs, key=lambda log: (start(log.points), not is_telling(log.folder))):
+        place, how = _earlier(log, trainings) if log.kinds == ["points"] else (None, "")
+        if place is None:
             trainings.append(log)
+            continue
+        other = trainings[place]
+        note = f"the events in {log.folder} {how} those in {other.folder}"
+        notes = () if log.folder == other.folder else (note,)
+        trainings[place] = join([other, replace(log, notes=(*log.notes, *notes))])
     return trainings
 
 
-def _nearest(log: SB3Logs, trainings: Sequence[SB3Logs]) -> list[int]:
-    """Return the places of trainings, those first whose end is nearest to the start of a log."""
-    gaps = [abs(log.logged[:1, 0].sum() - other.logged[-1:, 0].sum()) for other in trainings]
-    return [int(i) for i in np.argsort(gaps, kind="stable")]
+def _earlier(log: SB3Logs, trainings: Sequence[SB3Logs]) -> tuple[int | None, str]:
+    """Return the place of the training that a log belongs to, and how; None if it is another's."""
+    first = log.logged[0, 0]
+    # Those first whose end is nearest to the start of the log.
+    places = [i for i, other in enumerate(trainings) if other.kinds == ["points"]]
+    places.sort(key=lambda i: abs(first - trainings[i].logged[-1, 0]))
+    for belongs, how in (_agrees, "repeat"), (_is_beside, "continue"), (_continues, "continue"):
+        for place in places:
+            if belongs(log, trainings[place]):
+                return place, how
+    return None, ""
 
 
-def _agree(a: Array, b: Array) -> bool:
-    return shared(a, b) or interleaved(a, b)
+def _agrees(log: SB3Logs, other: SB3Logs) -> bool:
+    tables = [(log.points[tag], other.points[tag]) for tag in (SCORE, EVALUATION)]
+    if any(shared(a, b) for a, b in tables):
+        return True
+    interleaved = any(_interleaved(a, b) for a, b in tables)
+    return interleaved and not contradict(log, other, _common([log, other]))
+
+
+def _interleaved(a: Array, b: Array) -> bool:
+    """Return whether points ``[points, 3]`` that were logged in turns are of one training."""
+    if min(len(a), len(b)) < 3 or a[-1, 1] < b[0, 1] or b[-1, 1] < a[0, 1]:
+        return False
+    return len(in_order(np.concatenate([a, b]))) == len(a) + len(b)
+
+
+def _is_beside(log: SB3Logs, other: SB3Logs) -> bool:
+    """Return whether a file is beside another, unless both grew at once."""
+    now, before = log.points[SCORE], other.points[SCORE]
+    follows = not len(now) or not len(before) or now[0, 1] >= before[:, 1].max()
+    return follows and log.folder in {file.parent for file in other.files}
 
 
 def _continues(log: SB3Logs, other: SB3Logs) -> bool:

@@ -1,6 +1,5 @@
 """One training never counts twice, and two variants never count as one."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -205,7 +204,7 @@ class TestRounds:
 class TestEventsInOneFolder:
     def test_of_a_resume_replace_what_came_after_its_step(self, tmp_path):
         points = points_of(games_of(0, 100))
-        late = points[6:] + [0, 1e6, 0]
+        late = points[6:] + np.array([0, 1e6, 0])
         late[:, 2] += 1000
         write_events(tmp_path / "A2C_1", points[:10])
         write_events(tmp_path / "A2C_1", late)
@@ -424,6 +423,6 @@ def test_the_report_lists_what_every_run_was_read_from(tmp_path):
     (comparison,) = compare(find_runs([tmp_path / "logs"]).runs)
     (row,) = runs_table(comparison).rows
     (events,) = (folder / "tb").iterdir()
-    listed = f"4 monitors, {os.path.join('tb', events.name)}"
+    listed = f"4 monitors, {Path('tb', events.name)}"
     assert row == [str(folder), "sb3", f"{GAME}_1", row[3], "240", listed]
     assert verdicts(comparison) == ["Only one variant (sb3) was found; nothing to compare."]

@@ -29,11 +29,26 @@ from rl_coordconv.networks import (
 )
 
 
-class CoordExtractor(NatureCNN):
+class _LikeNatureCNN(type):
+    """Make an extractor class equal to `NatureCNN` when compared by ``==``.
+
+    The policies choose the layers after the extractor by ``features_extractor_class == NatureCNN``,
+    each in its own way: none in A2C, [256, 256] in TD3. Other classes get more or wider layers, so
+    an agent with coordinates would differ from one without in more than the coordinates.
+    """
+
+    def __eq__(cls, other: object) -> bool:
+        return cls is other or other is NatureCNN
+
+    __hash__ = type.__hash__  # by identity, so that dicts and sets keep the classes apart
+
+
+class CoordExtractor(NatureCNN, metaclass=_LikeNatureCNN):
     """An `ImageNetwork` as a feature extractor.
 
     It derives from `NatureCNN` because Stable-Baselines3 passes ``normalized_image`` on for
-    ``normalize_images=False`` to that class only. The names of the weights are also `NatureCNN`'s.
+    ``normalize_images=False`` to that class only. The names of the weights are also `NatureCNN`'s,
+    and so are the layers that a policy puts after it (`_LikeNatureCNN`).
 
     Args:
         observation_space: Images, channels first: uint8 from 0 to 255 unless ``normalized_image``.
@@ -91,8 +106,11 @@ class CoordImpalaCNN(CoordExtractor):
 class CoordCombinedExtractor(CombinedExtractor):
     """Stable-Baselines3's `CombinedExtractor` for Dict observations, with coordinates.
 
-    Every image of the dict has its own network; everything else is flattened. The default heads are
-    those of `CombinedExtractor`, [64, 64], as for any class but `NatureCNN`.
+        A2C("MultiInputPolicy", env, policy_kwargs=policy_kwargs(
+            "coordconv", features_extractor_class=CoordCombinedExtractor))
+
+    Every image of the dict has its own network; everything else is flattened. Policies put the same
+    layers after it as after `CombinedExtractor`.
 
     Args:
         observation_space: A Dict, not nested.
@@ -111,6 +129,11 @@ class CoordCombinedExtractor(CombinedExtractor):
         **options: Unpack[NetworkSettings],
     ) -> None:
         network, settings = find_extractor(extractor)
+        if not isinstance(observation_space, spaces.Dict):
+            raise ValueError(
+                f"CoordCombinedExtractor needs Dict observations, not {observation_space}; for"
+                " images take CnnPolicy and policy_kwargs without a features_extractor_class."
+            )
         # Not CombinedExtractor's constructor, which would build its own networks.
         BaseFeaturesExtractor.__init__(self, observation_space, features_dim=1)
         self.extractors = nn.ModuleDict()
@@ -141,14 +164,13 @@ EXTRACTORS: dict[str, tuple[type[CoordExtractor], NetworkSettings]] = {
 def policy_kwargs(extractor: str, **own: Any) -> dict[str, Any]:
     """Return the ``policy_kwargs`` that put an extractor into a Stable-Baselines3 algorithm.
 
-    Stable-Baselines3 adds two tanh layers of 64 units after any extractor class but its own
-    `NatureCNN`. ``net_arch=[]`` gives every extractor the heads that `NatureCNN` gets, so that
-    variants differ in the extractor alone.
+    The agent is the algorithm's own with `NatureCNN`, whichever the algorithm, except for the
+    extractor: ``net_arch`` is left to the algorithm unless ``own`` gives it.
 
     Args:
         extractor: A name in `EXTRACTORS`.
-        own: Further entries (``optimizer_class=...``). They override the ones made here;
-            ``features_extractor_kwargs`` are merged.
+        own: Further entries (``optimizer_class=...``); ``features_extractor_kwargs`` are merged.
+            For ``MultiInputPolicy`` pass ``features_extractor_class=CoordCombinedExtractor``.
 
     Returns:
         A new dict for each call, as algorithms change theirs.
@@ -157,11 +179,16 @@ def policy_kwargs(extractor: str, **own: Any) -> dict[str, Any]:
         ValueError: There is no such extractor, or ``own`` names another class.
     """
     network, settings = find_extractor(extractor)
-    if own.get("features_extractor_class", network) is not network:
+    chosen = own.setdefault("features_extractor_class", network)
+    if chosen is CoordCombinedExtractor:
+        options: dict[str, Any] = {"extractor": extractor}
+    elif chosen is network:
+        options = {**settings}
+    else:
         raise ValueError("Name the extractor, or give a features_extractor_class, but not both.")
     own = copy.deepcopy(own)
-    own["features_extractor_kwargs"] = {**settings, **own.get("features_extractor_kwargs", {})}
-    return {"features_extractor_class": network, "net_arch": [], **own}
+    own["features_extractor_kwargs"] = options | (own.get("features_extractor_kwargs") or {})
+    return own
 
 
 def find_extractor(extractor: str) -> tuple[type[CoordExtractor], NetworkSettings]:
@@ -176,7 +203,10 @@ def find_extractor(extractor: str) -> tuple[type[CoordExtractor], NetworkSetting
 def _check_space(space: spaces.Space[Any], normalized_image: bool) -> None:
     """Raise a ValueError that says what to do unless the space holds channels-first images."""
     if isinstance(space, spaces.Dict):
-        raise ValueError("For Dict observations take CoordCombinedExtractor and MultiInputPolicy.")
+        raise ValueError(
+            "For Dict observations take MultiInputPolicy and"
+            " policy_kwargs(..., features_extractor_class=CoordCombinedExtractor)."
+        )
     if not isinstance(space, spaces.Box) or len(space.shape) != 3:
         raise ValueError(
             f"An image network needs observations of shape (channels, height, width), not {space};"

@@ -177,7 +177,6 @@ class TestObservationSpaces:
 class TestPolicyKwargs:
     def test_is_fresh_each_time(self):
         first, second = policy_kwargs("coordconv"), policy_kwargs("coordconv")
-        first["net_arch"].append(64)
         first["features_extractor_kwargs"]["normalized_image"] = True
         assert second == policy_kwargs("coordconv")
         assert "normalized_image" not in EXTRACTORS["coordconv"][1]
@@ -210,6 +209,13 @@ class TestPolicyKwargs:
         with pytest.raises(ValueError, match=r"did you mean coordconv\?"):
             policy_kwargs("cordconv")
 
+    def test_leaves_the_layers_after_it_to_the_algorithm(self):
+        assert "net_arch" not in policy_kwargs("coordconv")
+
+    def test_takes_no_extractor_kwargs_for_none(self):
+        kwargs = policy_kwargs("coordconv", features_extractor_kwargs=None)
+        assert kwargs == policy_kwargs("coordconv")
+
     def test_refuses_two_classes(self):
         with pytest.raises(ValueError, match="not both"):
             policy_kwargs("coordconv", features_extractor_class=NatureCNN)
@@ -235,6 +241,14 @@ class TestDictObservations:
         model = self.make_model(features_extractor_class=CoordCombinedExtractor).learn(20)
         difference = n_parameters(model.policy) - n_parameters(self.make_model().policy)
         assert difference == NATURE_FIRST
+
+    def test_the_other_policy_is_named(self):
+        env = make_vec_env(WhereIsTheSquare, env_kwargs={"with_vector": True})
+        with pytest.raises(ValueError, match="features_extractor_class=CoordCombinedExtractor"):
+            A2C("MultiInputPolicy", env, policy_kwargs=policy_kwargs("coordconv"))
+        kwargs = policy_kwargs("coordconv", features_extractor_class=CoordCombinedExtractor)
+        with pytest.raises(ValueError, match="needs Dict observations.*CnnPolicy"):
+            A2C("CnnPolicy", make_vec_env(WhereIsTheSquare), policy_kwargs=kwargs)
 
     def test_an_unknown_extractor_is_named(self):
         with pytest.raises(ValueError, match=r"did you mean impala\?"):

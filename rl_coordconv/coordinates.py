@@ -31,6 +31,7 @@ def coordinate_channels(
 
     Raises:
         TypeError: ``dtype`` is an integer type.
+        ValueError: ``with_r`` is neither true nor false.
 
     >>> i, j = coordinate_channels((2, 3))
     >>> i
@@ -40,6 +41,7 @@ def coordinate_channels(
     tensor([[-1.,  0.,  1.],
             [-1.,  0.,  1.]])
     """
+    with_r = true_or_false("with_r", with_r)
     dtype = dtype or torch.get_default_dtype()
     if not (dtype.is_floating_point or dtype.is_complex):
         raise TypeError(f"Coordinates are fractions, which {dtype} cannot hold.")
@@ -71,3 +73,14 @@ def add_coords(x: Tensor, with_r: bool = False) -> Tensor:
     dtype = x.dtype if holds_fractions else torch.get_default_dtype()
     coords = coordinate_channels(x.shape[2:], with_r, device=x.device, dtype=dtype)
     return torch.cat([x.to(dtype), coords.expand(x.shape[0], *coords.shape)], dim=1)
+
+
+def true_or_false(name: str, value: object) -> bool:
+    """Return a flag.
+
+    Raises:
+        ValueError: It is something else: any text, ``"False"`` too, would count as true.
+    """
+    if value not in (True, False):
+        raise ValueError(f"{name} is True or False, not {value!r}.")
+    return bool(value)

@@ -18,6 +18,7 @@ from stable_baselines3.common.torch_layers import (
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
+from rl_coordconv.coordinates import true_or_false
 from rl_coordconv.networks import (
     NETWORKS,
     ImageNetwork,
@@ -53,11 +54,12 @@ class CoordExtractor(NatureCNN, metaclass=_LikeNatureCNN):
     Args:
         observation_space: Images, channels first: uint8 from 0 to 255 unless ``normalized_image``.
         features_dim: Length of the output; by default the paper's.
-        normalized_image: Accept a space of any type and range: the images are scaled already.
+        normalized_image: The images are scaled already: accept a space of any type and range, and
+            do not ask whether its shape looks channels-last.
         settings: ``coordinates``, ``with_r``, ``control`` and ``precision``; see `ImageNetwork`.
 
     Raises:
-        ValueError: The observation space cannot be used; the message says what to do.
+        ValueError: The space or an argument cannot be used; the message says what to do.
     """
 
     network: ClassVar[type[ImageNetwork]]
@@ -70,16 +72,14 @@ class CoordExtractor(NatureCNN, metaclass=_LikeNatureCNN):
         **settings: Unpack[NetworkSettings],
     ) -> None:
         _check_space(observation_space, normalized_image)
-        if features_dim is None:
-            features_dim = self.network.paper_features_dim
-        # Not NatureCNN's constructor, which would build its own network.
-        BaseFeaturesExtractor.__init__(self, observation_space, features_dim)
         network = self.network(observation_space.shape, features_dim, **settings)
+        # Not NatureCNN's constructor, which would build its own network.
+        BaseFeaturesExtractor.__init__(self, observation_space, network.features_dim)
         # Its parts, not the network itself, so that the weights are named as in NatureCNN.
         self.cnn, self.linear, self.precision = network.cnn, network.linear, network.precision
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Float images ``[B, C, H, W]`` -> features ``[B, features_dim]``, float32."""
+        """Float images ``[B, C, H, W]`` -> features ``[B, features_dim]``."""
         return image_features(observations, self.cnn, self.linear, self.precision)
 
 
@@ -148,6 +148,11 @@ class CoordCombinedExtractor(CombinedExtractor):
             else:
                 self.extractors[key] = nn.Flatten()
                 self._features_dim += get_flattened_obs_dim(space)
+        if all(isinstance(part, nn.Flatten) for part in self.extractors.values()):
+            raise ValueError(
+                f"There is no image in {observation_space}; images are uint8 from 0 to 255, or pass"
+                " normalize_images=False in policy_kwargs."
+            )
 
 
 _BY_NETWORK: dict[type[ImageNetwork], type[CoordExtractor]] = {
@@ -179,6 +184,11 @@ def policy_kwargs(extractor: str, **own: Any) -> dict[str, Any]:
         ValueError: There is no such extractor, or ``own`` names another class.
     """
     network, settings = find_extractor(extractor)
+    for name in own.keys() & {*NetworkSettings.__annotations__, "features_dim"}:
+        raise ValueError(
+            f"{name} is a setting of the extractor:"
+            f" pass features_extractor_kwargs={{{name!r}: {own[name]!r}}}."
+        )
     chosen = own.setdefault("features_extractor_class", network)
     if chosen is CoordCombinedExtractor:
         options: dict[str, Any] = {"extractor": extractor}
@@ -212,14 +222,17 @@ def _check_space(space: spaces.Space[Any], normalized_image: bool) -> None:
             f"An image network needs observations of shape (channels, height, width), not {space};"
             " for vectors take MlpPolicy."
         )
-    if not is_image_space(space, normalized_image=normalized_image):
+    if not is_image_space(
+        space, normalized_image=true_or_false("normalized_image", normalized_image)
+    ):
         raise ValueError(
             f"Images must be uint8 from 0 to 255, not {space}; if yours are scaled already, pass"
             " normalize_images=False in policy_kwargs."
         )
     channels, height, width = space.shape
-    if width < min(channels, height):
+    if width < min(channels, height) and not normalized_image:
         raise ValueError(
             f"Images of shape {space.shape} look channels-last; wrap the environment with"
-            " VecTransposeImage, or move the channels to the front."
+            " VecTransposeImage, or move the channels to the front. If they are there, pass"
+            " normalized_image=True in features_extractor_kwargs."
         )

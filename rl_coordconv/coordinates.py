@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -84,3 +85,14 @@ def true_or_false(name: str, value: object) -> bool:
     if value not in (True, False):
         raise ValueError(f"{name} is True or False, not {value!r}.")
     return bool(value)
+
+
+def above_zero(name: str, value: object) -> int:
+    """Return a whole number above 0.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if not isinstance(value, Integral) or int(value) < 1:
+        raise ValueError(f"{name} is a whole number above 0, not {value!r}.")
+    return int(value)

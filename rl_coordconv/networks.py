@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from rl_coordconv.coordconv import CoordConv2d
-from rl_coordconv.coordinates import true_or_false
+from rl_coordconv.coordinates import above_zero, true_or_false
 
 MakeConv = Callable[..., nn.Conv2d]
 Placement = Literal["none", "first", "all"] | Sequence[int | str]
@@ -101,10 +101,10 @@ class ImageNetwork(nn.Module, ABC):
         super().__init__()
         if not isinstance(input_shape, Sequence) or len(input_shape) != 3:
             raise ValueError(f"input_shape is (channels, height, width), not {input_shape}.")
-        n_features = self.paper_features_dim if features_dim is None else features_dim
-        if not isinstance(n_features, Integral) or n_features < 1:
-            raise ValueError(f"features_dim is a whole number above 0, not {n_features!r}.")
-        self.precision: Precision = find_by_name(precision, _PRECISIONS, "precision")
+        if features_dim is None:
+            features_dim = self.paper_features_dim
+        self.features_dim = above_zero("features_dim", features_dim)
+        self.precision = find_by_name(precision, _PRECISIONS, "precision")
         layer = find_by_name(control, _COORD_LAYERS, "control")
         coord_conv = partial(layer, with_r=true_or_false("with_r", with_r))
         with torch.device("meta"):  # only for the names: it draws no random numbers
@@ -112,12 +112,11 @@ class ImageNetwork(nn.Module, ABC):
         names = [f"cnn.{name}" for name, x in plain.named_modules() if isinstance(x, nn.Conv2d)]
         seeing = _find_convs(coordinates, names)
         makers = iter([coord_conv if name in seeing else nn.Conv2d for name in names])
-        self.cnn: nn.Sequential = self._make_cnn(
+        self.cnn = self._make_cnn(
             input_shape[0], lambda *args, **settings: next(makers)(*args, **settings)
         )
-        self.features_dim: int = int(n_features)
         linear = nn.Linear(self._n_flat(input_shape), self.features_dim)
-        self.linear: nn.Sequential = nn.Sequential(linear, nn.ReLU())
+        self.linear = nn.Sequential(linear, nn.ReLU())
 
     @abstractmethod
     def _make_cnn(self, in_channels: int, conv: MakeConv) -> nn.Sequential:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import gymnasium as gym
@@ -11,12 +12,15 @@ import sb3_contrib
 import stable_baselines3
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.logger import HumanOutputFormat, KVWriter, Logger
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import Tensor
 
 from rl_coordconv import CoordCombinedExtractor, CoordImpalaCNN, CoordNatureCNN, policy_kwargs
+from rl_coordconv.callbacks import CoordinateCallback
 
 ALGORITHMS: list[tuple[type[BaseAlgorithm], str]] = [
     (algorithm, policy)
@@ -43,13 +47,25 @@ class Blank(gym.Env[Any, Any]):
             spaces.Discrete(3) if discrete else spaces.Box(-1, 1, (2,), np.float32)
         )
 
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        image, vector = np.zeros((2, 36, 36), np.uint8), np.zeros(3, np.float32)
+        has_vector = isinstance(self.observation_space, spaces.Dict)
+        return {"image": image, "vector": vector} if has_vector else image, {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return self.reset()[0], 0.0, True, False, {}
+
+    def action_masks(self) -> list[bool]:
+        return [True] * 3
+
 
 def make_model(
-    algorithm: type[BaseAlgorithm], policy: str, kwargs: dict[str, Any] | None
+    algorithm: type[BaseAlgorithm], policy: str, kwargs: dict[str, Any] | None, **options: Any
 ) -> BaseAlgorithm:
     discrete = algorithm.__name__ not in CONTINUOUS
     env = DummyVecEnv([lambda: Blank(discrete, policy.startswith("MultiInput"))])
-    options = {"buffer_size": 1} if issubclass(algorithm, OffPolicyAlgorithm) else {}
+    if issubclass(algorithm, OffPolicyAlgorithm):
+        options = {"buffer_size": 10}
     return algorithm(policy, env, policy_kwargs=kwargs, seed=0, device="cpu", **options)
 
 
@@ -90,6 +106,51 @@ class TestEveryAlgorithm:
         theirs = weights(make_model(algorithm, policy, {"net_arch": [7]}))
         ours = weights(make_model(algorithm, policy, own_kwargs(policy, "nature", net_arch=[7])))
         assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()}
+
+
+class Captured(KVWriter):
+    """What is logged, by tag."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[Any]] = {}
+
+    def write(self, values: dict[str, Any], excluded: Any, step: int = 0) -> None:
+        for tag, value in values.items():
+            self.values.setdefault(tag, []).append(value)
+
+    def close(self) -> None:
+        pass
+
+    def tags(self, kind: str) -> set[str]:
+        return {tag.removeprefix(kind) for tag in self.values if tag.startswith(kind)}
+
+
+NETWORKS_OF = {"DQN": ["q_net."], "QRDQN": ["quantile_net."]}
+
+
+@pytest.mark.parametrize(("algorithm", "policy"), ALGORITHMS)
+def test_the_callback_logs_what_the_coordinates_do(algorithm, policy):
+    short = {"n_steps": 4} if issubclass(algorithm, OnPolicyAlgorithm) else {}
+    if short and algorithm is not stable_baselines3.A2C:
+        short["batch_size"] = 4
+    model = make_model(algorithm, policy, own_kwargs(policy, "coordconv-all"), **short)
+    captured = Captured()
+    model.set_logger(Logger(None, [captured, HumanOutputFormat(io.StringIO())]))
+    model.learn(8, callback=CoordinateCallback(freq=1), log_interval=1)
+    actor_critic = ["actor.", "critic."] if algorithm.__name__ in CONTINUOUS else [""]
+    inside = "extractors.image." if policy.startswith("MultiInput") else ""
+    layers = {
+        f"{network}{inside}cnn.{i}"
+        for network in NETWORKS_OF.get(algorithm.__name__, actor_critic)
+        for i in (0, 2, 4)
+    }
+    assert captured.tags("coord/weight_share/") == layers
+    assert captured.tags("coord/positional_map/") == layers
+    for layer in layers:
+        assert 0 < captured.values[f"coord/weight_share/{layer}"][0] < 1
+        image = captured.values[f"coord/positional_map/{layer}"][0].image
+        assert image.ndim == 3
+        assert image.min() < 255
 
 
 IMAGES = [(algorithm, policy) for algorithm, policy in ALGORITHMS if policy.startswith("Cnn")]

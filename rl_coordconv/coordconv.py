@@ -25,7 +25,7 @@ from typing_extensions import Self
 
 from rl_coordconv.coordinates import add_coords as add_coords
 from rl_coordconv.coordinates import coordinate_channels as coordinate_channels
-from rl_coordconv.coordinates import true_or_false
+from rl_coordconv.coordinates import joint_channels
 
 
 class _CoordConvNd(_ConvNd):
@@ -58,7 +58,7 @@ class _CoordConvNd(_ConvNd):
         # coordinate weights would start several times too large: their fan-in is a few channels.
         # The next constructor in line is that of ``plain``; mypy assumes `_ConvNd`'s.
         super().__init__(  # type: ignore[call-arg]
-            self._joint_channels(in_channels, groups, with_r),
+            joint_channels(self.axes, in_channels, groups, with_r),
             out_channels,
             kernel_size,  # type: ignore[arg-type]
             stride=stride,  # type: ignore[arg-type]
@@ -93,12 +93,6 @@ class _CoordConvNd(_ConvNd):
         weight = layer._with_zero_coords(conv.weight.detach())
         layer.weight = nn.Parameter(weight, requires_grad=conv.weight.requires_grad)
         return layer
-
-    def _joint_channels(self, in_channels: int, groups: int, with_r: bool) -> int:
-        """Return the channels of the input, and of the coordinates for every group."""
-        if in_channels < 0:
-            raise ValueError(f"in_channels is 0 or more, not {in_channels}.")
-        return in_channels + groups * (self.axes + true_or_false("with_r", with_r))
 
     @property
     def n_coords(self) -> int:
@@ -283,7 +277,7 @@ class CoordConvTranspose2d(_CoordConvNd, nn.ConvTranspose2d):
     ) -> None:
         nn.ConvTranspose2d.__init__(
             self,
-            self._joint_channels(in_channels, groups, with_r),
+            joint_channels(self.axes, in_channels, groups, with_r),
             out_channels,
             kernel_size,
             stride=stride,

@@ -76,6 +76,17 @@ def add_coords(x: Tensor, with_r: bool = False) -> Tensor:
     return torch.cat([x.to(dtype), coords.expand(x.shape[0], *coords.shape)], dim=1)
 
 
+def joint_channels(axes: int, in_channels: int, groups: int, with_r: bool) -> int:
+    """Return the channels that a layer's weight is over: its input's, and each group's coordinates.
+
+    Raises:
+        ValueError: ``in_channels`` is negative, or ``with_r`` neither true nor false.
+    """
+    if in_channels < 0:
+        raise ValueError(f"in_channels is 0 or more, not {in_channels}.")
+    return in_channels + groups * (axes + true_or_false("with_r", with_r))
+
+
 def true_or_false(name: str, value: object) -> bool:
     """Return a flag.
 

@@ -181,7 +181,8 @@ def policy_kwargs(extractor: str, **own: Any) -> dict[str, Any]:
         A new dict for each call, as algorithms change theirs.
 
     Raises:
-        ValueError: There is no such extractor, or ``own`` names another class.
+        ValueError: There is no such extractor, ``own`` names another class, or it holds a setting
+            that belongs into ``features_extractor_kwargs``.
     """
     network, settings = find_extractor(extractor)
     for name in own.keys() & {*NetworkSettings.__annotations__, "features_dim"}:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from numbers import Integral
@@ -278,7 +278,7 @@ def _find_convs(coordinates: Placement, names: list[str]) -> list[str]:
     if isinstance(coordinates, str):
         placements = {"none": [], "first": names[:1], "all": names}
         return find_by_name(coordinates, placements, "placement")
-    if not isinstance(coordinates, Iterable):
+    if not isinstance(coordinates, Sequence):
         raise ValueError(
             "coordinates is none, first, all or a list of convolutions by number or name, not"
             f" {coordinates!r}."

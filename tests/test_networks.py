@@ -98,6 +98,7 @@ class TestBuildNetwork:
             ({"coordinates": None}, "coordinates is none, first, all or a list"),
             ({"coordinates": True}, "coordinates is none, first, all or a list"),
             ({"coordinates": 1}, "coordinates is none, first, all or a list"),
+            ({"coordinates": iter([1])}, "coordinates is none, first, all or a list"),
             ({"coordinates": [3]}, "no convolution 3; they are numbered 0 to 2."),
             ({"coordinates": [-4]}, "no convolution -4; they are numbered 0 to 2."),
             ({"coordinates": [True]}, "no convolution True; they are numbered 0 to 2."),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rl_coordconv.convert import convert
 
 if TYPE_CHECKING:
+    from rl_coordconv.callbacks import CoordinateCallback
     from rl_coordconv.coordconv import (
         CoordConv1d,
         CoordConv2d,
@@ -35,18 +36,20 @@ __all__ = [
     "CoordConvTranspose2d",
     "CoordImpalaCNN",
     "CoordNatureCNN",
+    "CoordinateCallback",
     "add_coords",
     "convert",
     "coordinate_channels",
     "policy_kwargs",
 ]
 
-_IN_EXTRACTORS = {
-    "EXTRACTORS",
-    "CoordCombinedExtractor",
-    "CoordImpalaCNN",
-    "CoordNatureCNN",
-    "policy_kwargs",
+_MODULES = {
+    "CoordinateCallback": "callbacks",
+    "EXTRACTORS": "extractors",
+    "CoordCombinedExtractor": "extractors",
+    "CoordImpalaCNN": "extractors",
+    "CoordNatureCNN": "extractors",
+    "policy_kwargs": "extractors",
 }
 
 
@@ -54,8 +57,8 @@ def __getattr__(name: str) -> Any:
     """Load a public name on first use, so that reading run folders loads no torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "extractors" if name in _IN_EXTRACTORS else "coordconv"
-    value = getattr(import_module(f"{__name__}.{module}"), name)
+    module = import_module(f"{__name__}.{_MODULES.get(name, 'coordconv')}")
+    value = getattr(module, name)
     globals()[name] = value
     return value
 

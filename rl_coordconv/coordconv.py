@@ -25,6 +25,7 @@ from typing_extensions import Self
 
 from rl_coordconv.coordinates import add_coords as add_coords
 from rl_coordconv.coordinates import coordinate_channels as coordinate_channels
+from rl_coordconv.coordinates import joint_channels
 
 
 class _CoordConvNd(_ConvNd):
@@ -57,7 +58,7 @@ class _CoordConvNd(_ConvNd):
         # coordinate weights would start several times too large: their fan-in is a few channels.
         # The next constructor in line is that of ``plain``; mypy assumes `_ConvNd`'s.
         super().__init__(  # type: ignore[call-arg]
-            in_channels + groups * (self.axes + with_r),
+            joint_channels(self.axes, in_channels, groups, with_r),
             out_channels,
             kernel_size,  # type: ignore[arg-type]
             stride=stride,  # type: ignore[arg-type]
@@ -70,7 +71,7 @@ class _CoordConvNd(_ConvNd):
             dtype=dtype,
         )
         self.in_channels = in_channels
-        self.with_r = with_r
+        self.with_r = bool(with_r)
 
     @classmethod
     def from_conv(cls, conv: _ConvNd, with_r: bool = False) -> Self:
@@ -276,7 +277,7 @@ class CoordConvTranspose2d(_CoordConvNd, nn.ConvTranspose2d):
     ) -> None:
         nn.ConvTranspose2d.__init__(
             self,
-            in_channels + groups * (self.axes + with_r),
+            joint_channels(self.axes, in_channels, groups, with_r),
             out_channels,
             kernel_size,
             stride=stride,
@@ -290,7 +291,7 @@ class CoordConvTranspose2d(_CoordConvNd, nn.ConvTranspose2d):
             dtype=dtype,
         )
         self.in_channels = in_channels
-        self.with_r = with_r
+        self.with_r = bool(with_r)
 
     def split_weight(self) -> tuple[Tensor, Tensor]:
         """Return ``[in, out / groups, kH, kW]`` and ``[groups * n_coords, ...]``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ def coordinate_channels(
 
     Raises:
         TypeError: ``dtype`` is an integer type.
+        ValueError: ``with_r`` is neither true nor false.
 
     >>> i, j = coordinate_channels((2, 3))
     >>> i
@@ -40,6 +42,7 @@ def coordinate_channels(
     tensor([[-1.,  0.,  1.],
             [-1.,  0.,  1.]])
     """
+    with_r = true_or_false("with_r", with_r)
     dtype = dtype or torch.get_default_dtype()
     if not (dtype.is_floating_point or dtype.is_complex):
         raise TypeError(f"Coordinates are fractions, which {dtype} cannot hold.")
@@ -71,3 +74,36 @@ def add_coords(x: Tensor, with_r: bool = False) -> Tensor:
     dtype = x.dtype if holds_fractions else torch.get_default_dtype()
     coords = coordinate_channels(x.shape[2:], with_r, device=x.device, dtype=dtype)
     return torch.cat([x.to(dtype), coords.expand(x.shape[0], *coords.shape)], dim=1)
+
+
+def joint_channels(axes: int, in_channels: int, groups: int, with_r: bool) -> int:
+    """Return the channels that a layer's weight is over: its input's, and each group's coordinates.
+
+    Raises:
+        ValueError: ``in_channels`` is negative, or ``with_r`` neither true nor false.
+    """
+    if in_channels < 0:
+        raise ValueError(f"in_channels is 0 or more, not {in_channels}.")
+    return in_channels + groups * (axes + true_or_false("with_r", with_r))
+
+
+def true_or_false(name: str, value: object) -> bool:
+    """Return a flag.
+
+    Raises:
+        ValueError: It is something else: any text, ``"False"`` too, would count as true.
+    """
+    if value not in (True, False):
+        raise ValueError(f"{name} is True or False, not {value!r}.")
+    return bool(value)
+
+
+def above_zero(name: str, value: object) -> int:
+    """Return a whole number above 0.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if not isinstance(value, Integral) or int(value) < 1:
+        raise ValueError(f"{name} is a whole number above 0, not {value!r}.")
+    return int(value)

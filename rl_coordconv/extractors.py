@@ -18,6 +18,7 @@ from stable_baselines3.common.torch_layers import (
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
+from rl_coordconv.coordinates import true_or_false
 from rl_coordconv.networks import (
     NETWORKS,
     ImageNetwork,
@@ -29,20 +30,36 @@ from rl_coordconv.networks import (
 )
 
 
-class CoordExtractor(NatureCNN):
+class _LikeNatureCNN(type):
+    """Make an extractor class equal to `NatureCNN` when compared by ``==``.
+
+    The policies choose the layers after the extractor by ``features_extractor_class == NatureCNN``,
+    each in its own way: none in A2C, [256, 256] in TD3. Other classes get more or wider layers, so
+    an agent with coordinates would differ from one without in more than the coordinates.
+    """
+
+    def __eq__(cls, other: object) -> bool:
+        return cls is other or other is NatureCNN
+
+    __hash__ = type.__hash__  # by identity, so that dicts and sets keep the classes apart
+
+
+class CoordExtractor(NatureCNN, metaclass=_LikeNatureCNN):
     """An `ImageNetwork` as a feature extractor.
 
     It derives from `NatureCNN` because Stable-Baselines3 passes ``normalized_image`` on for
-    ``normalize_images=False`` to that class only. The names of the weights are also `NatureCNN`'s.
+    ``normalize_images=False`` to that class only. The names of the weights are also `NatureCNN`'s,
+    and so are the layers that a policy puts after it (`_LikeNatureCNN`).
 
     Args:
         observation_space: Images, channels first: uint8 from 0 to 255 unless ``normalized_image``.
         features_dim: Length of the output; by default the paper's.
-        normalized_image: Accept a space of any type and range: the images are scaled already.
+        normalized_image: The images are scaled already: accept a space of any type and range, and
+            do not ask whether its shape looks channels-last.
         settings: ``coordinates``, ``with_r``, ``control`` and ``precision``; see `ImageNetwork`.
 
     Raises:
-        ValueError: The observation space cannot be used; the message says what to do.
+        ValueError: The space or an argument cannot be used; the message says what to do.
     """
 
     network: ClassVar[type[ImageNetwork]]
@@ -55,16 +72,14 @@ class CoordExtractor(NatureCNN):
         **settings: Unpack[NetworkSettings],
     ) -> None:
         _check_space(observation_space, normalized_image)
-        if features_dim is None:
-            features_dim = self.network.paper_features_dim
-        # Not NatureCNN's constructor, which would build its own network.
-        BaseFeaturesExtractor.__init__(self, observation_space, features_dim)
         network = self.network(observation_space.shape, features_dim, **settings)
+        # Not NatureCNN's constructor, which would build its own network.
+        BaseFeaturesExtractor.__init__(self, observation_space, network.features_dim)
         # Its parts, not the network itself, so that the weights are named as in NatureCNN.
         self.cnn, self.linear, self.precision = network.cnn, network.linear, network.precision
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Float images ``[B, C, H, W]`` -> features ``[B, features_dim]``, float32."""
+        """Float images ``[B, C, H, W]`` -> features ``[B, features_dim]``."""
         return image_features(observations, self.cnn, self.linear, self.precision)
 
 
@@ -91,8 +106,11 @@ class CoordImpalaCNN(CoordExtractor):
 class CoordCombinedExtractor(CombinedExtractor):
     """Stable-Baselines3's `CombinedExtractor` for Dict observations, with coordinates.
 
-    Every image of the dict has its own network; everything else is flattened. The default heads are
-    those of `CombinedExtractor`, [64, 64], as for any class but `NatureCNN`.
+        A2C("MultiInputPolicy", env, policy_kwargs=policy_kwargs(
+            "coordconv", features_extractor_class=CoordCombinedExtractor))
+
+    Every image of the dict has its own network; everything else is flattened. Policies put the same
+    layers after it as after `CombinedExtractor`.
 
     Args:
         observation_space: A Dict, not nested.
@@ -111,6 +129,11 @@ class CoordCombinedExtractor(CombinedExtractor):
         **options: Unpack[NetworkSettings],
     ) -> None:
         network, settings = find_extractor(extractor)
+        if not isinstance(observation_space, spaces.Dict):
+            raise ValueError(
+                f"CoordCombinedExtractor needs Dict observations, not {observation_space}; for"
+                " images take CnnPolicy and policy_kwargs without a features_extractor_class."
+            )
         # Not CombinedExtractor's constructor, which would build its own networks.
         BaseFeaturesExtractor.__init__(self, observation_space, features_dim=1)
         self.extractors = nn.ModuleDict()
@@ -125,6 +148,11 @@ class CoordCombinedExtractor(CombinedExtractor):
             else:
                 self.extractors[key] = nn.Flatten()
                 self._features_dim += get_flattened_obs_dim(space)
+        if all(isinstance(part, nn.Flatten) for part in self.extractors.values()):
+            raise ValueError(
+                f"There is no image in {observation_space}; images are uint8 from 0 to 255, or pass"
+                " normalize_images=False in policy_kwargs."
+            )
 
 
 _BY_NETWORK: dict[type[ImageNetwork], type[CoordExtractor]] = {
@@ -141,27 +169,37 @@ EXTRACTORS: dict[str, tuple[type[CoordExtractor], NetworkSettings]] = {
 def policy_kwargs(extractor: str, **own: Any) -> dict[str, Any]:
     """Return the ``policy_kwargs`` that put an extractor into a Stable-Baselines3 algorithm.
 
-    Stable-Baselines3 adds two tanh layers of 64 units after any extractor class but its own
-    `NatureCNN`. ``net_arch=[]`` gives every extractor the heads that `NatureCNN` gets, so that
-    variants differ in the extractor alone.
+    The agent is the algorithm's own with `NatureCNN`, whichever the algorithm, except for the
+    extractor: ``net_arch`` is left to the algorithm unless ``own`` gives it.
 
     Args:
         extractor: A name in `EXTRACTORS`.
-        own: Further entries (``optimizer_class=...``). They override the ones made here;
-            ``features_extractor_kwargs`` are merged.
+        own: Further entries (``optimizer_class=...``); ``features_extractor_kwargs`` are merged.
+            For ``MultiInputPolicy`` pass ``features_extractor_class=CoordCombinedExtractor``.
 
     Returns:
         A new dict for each call, as algorithms change theirs.
 
     Raises:
-        ValueError: There is no such extractor, or ``own`` names another class.
+        ValueError: There is no such extractor, ``own`` names another class, or it holds a setting
+            that belongs into ``features_extractor_kwargs``.
     """
     network, settings = find_extractor(extractor)
-    if own.get("features_extractor_class", network) is not network:
+    for name in own.keys() & {*NetworkSettings.__annotations__, "features_dim"}:
+        raise ValueError(
+            f"{name} is a setting of the extractor:"
+            f" pass features_extractor_kwargs={{{name!r}: {own[name]!r}}}."
+        )
+    chosen = own.setdefault("features_extractor_class", network)
+    if chosen is CoordCombinedExtractor:
+        options: dict[str, Any] = {"extractor": extractor}
+    elif chosen is network:
+        options = {**settings}
+    else:
         raise ValueError("Name the extractor, or give a features_extractor_class, but not both.")
     own = copy.deepcopy(own)
-    own["features_extractor_kwargs"] = {**settings, **own.get("features_extractor_kwargs", {})}
-    return {"features_extractor_class": network, "net_arch": [], **own}
+    own["features_extractor_kwargs"] = options | (own.get("features_extractor_kwargs") or {})
+    return own
 
 
 def find_extractor(extractor: str) -> tuple[type[CoordExtractor], NetworkSettings]:
@@ -176,20 +214,26 @@ def find_extractor(extractor: str) -> tuple[type[CoordExtractor], NetworkSetting
 def _check_space(space: spaces.Space[Any], normalized_image: bool) -> None:
     """Raise a ValueError that says what to do unless the space holds channels-first images."""
     if isinstance(space, spaces.Dict):
-        raise ValueError("For Dict observations take CoordCombinedExtractor and MultiInputPolicy.")
+        raise ValueError(
+            "For Dict observations take MultiInputPolicy and"
+            " policy_kwargs(..., features_extractor_class=CoordCombinedExtractor)."
+        )
     if not isinstance(space, spaces.Box) or len(space.shape) != 3:
         raise ValueError(
             f"An image network needs observations of shape (channels, height, width), not {space};"
             " for vectors take MlpPolicy."
         )
-    if not is_image_space(space, normalized_image=normalized_image):
+    if not is_image_space(
+        space, normalized_image=true_or_false("normalized_image", normalized_image)
+    ):
         raise ValueError(
             f"Images must be uint8 from 0 to 255, not {space}; if yours are scaled already, pass"
             " normalize_images=False in policy_kwargs."
         )
     channels, height, width = space.shape
-    if width < min(channels, height):
+    if width < min(channels, height) and not normalized_image:
         raise ValueError(
             f"Images of shape {space.shape} look channels-last; wrap the environment with"
-            " VecTransposeImage, or move the channels to the front."
+            " VecTransposeImage, or move the channels to the front. If they are there, pass"
+            " normalized_image=True in features_extractor_kwargs."
         )

@@ -12,17 +12,20 @@ from __future__ import annotations
 import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
-from typing import ClassVar, Literal, TypedDict, TypeVar
+from numbers import Integral
+from typing import Any, ClassVar, Literal, TypedDict, TypeVar
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from rl_coordconv.coordconv import CoordConv2d
+from rl_coordconv.coordinates import above_zero, true_or_false
 
 MakeConv = Callable[..., nn.Conv2d]
-Placement = Literal["none", "first", "all"]
+Placement = Literal["none", "first", "all"] | Sequence[int | str]
 Control = Literal["zeros", "noise"]
 Precision = Literal["float32", "bf16"]
 Entry = TypeVar("Entry")
@@ -55,9 +58,16 @@ class _NoiseChannels(CoordConv2d):
     def make_coordinates(
         self, size: Sequence[int], *, device: torch.device, dtype: torch.dtype
     ) -> Tensor:
-        generator = torch.Generator().manual_seed(0)  # the same noise in every run and process
-        noise = torch.rand(self.n_coords, *size, generator=generator) * 2 - 1
+        # The same noise in every run and process, whatever torch's default device and type.
+        cpu = torch.device("cpu")
+        generator = torch.Generator(cpu).manual_seed(0)
+        shape = (self.n_coords, *size)
+        noise = torch.rand(shape, generator=generator, device=cpu, dtype=torch.float32) * 2 - 1
         return noise.to(device=device, dtype=dtype)
+
+
+_COORD_LAYERS = {None: CoordConv2d, "zeros": _ZeroChannels, "noise": _NoiseChannels}
+_PRECISIONS: dict[str, Precision] = {"float32": "float32", "bf16": "bf16"}
 
 
 class ImageNetwork(nn.Module, ABC):
@@ -66,13 +76,14 @@ class ImageNetwork(nn.Module, ABC):
     Args:
         input_shape: ``(C, H, W)``.
         features_dim: Length of the output; by default the paper's.
-        coordinates: Which convolutions see the coordinates.
+        coordinates: Which convolutions see the coordinates: ``none``, ``first``, ``all``, or a list
+            of their numbers, from 0, or names, as ``[1]`` or ``["cnn.2"]``.
         with_r: Whether these see the distance from the centre too.
         control: What the extra channels hold in place of coordinates.
         precision: ``bf16`` computes under autocast; weights, input and output stay float32.
 
     Raises:
-        ValueError: The images are too small.
+        ValueError: The images are too small, or an argument is none of the above.
     """
 
     paper_features_dim: ClassVar[int]
@@ -88,21 +99,28 @@ class ImageNetwork(nn.Module, ABC):
         precision: Precision = "float32",
     ) -> None:
         super().__init__()
-        layer = {None: CoordConv2d, "zeros": _ZeroChannels, "noise": _NoiseChannels}[control]
-        coord_conv: MakeConv = partial(layer, with_r=with_r)
-        first, others = {
-            "none": (nn.Conv2d, nn.Conv2d),
-            "first": (coord_conv, nn.Conv2d),
-            "all": (coord_conv, coord_conv),
-        }[coordinates]
-        self.cnn = self._make_cnn(input_shape[0], first, others)
-        n_features = self.paper_features_dim if features_dim is None else features_dim
-        self.linear = nn.Sequential(nn.Linear(self._n_flat(input_shape), n_features), nn.ReLU())
-        self.precision = precision
+        if not isinstance(input_shape, Sequence) or len(input_shape) != 3:
+            raise ValueError(f"input_shape is (channels, height, width), not {input_shape}.")
+        if features_dim is None:
+            features_dim = self.paper_features_dim
+        self.features_dim = above_zero("features_dim", features_dim)
+        self.precision = find_by_name(precision, _PRECISIONS, "precision")
+        layer = find_by_name(control, _COORD_LAYERS, "control")
+        coord_conv = partial(layer, with_r=true_or_false("with_r", with_r))
+        with torch.device("meta"):  # only for the names: it draws no random numbers
+            plain = self._make_cnn(input_shape[0], nn.Conv2d)
+        names = [f"cnn.{name}" for name, x in plain.named_modules() if isinstance(x, nn.Conv2d)]
+        seeing = _find_convs(coordinates, names)
+        makers = iter([coord_conv if name in seeing else nn.Conv2d for name in names])
+        self.cnn = self._make_cnn(
+            input_shape[0], lambda *args, **settings: next(makers)(*args, **settings)
+        )
+        linear = nn.Linear(self._n_flat(input_shape), self.features_dim)
+        self.linear = nn.Sequential(linear, nn.ReLU())
 
     @abstractmethod
-    def _make_cnn(self, in_channels: int, first: MakeConv, others: MakeConv) -> nn.Sequential:
-        """Return the convolutions, made by ``first`` and ``others``, and the flattening."""
+    def _make_cnn(self, in_channels: int, conv: MakeConv) -> nn.Sequential:
+        """Return the convolutions, made by ``conv`` one after the other, and the flattening."""
 
     def _n_flat(self, input_shape: Sequence[int]) -> int:
         """Return the length of the flattened output of ``cnn``."""
@@ -114,7 +132,8 @@ class ImageNetwork(nn.Module, ABC):
             _, height, width = input_shape
             raise ValueError(
                 f"Images of {height}x{width} pixels are too small for {type(self).__name__};"
-                " scale them up, or take an impala extractor, which has no smallest size."
+                " scale them up, move the channels first if they are last, or take an impala"
+                " extractor, which has no smallest size."
             ) from error
 
     def forward(self, images: Tensor) -> Tensor:
@@ -125,12 +144,19 @@ class ImageNetwork(nn.Module, ABC):
 def image_features(
     images: Tensor, cnn: nn.Sequential, linear: nn.Sequential, precision: Precision
 ) -> Tensor:
-    """Compute the features ``[B, features_dim]``, float32, of images ``[B, C, H, W]``."""
+    """Compute the features ``[B, features_dim]`` of images ``[B, C, H, W]``.
+
+    Under ``float32`` the user's own autocast or types decide; ``bf16`` returns float32.
+    """
     device = images.device.type
     if device == "cpu":
         # The gradient of the first layer takes a third of the time.
         images = images.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16"):
+    if precision == "float32":
+        return linear(cnn(images))  # type: ignore[no-any-return]
+    # There is no autocast on "meta", where nothing is computed.
+    autocast = torch.autocast(device, dtype=torch.bfloat16) if device != "meta" else nullcontext()
+    with autocast:
         features: Tensor = linear(cnn(images))
     return features.float()
 
@@ -140,13 +166,13 @@ class NatureNetwork(ImageNetwork):
 
     paper_features_dim = 512
 
-    def _make_cnn(self, in_channels: int, first: MakeConv, others: MakeConv) -> nn.Sequential:
+    def _make_cnn(self, in_channels: int, conv: MakeConv) -> nn.Sequential:
         return nn.Sequential(
-            first(in_channels, 32, kernel_size=8, stride=4),
+            conv(in_channels, 32, kernel_size=8, stride=4),
             nn.ReLU(),
-            others(32, 64, kernel_size=4, stride=2),
+            conv(32, 64, kernel_size=4, stride=2),
             nn.ReLU(),
-            others(64, 64, kernel_size=3, stride=1),
+            conv(64, 64, kernel_size=3, stride=1),
             nn.ReLU(),
             nn.Flatten(),
         )
@@ -160,36 +186,34 @@ class ImpalaNetwork(ImageNetwork):
 
     paper_features_dim = 256
 
-    def _make_cnn(self, in_channels: int, first: MakeConv, others: MakeConv) -> nn.Sequential:
+    def _make_cnn(self, in_channels: int, conv: MakeConv) -> nn.Sequential:
         return nn.Sequential(
-            *_impala_stage(first, in_channels, 16, others),
-            *_impala_stage(others, 16, 32, others),
-            *_impala_stage(others, 32, 32, others),
+            *_impala_stage(in_channels, 16, conv),
+            *_impala_stage(16, 32, conv),
+            *_impala_stage(32, 32, conv),
             nn.ReLU(),
             nn.Flatten(),
         )
 
 
-def _impala_stage(
-    entry: MakeConv, in_channels: int, channels: int, others: MakeConv
-) -> list[nn.Module]:
+def _impala_stage(in_channels: int, channels: int, conv: MakeConv) -> list[nn.Module]:
     """Return a convolution, a max-pooling that halves the image, and two residual blocks."""
     return [
-        entry(in_channels, channels, kernel_size=3, padding=1),
+        conv(in_channels, channels, kernel_size=3, padding=1),
         nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
-        _ResidualBlock(channels, others),
-        _ResidualBlock(channels, others),
+        _ResidualBlock(channels, conv),
+        _ResidualBlock(channels, conv),
     ]
 
 
 class _ResidualBlock(nn.Module):
-    def __init__(self, channels: int, make_conv: MakeConv) -> None:
+    def __init__(self, channels: int, conv: MakeConv) -> None:
         super().__init__()
         self.residual = nn.Sequential(
             nn.ReLU(),
-            make_conv(channels, channels, kernel_size=3, padding=1),
+            conv(channels, channels, kernel_size=3, padding=1),
             nn.ReLU(),
-            make_conv(channels, channels, kernel_size=3, padding=1),
+            conv(channels, channels, kernel_size=3, padding=1),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -235,17 +259,41 @@ def build_network(
     return network(input_shape, features_dim, **(by_name | settings))
 
 
-def find_by_name(name: str, table: Mapping[str, Entry]) -> Entry:
-    """Return an extractor's entry in `NETWORKS`, or in another table of extractors.
+def find_by_name(name: object, table: Mapping[Any, Entry], kind: str = "extractor") -> Entry:
+    """Return an extractor's entry in `NETWORKS`, or an entry of another table.
 
     Raises:
         ValueError: There is none of this name; the message suggests the nearest.
     """
-    if name in table:
+    if (name is None or isinstance(name, str)) and name in table:
         return table[name]
-    nearest = difflib.get_close_matches(name, sorted(table), n=1)
-    hint = f"did you mean {nearest[0]}?" if nearest else f"there are: {', '.join(sorted(table))}."
-    raise ValueError(f"There is no extractor {name!r}; {hint}")
+    names = sorted(map(str, table))
+    nearest = difflib.get_close_matches(str(name), names, n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"there are: {', '.join(names)}."
+    raise ValueError(f"There is no {kind} {name!r}; {hint}")
+
+
+def _find_convs(coordinates: Placement, names: list[str]) -> list[str]:
+    """Return the names of the convolutions that see the coordinates; see `ImageNetwork`."""
+    if isinstance(coordinates, str):
+        placements = {"none": [], "first": names[:1], "all": names}
+        return find_by_name(coordinates, placements, "placement")
+    if not isinstance(coordinates, Sequence):
+        raise ValueError(
+            "coordinates is none, first, all or a list of convolutions by number or name, not"
+            f" {coordinates!r}."
+        )
+    numbered = dict(enumerate(names)) | {n - len(names): name for n, name in enumerate(names)}
+    found = []
+    for conv in coordinates:
+        if isinstance(conv, str):
+            found.append(find_by_name(conv, {name: name for name in names}, "convolution"))
+        elif isinstance(conv, Integral) and not isinstance(conv, bool) and conv in numbered:
+            found.append(numbered[int(conv)])
+        else:
+            last = len(names) - 1
+            raise ValueError(f"There is no convolution {conv!r}; they are numbered 0 to {last}.")
+    return found
 
 
 def coordconv_layers(module: nn.Module, *, controls: bool) -> dict[str, CoordConv2d]:

@@ -1,12 +1,22 @@
 """Coordinates by hand."""
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
+from torch import nn
 from torch.testing import assert_close
 
-from rl_coordconv import add_coords, coordinate_channels
+from rl_coordconv import (
+    CoordConv1d,
+    CoordConv2d,
+    CoordConv3d,
+    CoordConvTranspose2d,
+    add_coords,
+    convert,
+    coordinate_channels,
+)
 
 ROOT_TWO = 2**0.5
 
@@ -104,3 +114,30 @@ class TestAddCoords:
         assert joint.dtype == torch.float32
         assert joint[:, :4].equal(frames.float())
         assert joint[0, 4:].equal(coordinate_channels((5, 3)))
+
+
+@pytest.mark.parametrize("with_r", ["False", "r", 2, -1, None, 0.5])
+def test_with_r_is_true_or_false_everywhere(with_r):
+    for make in (CoordConv1d, CoordConv2d, CoordConv3d, CoordConvTranspose2d):
+        with pytest.raises(ValueError, match="with_r is True or False, not"):
+            make(1, 2, 3, with_r=with_r)
+        with pytest.raises(ValueError, match="with_r is True or False, not"):
+            make.from_conv(make.plain(1, 2, 3), with_r)
+    for call in (
+        lambda: convert(nn.Conv2d(1, 2, 3), with_r=with_r),
+        lambda: coordinate_channels((2, 3), with_r),
+        lambda: add_coords(torch.zeros(1, 1, 2, 3), with_r),
+    ):
+        with pytest.raises(ValueError, match="with_r is True or False, not"):
+            call()
+
+
+def test_with_r_may_be_a_number_that_is_true_or_false():
+    assert CoordConv2d(1, 2, 3, with_r=np.bool_(True)).with_r is True
+    assert CoordConv2d(1, 2, 3, with_r=0).with_r is False
+
+
+@pytest.mark.parametrize("make", [CoordConv1d, CoordConv2d, CoordConv3d, CoordConvTranspose2d])
+def test_a_negative_number_of_channels_is_an_error(make):
+    with pytest.raises(ValueError, match="in_channels is 0 or more, not -1"):
+        make(-1, 4, 3)

@@ -12,6 +12,7 @@ from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.torch_layers import CombinedExtractor, NatureCNN
 
 from rl_coordconv import (
@@ -110,6 +111,35 @@ def test_takes_its_size_from_the_space(name, shape):
     assert features.dtype == torch.float32
 
 
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"coordinates": "last"}, "no placement 'last'"),
+        ({"control": "foo"}, "no control 'foo'"),
+        ({"precision": "fp16"}, r"did you mean bf16\?"),
+        ({"with_r": "no"}, "with_r is True or False, not 'no'"),
+        ({"normalized_image": "False"}, "normalized_image is True or False, not 'False'"),
+        ({"features_dim": -1}, "features_dim is a whole number above 0, not -1"),
+        ({"features_dim": 64.0}, "features_dim is a whole number above 0, not 64.0"),
+    ],
+)
+def test_a_wrong_argument_is_an_error(settings, sentence):
+    for network in (CoordNatureCNN, CoordImpalaCNN):
+        with pytest.raises(ValueError, match=sentence):
+            network(ATARI, **settings)
+    combined = {"cnn_output_dim" if k == "features_dim" else k: v for k, v in settings.items()}
+    with pytest.raises(ValueError, match=sentence):
+        CoordCombinedExtractor(spaces.Dict({"image": ATARI}), **combined)
+
+
+def test_a_policy_places_coordinates_by_number():
+    env = make_vec_env(WhereIsTheSquare)
+    kwargs = policy_kwargs("coordconv", features_extractor_kwargs={"coordinates": [1, "cnn.4"]})
+    policy = A2C("CnnPolicy", env, policy_kwargs=kwargs).policy
+    layers = [type(policy.features_extractor.cnn[i]) for i in (0, 2, 4)]
+    assert layers == [torch.nn.Conv2d, CoordConv2d, CoordConv2d]
+
+
 @pytest.mark.parametrize("name", ["coordconv", "impala-coordconv-all"])
 def test_sb3s_orthogonal_initialisation_reaches_the_layer(name):
     env = make_vec_env(WhereIsTheSquare)
@@ -169,6 +199,38 @@ class TestObservationSpaces:
         with pytest.raises(ValueError, match=sentence):
             CoordNatureCNN(space)
 
+    @pytest.mark.parametrize("shape", [(14, 10, 9), (12, 20, 10), (64, 50, 40), (5, 4, 3)])
+    @pytest.mark.parametrize("box", [(0, 1, np.float32), (0, 1, np.uint8), (-1, 1, np.float64)])
+    def test_boards_with_many_channels_pass_with_normalize_images_off(self, shape, box):
+        low, high, dtype = box
+        space = spaces.Box(low, high, shape, dtype)
+        kwargs = policy_kwargs("impala-coordconv", normalize_images=False)
+        make = ActorCriticCnnPolicy(space, spaces.Discrete(2), lambda _: 1e-3, **kwargs)
+        assert make.features_extractor.cnn[0].in_channels == shape[0]
+        inside = CoordCombinedExtractor(
+            spaces.Dict({"board": space}), normalized_image=True, extractor="impala-coordconv"
+        )
+        assert inside.extractors["board"].cnn[0].in_channels == shape[0]
+
+    def test_a_user_can_say_that_uint8_images_are_channels_first(self):
+        space = spaces.Box(0, 255, (64, 50, 40), np.uint8)
+        with pytest.raises(ValueError, match="look channels-last.*normalized_image=True"):
+            CoordNatureCNN(space)
+        assert CoordNatureCNN(space, normalized_image=True).cnn[0].in_channels == 64
+
+    def test_a_channels_last_picture_that_cannot_be_told_apart_is_named_where_it_fails(self):
+        space = spaces.Box(0, 1, (84, 84, 4), np.float32)
+        with pytest.raises(ValueError, match="84x4 pixels are too small.*move the channels first"):
+            CoordNatureCNN(space, normalized_image=True)
+
+    @pytest.mark.parametrize("name", ["nature", "coordconv"])
+    def test_a_dict_without_images_is_refused(self, name):
+        vectors = spaces.Dict({"vector": spaces.Box(-1, 1, (3,))})
+        scaled = spaces.Dict({"image": spaces.Box(0, 1, (4, 84, 84), np.float32)})
+        for space in (vectors, scaled):
+            with pytest.raises(ValueError, match="no image.*normalize_images=False"):
+                CoordCombinedExtractor(space, extractor=name)
+
     def test_impala_takes_tiny_images(self):
         tiny = spaces.Box(0, 255, (1, 7, 5), np.uint8)
         assert CoordImpalaCNN(tiny)(torch.rand(2, 1, 7, 5)).shape == (2, 256)
@@ -177,7 +239,6 @@ class TestObservationSpaces:
 class TestPolicyKwargs:
     def test_is_fresh_each_time(self):
         first, second = policy_kwargs("coordconv"), policy_kwargs("coordconv")
-        first["net_arch"].append(64)
         first["features_extractor_kwargs"]["normalized_image"] = True
         assert second == policy_kwargs("coordconv")
         assert "normalized_image" not in EXTRACTORS["coordconv"][1]
@@ -210,6 +271,18 @@ class TestPolicyKwargs:
         with pytest.raises(ValueError, match=r"did you mean coordconv\?"):
             policy_kwargs("cordconv")
 
+    def test_leaves_the_layers_after_it_to_the_algorithm(self):
+        assert "net_arch" not in policy_kwargs("coordconv")
+
+    def test_takes_no_extractor_kwargs_for_none(self):
+        kwargs = policy_kwargs("coordconv", features_extractor_kwargs=None)
+        assert kwargs == policy_kwargs("coordconv")
+
+    @pytest.mark.parametrize("setting", ["with_r", "coordinates", "precision", "features_dim"])
+    def test_says_where_a_setting_of_the_extractor_goes(self, setting):
+        with pytest.raises(ValueError, match=f"features_extractor_kwargs={{'{setting}': 1}}"):
+            policy_kwargs("coordconv", **{setting: 1})
+
     def test_refuses_two_classes(self):
         with pytest.raises(ValueError, match="not both"):
             policy_kwargs("coordconv", features_extractor_class=NatureCNN)
@@ -235,6 +308,14 @@ class TestDictObservations:
         model = self.make_model(features_extractor_class=CoordCombinedExtractor).learn(20)
         difference = n_parameters(model.policy) - n_parameters(self.make_model().policy)
         assert difference == NATURE_FIRST
+
+    def test_the_other_policy_is_named(self):
+        env = make_vec_env(WhereIsTheSquare, env_kwargs={"with_vector": True})
+        with pytest.raises(ValueError, match="features_extractor_class=CoordCombinedExtractor"):
+            A2C("MultiInputPolicy", env, policy_kwargs=policy_kwargs("coordconv"))
+        kwargs = policy_kwargs("coordconv", features_extractor_class=CoordCombinedExtractor)
+        with pytest.raises(ValueError, match="needs Dict observations.*CnnPolicy"):
+            A2C("CnnPolicy", make_vec_env(WhereIsTheSquare), policy_kwargs=kwargs)
 
     def test_an_unknown_extractor_is_named(self):
         with pytest.raises(ValueError, match=r"did you mean impala\?"):

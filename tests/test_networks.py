@@ -1,3 +1,7 @@
+import copy
+import re
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -5,7 +9,6 @@ from torch import nn
 from rl_coordconv import CoordConv2d
 from rl_coordconv.networks import (
     NETWORKS,
-    NatureNetwork,
     build_network,
     coordconv_layers,
     find_by_name,
@@ -85,9 +88,150 @@ class TestBuildNetwork:
         with pytest.raises(ValueError, match="20x30 pixels are too small for NatureNetwork"):
             build_network("coordconv", (4, 20, 30))
 
-    def test_a_wrong_placement_is_an_error(self):
-        with pytest.raises(KeyError, match="frist"):
-            NatureNetwork(ATARI, coordinates="frist")
+    @pytest.mark.parametrize(
+        ("settings", "sentence"),
+        [
+            ({"coordinates": "frist"}, "no placement 'frist'; did you mean first?"),
+            ({"coordinates": "last"}, "no placement 'last'; there are: all, first, none."),
+            ({"coordinates": "None"}, "no placement 'None'; did you mean none?"),
+            ({"coordinates": ""}, "no placement ''; there are: all, first, none."),
+            ({"coordinates": None}, "coordinates is none, first, all or a list"),
+            ({"coordinates": True}, "coordinates is none, first, all or a list"),
+            ({"coordinates": 1}, "coordinates is none, first, all or a list"),
+            ({"coordinates": iter([1])}, "coordinates is none, first, all or a list"),
+            ({"coordinates": [3]}, "no convolution 3; they are numbered 0 to 2."),
+            ({"coordinates": [-4]}, "no convolution -4; they are numbered 0 to 2."),
+            ({"coordinates": [True]}, "no convolution True; they are numbered 0 to 2."),
+            ({"coordinates": [1.0]}, "no convolution 1.0; they are numbered 0 to 2."),
+            ({"coordinates": [[1]]}, "no convolution [1]; they are numbered 0 to 2."),
+            ({"coordinates": ["cnn.1"]}, "no convolution 'cnn.1'; did you mean cnn."),
+            ({"coordinates": ["linear.0"]}, "there are: cnn.0, cnn.2, cnn.4."),
+            ({"control": "foo"}, "no control 'foo'; there are: None, noise, zeros."),
+            ({"control": "zero"}, "no control 'zero'; did you mean zeros?"),
+            ({"control": "None"}, "no control 'None'; did you mean None?"),
+            ({"control": ["zeros"]}, "no control ['zeros']; did you mean zeros?"),
+            ({"control": False}, "no control False; there are"),
+            ({"precision": "fp16"}, "no precision 'fp16'; did you mean bf16?"),
+            ({"precision": "float64"}, "no precision 'float64'; did you mean float32?"),
+            ({"precision": torch.bfloat16}, "no precision torch.bfloat16; "),
+            ({"precision": None}, "no precision None; there are: bf16, float32."),
+            ({"with_r": "False"}, "with_r is True or False, not 'False'."),
+            ({"with_r": 2}, "with_r is True or False, not 2."),
+            ({"with_r": None}, "with_r is True or False, not None."),
+            ({"features_dim": 0}, "features_dim is a whole number above 0, not 0."),
+            ({"features_dim": "512"}, "features_dim is a whole number above 0, not '512'."),
+            ({"features_dim": 1.5}, "features_dim is a whole number above 0, not 1.5."),
+        ],
+    )
+    @pytest.mark.parametrize("name", ["nature", "coordconv"])
+    def test_a_wrong_argument_is_an_error_that_names_the_nearest(self, name, settings, sentence):
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            build_network(name, ATARI, **settings)
+
+    @pytest.mark.parametrize("shape", [(84, 84), (2, 4, 84, 84), 84])
+    def test_a_wrong_input_shape_is_an_error(self, shape):
+        with pytest.raises(ValueError, match="input_shape is"):
+            build_network("coordconv", shape)
+
+
+class TestPlacement:
+    """``coordinates`` finer than none, first, all."""
+
+    NAMES = ("cnn.0", "cnn.2", "cnn.4")
+
+    @pytest.mark.parametrize(
+        ("coordinates", "seen"),
+        [
+            ([1], [1]),
+            ([2, 0], [0, 2]),
+            ((-1,), [2]),
+            (["cnn.2"], [1]),
+            (["cnn.4", 0], [0, 2]),
+            ([0, "cnn.0"], [0]),
+            (range(1, 3), [1, 2]),
+            ([np.int64(1)], [1]),
+            ([], []),
+        ],
+    )
+    def test_is_by_number_or_name(self, coordinates, seen):
+        network = build_network("nature-noise", ATARI, coordinates=coordinates, with_r=True)
+        layers = coordconv_layers(network, controls=True)
+        assert [*layers] == [self.NAMES[i] for i in seen]
+        assert coordconv_layers(network, controls=False) == {}
+        assert all(layer.with_r for layer in layers.values())
+
+    @pytest.mark.parametrize("name", ["coordconv", "impala-coordconv"])
+    @pytest.mark.parametrize(("short", "long"), [("none", []), ("first", [0]), ("all", "names")])
+    def test_lists_equal_the_short_forms(self, name, short, long):
+        everywhere = build_network(name, ATARI, coordinates="all")
+        names = [*coordconv_layers(everywhere, controls=True)]
+        torch.manual_seed(0)
+        expected = build_network(name, ATARI, coordinates=short).state_dict()
+        torch.manual_seed(0)
+        listed = build_network(name, ATARI, coordinates=names if long == "names" else long)
+        assert all(expected[key].equal(value) for key, value in listed.state_dict().items())
+
+    def test_reaches_into_residual_blocks(self):
+        network = build_network("impala", ATARI, coordinates=["cnn.3.residual.1", 14])
+        layers = coordconv_layers(network, controls=False)
+        assert [*layers] == ["cnn.3.residual.1", "cnn.11.residual.3"]
+        assert network(torch.rand(2, *ATARI)).shape == (2, 256)
+
+
+class TestUsersContext:
+    """Autocast, default devices and types are the user's own."""
+
+    def test_autocast_around_float32_is_kept(self):
+        network = build_network("coordconv", ATARI)
+        dtypes = []
+        network.cnn[0].register_forward_hook(lambda *args: dtypes.append(args[2].dtype))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert network(torch.rand(2, *ATARI)).dtype == torch.bfloat16  # as NatureCNN
+        assert network(torch.rand(2, *ATARI)).dtype == torch.float32
+        assert dtypes == [torch.bfloat16, torch.float32]
+
+    def test_bf16_computes_so_inside_autocast_that_is_off(self):
+        network = build_network("coordconv", ATARI, precision="bf16")
+        images = torch.rand(2, *ATARI)
+        with torch.autocast("cpu", enabled=False):
+            assert network(images).equal(network(images))
+            assert network(images).dtype == torch.float32
+
+    @pytest.mark.parametrize("precision", ["float32", "bf16"])
+    @pytest.mark.parametrize("name", NETWORKS)
+    def test_runs_on_meta(self, name, precision):
+        with torch.device("meta"):
+            network = build_network(name, ATARI, precision=precision)
+            assert network(torch.zeros(2, *ATARI)).device.type == "meta"
+
+    def test_double_weights_take_double_images(self):
+        network = build_network("coordconv-all", ATARI).double()
+        assert network(torch.rand(2, *ATARI, dtype=torch.float64)).dtype == torch.float64
+
+    @pytest.mark.parametrize("name", NETWORKS)
+    def test_another_default_device_and_type_change_nothing(self, name):
+        network = build_network(name, ATARI)
+        images = torch.rand(2, *ATARI)
+        expected = copy.deepcopy(network)(images)
+        torch.set_default_dtype(torch.float64)
+        try:
+            with torch.device("meta"):
+                assert network(images).equal(expected)
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+    def test_noise_is_the_same_in_every_type(self):
+        def noise(dtype):
+            layer = build_network("nature-noise", ATARI).cnn[0]
+            return layer.make_coordinates((84, 84), device=torch.device("cpu"), dtype=dtype)
+
+        expected = noise(torch.float32)
+        torch.set_default_dtype(torch.float64)
+        try:
+            assert noise(torch.float32).equal(expected)
+            assert noise(torch.float64).float().equal(expected)
+        finally:
+            torch.set_default_dtype(torch.float32)
 
 
 def test_an_unknown_name_that_is_near_none_lists_all():

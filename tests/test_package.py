@@ -25,6 +25,7 @@ def test_the_public_names_are_these():
         "CoordConvTranspose2d",
         "CoordImpalaCNN",
         "CoordNatureCNN",
+        "CoordinateCallback",
         "add_coords",
         "convert",
         "coordinate_channels",

@@ -69,7 +69,8 @@ class ReuseCnnPolicy(ActorCriticCnnPolicy):
             assert isinstance(features, Tensor)
             return features
 
-        if torch.is_inference_mode_enabled():
+        # In this order, as torch's compiler cannot trace the second question.
+        if _is_traced(obs) or torch.is_inference_mode_enabled():
             return extract(obs)
         if torch.is_grad_enabled():
             return self._kept.replay(extract, obs)
@@ -77,6 +78,15 @@ class ReuseCnnPolicy(ActorCriticCnnPolicy):
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {**super()._get_constructor_parameters(), "reuse_steps": self._reuse_steps}
+
+
+def _is_traced(images: Tensor) -> bool:
+    """Return whether a compiler or exporter is looking: what it passes is no rollout."""
+    return (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        or type(images) is not Tensor
+    )
 
 
 class OrderedRolloutBuffer(RolloutBuffer):

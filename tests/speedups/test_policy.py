@@ -8,6 +8,9 @@ from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.vec_env import VecEnvWrapper
+from torch import nn
+from torch.distributions import Distribution
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rl_coordconv import policy_kwargs
@@ -230,6 +233,55 @@ class TestPolicy:
         policy.save(tmp_path / "policy.pt")
         loaded = ReuseCnnPolicy.load(tmp_path / "policy.pt")
         assert loaded._get_constructor_parameters()["reuse_steps"] == 3
+
+
+WAYS = {
+    "export": lambda module, x: torch.export.export(module, (x,)).module()(x),
+    "strict export": lambda module, x: torch.export.export(module, (x,), strict=True).module()(x),
+    "trace": lambda module, x: torch.jit.trace(module, (x,))(x),
+    "compile": lambda module, x: torch.compile(module, fullgraph=True, backend="eager")(x),
+    "fake tensors": lambda module, x: make_fx(
+        module, tracing_mode="fake", _allow_non_fake_inputs=True
+    )(x)(x),
+}
+
+
+class Acts(nn.Module):
+    """A policy as Stable-Baselines3's page on export wraps it."""
+
+    def __init__(self, policy):
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, images):
+        return self.policy(images, deterministic=True)
+
+
+class Learns(Acts):
+    def forward(self, images):
+        return self.policy.evaluate_actions(images, torch.zeros(len(images)))
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("module", [Acts, Learns])
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.filterwarnings("ignore")  # of tracers, about Stable-Baselines3's distribution
+def test_is_traced_like_sb3s_and_keeps_nothing_of_it(way, module, grad):
+    # Dynamo cannot trace Stable-Baselines3's check of uint8 images.
+    settings = policy_kwargs("coordconv-all", reuse_steps=1, normalize_images=False)
+    policy = ReuseCnnPolicy(*SPACES, lambda _: 1e-3, **settings)
+    images = torch.rand(2, 4, 84, 84)
+    Distribution.set_default_validate_args(False)  # torch cannot export its own checks
+    try:
+        with torch.set_grad_enabled(grad):
+            expected = module(policy)(images)
+            torch.compiler.reset()
+            policy.extract_features(images)  # as in a rollout: recorded without gradients
+            torch.testing.assert_close(WAYS[way](module(policy), images), expected)
+        policy.evaluate_actions(images, torch.zeros(2))[0].sum().backward()  # with nothing fake
+    finally:
+        Distribution.set_default_validate_args(__debug__)
+        torch.compiler.reset()
 
 
 def test_a_whole_rollout_comes_as_it_was_played():

@@ -6,14 +6,13 @@ import math
 
 import numpy as np
 import torch
-from stable_baselines3.common.logger import Image
 from stable_baselines3.common.vec_env import VecEnv
 
+from rl_coordconv.callbacks import record_positional_maps
 from rl_coordconv.experiments.atari.checkpoint import NUMBER, save_checkpoint
 from rl_coordconv.experiments.atari.config import AtariConfig
 from rl_coordconv.experiments.atari.logs import RolloutCallback
 from rl_coordconv.experiments.atari.play import GAME_COLUMNS, Games, evaluate_games
-from rl_coordconv.experiments.atari.positional_maps import positional_map_images
 from rl_coordconv.runs.checkpoint import State, environment_seed, rng_untouched
 from rl_coordconv.runs.console import Bar
 from rl_coordconv.runs.files import CsvLog, atomic_write
@@ -69,8 +68,7 @@ class Evaluation(RolloutCallback):
         self.logger.record("eval/mean_reward", mean)
         self.logger.record("eval/std_reward", float(np.std(games.returns)))
         self.logger.record("eval/mean_ep_length", float(np.mean(games.frames)))
-        for name, image in positional_map_images(self.model).items():
-            self.logger.record(f"coord/positional_map/{name}", Image(image, "HWC"), exclude="csv")
+        record_positional_maps(self.logger, self.model.policy)
         self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         self.logger.dump(self.num_timesteps)
         if mean > self._best_return:

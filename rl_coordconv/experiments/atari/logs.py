@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from collections import deque
 
-import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HParam
 
 from rl_coordconv.experiments.atari.checkpoint import tensorboard_writer
 from rl_coordconv.experiments.atari.config import AtariConfig
-from rl_coordconv.networks import coordconv_layers
 from rl_coordconv.runs.files import CsvLog
 from rl_coordconv.runs.folder import Run
 
@@ -69,24 +67,6 @@ class SpeedLog(RolloutCallback):
             self._marks.popleft()
         since, from_step = self._marks[0]
         self.logger.record("time/steps_per_second", (step - from_step) / (now - since))
-
-
-class CoordinateLog(RolloutCallback):
-    """How much each CoordConv layer relies on its coordinates, or on a control's channels.
-
-    ``coord/weight_share/<layer>`` is their share of the weight's squared norm, from 0 to 1. It
-    starts near 2/6 for two coordinates beside four frames.
-    """
-
-    def _on_training_start(self) -> None:
-        extractor = self.model.policy.get_submodule("features_extractor")
-        self._layers = coordconv_layers(extractor, controls=True)
-
-    @torch.no_grad()
-    def _on_rollout_end(self) -> None:
-        for name, layer in self._layers.items():
-            share = layer.split_weight()[1].square().sum() / layer.weight.square().sum()
-            self.logger.record(f"coord/weight_share/{name}", share.item())
 
 
 # The page of custom scalars: the curves of all runs, by section and chart.

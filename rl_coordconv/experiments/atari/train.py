@@ -12,13 +12,13 @@ from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
+from rl_coordconv.callbacks import CoordinateCallback
 from rl_coordconv.envs.atari import make_atari_env
 from rl_coordconv.experiments.atari.callbacks import Checkpoints, Evaluation, ProgressBar
 from rl_coordconv.experiments.atari.checkpoint import load_checkpoint, make_logger
 from rl_coordconv.experiments.atari.config import A2CConfig, AtariConfig, PPOConfig
 from rl_coordconv.experiments.atari.logs import (
     ComparisonPages,
-    CoordinateLog,
     EpisodeLog,
     SpeedLog,
 )
@@ -68,7 +68,12 @@ def train(config: AtariConfig, run: Run) -> None:
             facts["resuming"] = f"from step {model.num_timesteps:,}"
         console.print(summary(config, run, **facts))
 
-        logs = [EpisodeLog(run), SpeedLog(), CoordinateLog(), ComparisonPages(config)]
+        logs = [
+            EpisodeLog(run),
+            SpeedLog(),
+            CoordinateCallback(freq=1, maps=False),
+            ComparisonPages(config),
+        ]
         evaluation = Evaluation(config, run, make_env(config, training=False), state)
         checkpoints = Checkpoints(config.save_freq, run, signals, evaluation, state)
         bar = Bar(console, config.total_timesteps, "steps", model.num_timesteps)

@@ -104,8 +104,10 @@ class ToyLearner:
 
     def _shuffle(self, epoch: int) -> Tensor:
         """Return the order of an epoch's samples."""
-        generator = torch.Generator().manual_seed(self._config.seed * 2**32 + epoch)
-        return torch.randperm(len(self._inputs), generator=generator).to(self._inputs.device)
+        cpu = torch.device("cpu")
+        generator = torch.Generator(cpu).manual_seed(self._config.seed * 2**32 + epoch)
+        order = torch.randperm(len(self._inputs), generator=generator, device=cpu)
+        return order.to(self._inputs.device)
 
 
 def make_optimizer(model: nn.Module, l2: float) -> LightAdam:

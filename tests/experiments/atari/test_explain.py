@@ -71,6 +71,13 @@ class TestWithoutCoordinates:
         agent_s, shuffled_s = layer(x), shuffled(x)
         assert not torch.allclose(agent_s, shuffled_s, atol=1e-2)
 
+    @pytest.mark.parametrize("ablation", ["zeroed", "shuffled"])
+    def test_does_not_depend_on_torchs_default_device(self, agent, ablation):
+        x = torch.rand(2, 4, 84, 84)
+        expected = self.responses(without_coordinates(agent, ablation), x)
+        with torch.device("meta"):
+            assert self.responses(without_coordinates(agent, ablation), x).equal(expected)
+
     def test_the_agent_stays_as_it_is(self, agent):
         observations = np.random.default_rng(0).integers(0, 256, (3, 4, 84, 84), np.uint8)
         x = torch.rand(1, 4, 84, 84)

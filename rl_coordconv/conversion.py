@@ -26,14 +26,14 @@ def convert_layers(
     module: nn.Module,
     layers: str | Sequence[str],
     with_r: bool,
-    optimizer: Optimizer | Sequence[Optimizer],
+    optimizer: Optimizer | Sequence[Optimizer] | None,
 ) -> nn.Module:
     """Convert layers as `rl_coordconv.convert` describes."""
     places = _places(module, layers)
     _check(module, places)
     # Parameters and modules are compared by identity: what is shared remains shared.
     weights = {conv.weight for conv in places.values()}
-    optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
+    optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer or ())
     if any(weights.isdisjoint(_trained_by(optimizer)) for optimizer in optimizers):
         raise ValueError("The optimiser trains none of the convolutions to convert.")
     converted = {conv: _layer_type(conv).from_conv(conv, with_r) for conv in places.values()}
@@ -119,12 +119,12 @@ def _trained_by(optimizer: Optimizer) -> set[Tensor]:
 
 
 def _is_trained(weights: set[Tensor]) -> bool:
-    """Return whether any optimiser of this process trains one of these weights."""
-    # Not ``isinstance``, which would ask lazy objects for their class.
-    optimizers = (thing for thing in gc.get_objects() if issubclass(type(thing), Optimizer))
+    """Return whether a parameter group of any optimiser of this process has one of these."""
+    lists = [thing for thing in gc.get_referrers(*weights) if type(thing) is list]
+    groups = gc.get_referrers(*lists) if lists else []
     return any(
-        hasattr(optimizer, "param_groups") and not weights.isdisjoint(_trained_by(optimizer))
-        for optimizer in optimizers
+        type(group) is dict and any(group.get("params") is parameters for parameters in lists)
+        for group in groups
     )
 
 

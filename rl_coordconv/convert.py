@@ -14,7 +14,7 @@ def convert(
     module: nn.Module,
     layers: Literal["all", "first"] | Sequence[str] = "all",
     with_r: bool = False,
-    optimizer: Optimizer | Sequence[Optimizer] = (),
+    optimizer: Optimizer | Sequence[Optimizer] | None = None,
 ) -> nn.Module:
     """Replace a network's convolutions by CoordConv layers, without changing its output.
 

@@ -27,7 +27,7 @@ from rl_coordconv.coordinates import coordinate_channels as coordinate_channels
 from rl_coordconv.memory_format import memory_format_of, repeat_like
 from rl_coordconv.replacement import check_source, parameter_like, take_over
 
-fx.wrap("coordinate_channels")  # one node of a torch.fx graph, in which sizes are unknown
+fx.wrap(coordinate_channels)  # one node of a torch.fx graph, in which sizes are unknown
 
 
 class _CoordConvNd(_ConvNd):
@@ -146,7 +146,7 @@ class _CoordConvNd(_ConvNd):
             return self._convolve(x, x_weight, self.bias, output_padding).add_(positional_map)
         x_weight, coord_weight = self.split_weight()
         bias, zero = self.bias, None
-        if bias is not None:
+        if bias is not None and torch.is_grad_enabled():
             # The gradients of map and bias are the same sum over the batch. It is computed once if
             # the bias gets its gradient through the map, to which it adds zeros. Subtracting the
             # bias from itself would make an infinite one NaN.
@@ -205,6 +205,7 @@ class _CoordConvNd(_ConvNd):
         eager = (
             not torch.compiler.is_compiling()
             and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+            and torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is None  # make_fx
             and type(x) is Tensor
             # Not ``self.weight``: asking for a parametrised weight computes it once more.
             and type(self._parameters.get("weight")) is nn.Parameter

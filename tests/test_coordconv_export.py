@@ -15,6 +15,7 @@ from games import WhereIsTheSquare
 from stable_baselines3 import A2C, DQN, PPO
 from torch import distributed, fx, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.testing import assert_close
 
 from rl_coordconv import CoordConv2d, CoordConvTranspose2d, add_coords, policy_kwargs
@@ -236,12 +237,16 @@ class TestFx:
                 assert_close(traced(x[0]), network(x[0]))
         assert set(traced.state_dict()) == set(network.state_dict())
 
-    def test_a_layer_by_itself_can_be_traced_and_saved(self):
+    def test_a_layer_by_itself_can_be_traced(self):
         layer, x = make_layer_and_input(CoordConv2d)
+        assert_close(fx.symbolic_trace(layer)(x), layer(x))
+
+    def test_a_traced_network_can_be_saved(self):
+        network, x = nn.Sequential(CoordConv2d(4, 6, 3), nn.ReLU()), torch.rand(2, 4, 5, 7)
         file = io.BytesIO()
-        torch.save(fx.symbolic_trace(layer), file)
+        torch.save(fx.symbolic_trace(network), file)
         file.seek(0)
-        assert_close(torch.load(file, weights_only=False)(x), layer(x))
+        assert_close(torch.load(file, weights_only=False)(x), network(x))
 
     def test_padding_and_hooks_are_traced(self):
         layer = CoordConv2d(4, 6, 3, padding=1, padding_mode="circular")
@@ -254,6 +259,16 @@ class TestFx:
         variables = list(layer.parameters())
         traced = torch.autograd.grad(fx.symbolic_trace(layer)(x).square().sum(), variables)
         assert_close(traced, torch.autograd.grad(layer(x).square().sum(), variables))
+
+    @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad])
+    def test_operations_recorded_by_make_fx_follow_the_weights(self, mode):
+        layer, x = make_layer_and_input(CoordConv2d)
+        with mode():
+            layer(x)
+            recorded = make_fx(layer)(x)
+            with torch.no_grad():
+                layer.weight.mul_(2)
+            assert_close(recorded(x), layer(x))
 
     @pytest.mark.parametrize("make", [CoordConv2d, CoordConvTranspose2d])
     def test_torchvision_extracts_features(self, make):

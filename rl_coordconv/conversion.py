@@ -21,6 +21,10 @@ from rl_coordconv.coordconv import (
 )
 from rl_coordconv.replacement import check_source
 
+# The state that scales the steps of torch's optimisers. Over the coordinates it starts at the mean
+# of the rest: from zero, the first steps would be several times too large.
+_SCALES = {"square_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "sum", "acc_delta", "step_size"}
+
 
 def convert_layers(
     module: nn.Module,
@@ -97,7 +101,8 @@ def _check(module: nn.Module, places: dict[str, _ConvNd]) -> None:
         try:
             check_source(conv, _layer_type(conv).plain, _layer_type(conv).__name__)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"Layer {name!r} cannot be converted: {error}") from error
+            hint = "" if name == "" else " To convert others, name them: layers=[...]."
+            raise ValueError(f"Layer {name!r} cannot be converted: {error}{hint}") from error
         layout = (_layer_type(conv), conv.groups)
         if layouts.setdefault(conv.weight, layout) != layout:
             raise ValueError(f"Layer {name!r} shares its weight with a layer of another kind.")
@@ -136,8 +141,7 @@ def _replace_weight(optimizer: Optimizer, old: Tensor, layer: _CoordConvNd) -> N
     for name, value in state.items():
         if torch.is_tensor(value) and value.shape == old.shape:
             state[name] = layer.with_zero_coords(value)
-            # Averages of squares: from zero, the first steps would be several times too large.
-            if value.ge(0).all():
+            if name in _SCALES:
                 state[name][layer.with_zero_coords(torch.ones_like(value)) == 0] = value.mean()
     if state:
         optimizer.state[layer.weight] = state

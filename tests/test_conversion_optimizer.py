@@ -22,6 +22,7 @@ OPTIMISERS = {
     "AdamW": partial(torch.optim.AdamW, lr=1e-3),
     "Adagrad": torch.optim.Adagrad,
     "Adadelta": torch.optim.Adadelta,
+    "Adamax": torch.optim.Adamax,
     "Rprop": torch.optim.Rprop,
 }
 
@@ -61,6 +62,18 @@ class TestOptimizer:
         train(network, optimiser, x)
         moved = (network[0].weight - before).abs().amax(dim=(0, 2, 3))
         assert 0 < moved[4:].max() < 3 * moved[:4].max()
+
+    @pytest.mark.parametrize("kind", OPTIMISERS)
+    def test_leaves_coordinates_without_gradients_alone(self, kind):
+        """Momentum over the input, here all of one sign, is none over the coordinates."""
+        network, x = nn.Sequential(nn.Conv2d(4, 6, 3)), torch.rand(2, 4, 6, 6)
+        optimiser = OPTIMISERS[kind](network.parameters())
+        network(x).sum().backward()
+        optimiser.step()
+        convert(network, optimizer=optimiser)
+        network[0].weight.grad = torch.zeros_like(network[0].weight)
+        optimiser.step()
+        assert not network[0].split_weight()[1].any()
 
     def test_has_the_weight_in_the_same_group_and_can_be_saved_and_loaded(self):
         network, x = nn.Sequential(nn.Conv2d(4, 6, 3), nn.Conv2d(6, 2, 3)), torch.rand(2, 4, 6, 6)

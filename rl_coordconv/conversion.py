@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import warnings
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -43,9 +42,10 @@ def convert_layers(
     converted = {conv: _layer_type(conv).from_conv(conv, with_r) for conv in places.values()}
     by_weight: dict[Tensor, _CoordConvNd] = {}
     for conv, layer in converted.items():
-        shared = {**conv._parameters, "weight": by_weight.setdefault(conv.weight, layer).weight}
-        layer._parameters.update(cast("dict[str, nn.Parameter | None]", shared))
+        weight = by_weight.setdefault(conv.weight, layer).weight
+        layer._parameters = dict(conv._parameters)
         layer._buffers, layer._modules = conv._buffers, conv._modules
+        layer.weight = weight
     for name, conv in places.items():
         if name == "":
             module = converted[conv]

@@ -2,53 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from torch import nn
+    from torch.optim import Optimizer
 
 
 def convert(
-    module: nn.Module, layers: Literal["all", "first"] = "all", with_r: bool = False
+    module: nn.Module,
+    layers: Literal["all", "first"] | Sequence[str] = "all",
+    with_r: bool = False,
+    optimizer: Optimizer | Sequence[Optimizer] | None = None,
 ) -> nn.Module:
     """Replace a network's convolutions by CoordConv layers, without changing its output.
 
+    Convert before anything else holds the weights: an optimiser, ``DistributedDataParallel``. An
+    existing optimiser can be passed here. Biases, other parameters and all hooks remain the same
+    objects. Convolutions that share a weight are converted together and share the new one.
+
     Args:
         module: A network, changed in place, or a single convolution.
-        layers: Which of its plain convolutions; ``first`` is by order of registration.
+        layers: ``all`` convolutions; the ``first``, by order of registration; or a list of names.
         with_r: Add the radius to the coordinates.
+        optimizer: The optimiser of the network, or several. It trains the new weights in place of
+            the old ones, in the same groups and with their state.
 
     Returns:
         The network, or the new layer where ``module`` is itself a convolution.
 
     Raises:
-        ValueError: There is no convolution to convert, a hook computes the weight of one, or
-            ``layers`` is something else.
+        ValueError: There is no such convolution, one of them cannot be converted (the message says
+            why), or the optimiser trains none of them. Nothing has been changed.
+
+    Warns:
+        UserWarning: An optimiser that was not passed trains one of the old weights.
     """
     # Imported here so that the package can import this function without loading torch. It does so
     # up front: a later import of this module would rebind `rl_coordconv.convert` to the module.
-    from rl_coordconv.coordconv import CoordConv1d, CoordConv2d, CoordConv3d, CoordConvTranspose2d
+    from rl_coordconv.conversion import convert_layers
 
-    if layers not in ("all", "first"):
-        raise ValueError(f"layers is 'all' or 'first', not {layers!r}.")
-    coord_layers = {
-        layer.plain: layer
-        for layer in (CoordConv1d, CoordConv2d, CoordConv3d, CoordConvTranspose2d)
-    }
-    places = [
-        (name, layer)
-        for name, layer in module.named_modules(remove_duplicate=False)
-        if type(layer) in coord_layers
-    ]
-    if not places:
-        raise ValueError("There is no convolution to convert.")
-    if layers == "first":
-        places = [(name, layer) for name, layer in places if layer is places[0][1]]
-    # By identity, so that a layer used in two places is still one layer.
-    converted = {layer: coord_layers[type(layer)].from_conv(layer, with_r) for _, layer in places}
-    for name, layer in places:
-        if name == "":
-            return converted[layer]
-        parent, _, attribute = name.rpartition(".")
-        setattr(module.get_submodule(parent), attribute, converted[layer])
-    return module
+    return convert_layers(module, layers, with_r, optimizer)

@@ -13,19 +13,22 @@ of the plain definition, ``conv(add_coords(x))``.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.modules.conv import _ConvNd
 from typing_extensions import Self
 
 from rl_coordconv.coordinates import add_coords as add_coords
 from rl_coordconv.coordinates import coordinate_channels as coordinate_channels
 from rl_coordconv.coordinates import joint_channels
+from rl_coordconv.memory_format import memory_format_of, repeat_like
+from rl_coordconv.replacement import check_source, parameter_like, take_over
+
+fx.wrap(coordinate_channels)  # one node of a torch.fx graph, in which sizes are unknown
 
 
 class _CoordConvNd(_ConvNd):
@@ -37,6 +40,7 @@ class _CoordConvNd(_ConvNd):
     # Memos, not buffers: they can be recomputed, so state_dicts, copies and pickles leave them out.
     _coords_memo: tuple[object, Tensor] | None = None
     _map_memo: tuple[object, Tensor, Tensor, Tensor] | None = None
+    _captured: tuple[Tensor, ...] = ()  # the coordinates that CUDA graphs read
 
     def __init__(
         self,
@@ -77,21 +81,18 @@ class _CoordConvNd(_ConvNd):
     def from_conv(cls, conv: _ConvNd, with_r: bool = False) -> Self:
         """Return a layer with this convolution's output; its coordinate weights start at zero.
 
+        It has copies of the parameters, and the very hooks: their handles remove them from both.
+
         Raises:
-            TypeError: The convolution is not of the matching torch class.
-            ValueError: A hook computes its weight (old-style weight norm, for example).
+            TypeError: The convolution is not of the matching torch class, or its forward is not
+                that class's.
+            ValueError: Its weights are computed (weight norm, for example) or have no shape yet.
         """
-        if type(conv) is not cls.plain:
-            raise TypeError(f"{cls.__name__} cannot be made from a {type(conv).__name__}.")
-        if "weight" not in conv._parameters:
-            raise ValueError("A hook computes this convolution's weight; remove the hook first.")
+        check_source(conv, cls.plain, cls.__name__)
         # On "meta" no random number is drawn.
         layer = cls(conv.in_channels, conv.out_channels, 1, device="meta", with_r=with_r)
-        # Settings, mode, hooks and parameters, as unpickling restores them. The deep copy's memo
-        # turns a hook's reference to the convolution into one to the layer.
-        vars(layer).update(copy.deepcopy(vars(conv), {id(conv): layer}))
-        weight = layer._with_zero_coords(conv.weight.detach())
-        layer.weight = nn.Parameter(weight, requires_grad=conv.weight.requires_grad)
+        take_over(layer, conv)
+        layer.weight = parameter_like(conv.weight, layer.with_zero_coords(conv.weight.detach()))
         return layer
 
     @property
@@ -124,8 +125,8 @@ class _CoordConvNd(_ConvNd):
         """``[B, C, *size]`` or ``[C, *size]`` -> the same with ``out_channels`` and a new size."""
         return self._coord_convolve(x, self.output_padding)
 
-    def _with_zero_coords(self, x_weight: Tensor) -> Tensor:
-        """Return a ``weight`` with this part over the input, and zeros over the coordinates."""
+    def with_zero_coords(self, x_weight: Tensor) -> Tensor:
+        """Return a tensor like ``weight``: this part over the input, zeros over the coordinates."""
         return F.pad(x_weight, [0, 0] * self.axes + [0, self.n_coords])
 
     def _convolve(
@@ -136,20 +137,31 @@ class _CoordConvNd(_ConvNd):
 
     def _coord_convolve(self, x: Tensor, output_padding: tuple[int, ...]) -> Tensor:
         """Return conv(x, W_x) + conv(coords, W_c)."""
+        # Torch annotates neither this nor `extra_repr` below.
+        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        if tracing or isinstance(x, fx.Proxy):
+            return self._recorded(x, output_padding)
         # On a GPU, comparing weights would mean waiting for the device.
         if not torch.is_grad_enabled() and x.is_cpu and self._memo_key(x):
             x_weight, positional_map = self._remembered(x, output_padding)
             return self._convolve(x, x_weight, self.bias, output_padding).add_(positional_map)
         x_weight, coord_weight = self.split_weight()
         bias, zero = self.bias, None
-        if bias is not None:
+        if bias is not None and torch.is_grad_enabled():
             # The gradients of map and bias are the same sum over the batch. It is computed once if
-            # the bias gets its gradient through the map, to which it adds zeros.
-            constant = bias.detach()
-            bias, zero = constant, bias - constant
+            # the bias gets its gradient through the map, to which it adds zeros. Subtracting the
+            # bias from itself would make an infinite one NaN.
+            bias, zero = bias.detach(), bias.clone()
+            zero.detach().zero_()
         out = self._convolve(x, x_weight, bias, output_padding)
         positional_map = self._convolve(self._coordinates(x), coord_weight, zero, output_padding)
-        return out.add_(_repeated(positional_map, out))
+        return out.add_(repeat_like(positional_map, out))
+
+    def _recorded(self, x: Tensor, output_padding: tuple[int, ...]) -> Tensor:
+        """Return the same in plain operations, which torch.fx, torch.jit and ONNX write down."""
+        x_weight, coord_weight = self.split_weight()
+        positional_map = self._convolve(self._coordinates(x), coord_weight, None, output_padding)
+        return self._convolve(x, x_weight, self.bias, output_padding) + positional_map.squeeze(0)
 
     def _remembered(self, x: Tensor, output_padding: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Return the weight over the input and the map, recomputed only if something changed.
@@ -172,25 +184,29 @@ class _CoordConvNd(_ConvNd):
         """Return the coordinates for an input, once per group, in its type and memory format."""
         key = self._memo_key(x)
         memo = self._coords_memo
+        captured = key is not None and x.is_cuda and torch.cuda.is_current_stream_capturing()
         if key is not None and memo is not None and memo[0] == key:
+            if captured:
+                self._captured = (*self._captured, memo[1])  # read by every replay
             return memo[1]
         # A tensor made in inference mode could not be used in a later training step.
         with torch.inference_mode(False):
             coords = self.make_coordinates(x.shape[-self.axes :], device=x.device, dtype=x.dtype)
             coords = coords.repeat(self.groups, *[1] * self.axes)
-            if x.dim() == self.axes + 2:
+            if isinstance(x, fx.Proxy) or x.dim() == self.axes + 2:
                 coords = coords.unsqueeze(0)
             if key is not None:
-                coords = coords.contiguous(memory_format=_memory_format(x))
-                self._coords_memo = (key, coords)
+                coords = coords.contiguous(memory_format=memory_format_of(x))
+                # What a capture makes has no values before the first replay.
+                self._coords_memo = memo if captured else (key, coords)
         return coords
 
     def _memo_key(self, x: Tensor) -> tuple[object, ...] | None:
         """Return what an input's coordinates depend on; None under tracers and ``torch.func``."""
         eager = (
             not torch.compiler.is_compiling()
-            # Torch annotates neither this nor `extra_repr` below.
             and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+            and torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is None  # make_fx
             and type(x) is Tensor
             # Not ``self.weight``: asking for a parametrised weight computes it once more.
             and type(self._parameters.get("weight")) is nn.Parameter
@@ -199,7 +215,7 @@ class _CoordConvNd(_ConvNd):
         return (x.shape[1:], x.stride()[1:], x.dtype, x.device) if eager else None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_coords_memo": None, "_map_memo": None}
+        return {**self.__dict__, "_coords_memo": None, "_map_memo": None, "_captured": ()}
 
     def extra_repr(self) -> str:
         """Return torch's line, with the radius."""
@@ -305,6 +321,8 @@ class CoordConvTranspose2d(_CoordConvNd, nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """``[B, C, H, W]`` or ``[C, H, W]`` -> the same with ``out_channels`` and a new size."""
+        if output_size is None:
+            return self._coord_convolve(x, self.output_padding)
         # Torch annotates lists only, and passes tuples itself.
         output_padding = self._output_padding(
             x,
@@ -317,7 +335,8 @@ class CoordConvTranspose2d(_CoordConvNd, nn.ConvTranspose2d):
         )
         return self._coord_convolve(x, tuple(output_padding))
 
-    def _with_zero_coords(self, x_weight: Tensor) -> Tensor:
+    def with_zero_coords(self, x_weight: Tensor) -> Tensor:
+        """As for the other layers; the coordinates come after each group's input channels."""
         by_group = x_weight.unflatten(0, (self.groups, -1))
         return F.pad(by_group, [0, 0] * (self.axes + 1) + [0, self.n_coords]).flatten(0, 1)
 
@@ -328,23 +347,3 @@ class CoordConvTranspose2d(_CoordConvNd, nn.ConvTranspose2d):
         return F.conv_transpose2d(
             x, weight, bias, self.stride, self.padding, output_padding, self.groups, self.dilation
         )
-
-
-def _memory_format(x: Tensor) -> torch.memory_format:
-    """Return the memory format that convolutions of this input keep."""
-    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    # By stride, as ``is_contiguous`` does not answer for these formats inside ``vmap``.
-    if x.dim() in formats and x.stride(1) == 1 and not x.is_contiguous():
-        return formats[x.dim()]
-    return torch.contiguous_format
-
-
-def _repeated(positional_map: Tensor, out: Tensor) -> Tensor:
-    """Repeat the map over a channels-last batch, in the order of memory.
-
-    Torch 2.14 sums its gradient twenty times faster in that order than in the order of the axes.
-    """
-    if _memory_format(out) is torch.contiguous_format:
-        return positional_map
-    in_order = positional_map.movedim(1, -1)
-    return in_order.expand(out.shape[0], *in_order.shape[1:]).movedim(-1, 1)

@@ -154,6 +154,31 @@ class TestIsTheDefinition:
         assert torch.autograd.gradcheck(call, variables, check_forward_ad=True)
         assert torch.autograd.gradgradcheck(call, variables)
 
+    @pytest.mark.parametrize("make", [CoordConv2d, CoordConvTranspose2d])
+    @pytest.mark.parametrize("number", [float("-inf"), float("inf"), float("nan")])
+    @pytest.mark.parametrize("where", ["bias", "input weight", "coordinate weight", "input"])
+    def test_with_infinite_numbers(self, make, number, where):
+        """Minus infinity as a bias switches a filter off."""
+        layer, x = make(2, 3, 2), torch.rand(2, 2, 4, 5)
+        x_weight, coord_weight = layer.split_weight()
+        parts = {"bias": layer.bias, "input weight": x_weight, "coordinate weight": coord_weight}
+        with torch.no_grad():
+            part = parts.get(where, x)
+            part[(0,) * part.dim()] = number
+        variables = list(layer.parameters())
+        upstream = torch.rand_like(layer(x))
+        ours, theirs = layer(x), plain_definition(layer, x)
+        assert_close(ours, theirs, equal_nan=True)
+        assert_close(
+            torch.autograd.grad(ours, variables, upstream),
+            torch.autograd.grad(theirs, variables, upstream),
+            equal_nan=True,
+        )
+        for mode in (torch.no_grad, torch.inference_mode):
+            with mode():
+                assert_close(layer(x), theirs, equal_nan=True)
+                assert_close(layer(x), theirs, equal_nan=True)
+
     def test_for_an_empty_batch(self):
         layer = CoordConv2d(2, 3, 3)
         assert layer(torch.rand(0, 2, 5, 5)).shape == (0, 3, 3, 3)

@@ -1,6 +1,7 @@
 """The layer where others take it: compilers, exporters, torch.func, several processes."""
 
 import copy
+import io
 import shutil
 import warnings
 
@@ -10,11 +11,14 @@ import pytest
 import torch
 import torch._dynamo.testing
 from definition import COUNTERPARTS, plain_definition
-from torch import distributed, nn
+from games import WhereIsTheSquare
+from stable_baselines3 import A2C, DQN, PPO
+from torch import distributed, fx, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.testing import assert_close
 
-from rl_coordconv import CoordConv2d, add_coords
+from rl_coordconv import CoordConv2d, CoordConvTranspose2d, add_coords, policy_kwargs
 
 CLASSES = pytest.mark.parametrize("make", COUNTERPARTS, ids=lambda make: make.__name__)
 
@@ -104,6 +108,20 @@ class TestCompile:
         assert_close(compiled(frames, True), add_coords(frames, True))
 
 
+def assert_onnx_computes_the_same(module, x, path, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's tracer is deprecated, and warns of constants
+        torch.onnx.export(module, (x,), path, verbose=False, **options)
+    session = onnxruntime.InferenceSession(path)
+    outs = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    with torch.no_grad():
+        expected = module(x)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    for out, tensor in zip(outs, expected, strict=True):
+        np.testing.assert_allclose(out, tensor, rtol=1e-4, atol=1e-5)
+    return session
+
+
 class TestExport:
     @CLASSES
     @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad])
@@ -145,6 +163,53 @@ class TestExport:
             (out,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
             np.testing.assert_allclose(out, network(x).detach().numpy(), rtol=1e-5, atol=1e-6)
 
+    @CLASSES
+    @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad])
+    def test_to_onnx_by_tracing_takes_a_channels_last_input(self, make, mode, tmp_path):
+        layer, x = make_layer_and_input(make)
+        x = x.movedim(1, -1).contiguous().movedim(-1, 1)
+        with mode():
+            assert_onnx_computes_the_same(layer, x, tmp_path / "layer.onnx", dynamo=False)
+
+    def test_to_onnx_by_tracing_takes_any_size(self, tmp_path):
+        layer, x = make_layer_and_input(CoordConv2d)
+        x = x.contiguous(memory_format=torch.channels_last)
+        axes = {"x": {0: "batch", 2: "height", 3: "width"}}
+        path, names = tmp_path / "layer.onnx", {"input_names": ["x"], "dynamic_axes": axes}
+        session = assert_onnx_computes_the_same(layer, x, path, dynamo=False, **names)
+        other = torch.rand(5, 4, 9, 6)
+        (out,) = session.run(None, {"x": other.numpy()})
+        np.testing.assert_allclose(out, layer(other).detach(), rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.parametrize("extractor", ["coordconv", "coordconv-all", "impala-coordconv"])
+    @pytest.mark.parametrize("algorithm", [A2C, PPO, DQN])
+    def test_of_a_policy_to_onnx_as_stable_baselines3_recommends(
+        self, algorithm, extractor, tmp_path
+    ):
+        self.export_policy(algorithm, extractor, tmp_path / "policy.onnx", dynamo=False)
+
+    def test_of_a_policy_to_onnx_by_the_newer_exporter(self, tmp_path, monkeypatch):
+        # Its checks of distributions cannot be exported, whatever the extractor.
+        monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", False)
+        self.export_policy(A2C, "coordconv", tmp_path / "policy.onnx", dynamo=True)
+
+    def export_policy(self, algorithm, extractor, path, dynamo):
+        class OnnxablePolicy(nn.Module):
+            def __init__(self, policy):
+                super().__init__()
+                self.policy = policy
+
+            def forward(self, observation):
+                return self.policy(observation, deterministic=True)
+
+        options = {"buffer_size": 1} if algorithm is DQN else {}
+        kwargs = policy_kwargs(extractor)
+        env = WhereIsTheSquare(n_channels=4)
+        model = algorithm("CnnPolicy", env, policy_kwargs=kwargs, device="cpu", **options)
+        policy = OnnxablePolicy(model.policy).eval()
+        observation = torch.from_numpy(env.observation_space.sample()[None]).float()
+        assert_onnx_computes_the_same(policy, observation, path, dynamo=dynamo)
+
     def test_to_torchscript_by_tracing(self):
         layer, x = make_layer_and_input(CoordConv2d)
         with torch.no_grad(), warnings.catch_warnings():
@@ -153,6 +218,65 @@ class TestExport:
             traced = torch.jit.trace(layer, x)  # traces twice and compares
             layer.weight.mul_(2)
             assert_close(traced(x), plain_definition(layer, x))
+
+
+class TestFx:
+    """Torch.fx traces layers of torch's own as one node, and those of others through."""
+
+    @CLASSES
+    @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad])
+    @pytest.mark.parametrize("options", [{}, {"groups": 2, "bias": False}])
+    def test_a_traced_network_computes_the_same_for_any_size(self, make, mode, options):
+        layer = make(4, 6, 3, padding=1, with_r=True, **options)
+        network = nn.Sequential(layer, nn.ReLU())
+        with mode():
+            traced = fx.symbolic_trace(network)
+            for size in [(5, 7, 6), (8, 6, 9)]:
+                x = torch.rand(3, 4, *size[: make.axes])
+                assert_close(traced(x), network(x))
+                assert_close(traced(x[0]), network(x[0]))
+        assert set(traced.state_dict()) == set(network.state_dict())
+
+    def test_a_layer_by_itself_can_be_traced(self):
+        layer, x = make_layer_and_input(CoordConv2d)
+        assert_close(fx.symbolic_trace(layer)(x), layer(x))
+
+    def test_a_traced_network_can_be_saved(self):
+        network, x = nn.Sequential(CoordConv2d(4, 6, 3), nn.ReLU()), torch.rand(2, 4, 5, 7)
+        file = io.BytesIO()
+        torch.save(fx.symbolic_trace(network), file)
+        file.seek(0)
+        assert_close(torch.load(file, weights_only=False)(x), network(x))
+
+    def test_padding_and_hooks_are_traced(self):
+        layer = CoordConv2d(4, 6, 3, padding=1, padding_mode="circular")
+        layer.register_forward_hook(lambda _layer, _inputs, out: 2 * out)
+        network, x = nn.Sequential(layer), torch.rand(2, 4, 5, 7)
+        assert_close(fx.symbolic_trace(network)(x), network(x))
+
+    def test_a_traced_layer_learns(self):
+        layer, x = make_layer_and_input(CoordConv2d)
+        variables = list(layer.parameters())
+        traced = torch.autograd.grad(fx.symbolic_trace(layer)(x).square().sum(), variables)
+        assert_close(traced, torch.autograd.grad(layer(x).square().sum(), variables))
+
+    @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad])
+    def test_operations_recorded_by_make_fx_follow_the_weights(self, mode):
+        layer, x = make_layer_and_input(CoordConv2d)
+        with mode():
+            layer(x)
+            recorded = make_fx(layer)(x)
+            with torch.no_grad():
+                layer.weight.mul_(2)
+            assert_close(recorded(x), layer(x))
+
+    @pytest.mark.parametrize("make", [CoordConv2d, CoordConvTranspose2d])
+    def test_torchvision_extracts_features(self, make):
+        extraction = pytest.importorskip("torchvision.models.feature_extraction")
+        network = nn.Sequential(make(4, 6, 3), nn.ReLU(), nn.Conv2d(6, 3, 1))
+        extractor = extraction.create_feature_extractor(network, ["0", "1"])
+        x = torch.rand(2, 4, 5, 7)
+        assert_close(extractor(x), {"0": network[0](x), "1": network[:2](x)})
 
 
 class TestFunc:

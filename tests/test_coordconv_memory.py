@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import weakref
 
 import pytest
 import torch
@@ -181,3 +182,83 @@ class TestRememberedMap:
             first = layer(x).clone()
             layer(x).zero_()
             assert layer(x).equal(first)
+
+
+class CudaGraph:
+    """Makes layers on a CPU believe that a CUDA graph is being captured."""
+
+    def __init__(self, monkeypatch):
+        self._monkeypatch = monkeypatch
+
+    def __enter__(self):
+        self._patches = self._monkeypatch.context()
+        patch = self._patches.__enter__()
+        patch.setattr(torch.Tensor, "is_cuda", True, raising=False)
+        patch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+
+    def __exit__(self, *error):
+        self._patches.__exit__(*error)
+
+
+class TestCudaGraph:
+    """Replays read the coordinates that the capture read."""
+
+    @pytest.fixture
+    def capture(self, monkeypatch):
+        return CudaGraph(monkeypatch)
+
+    @pytest.mark.parametrize("forget", [other_size, transposed_size, other_format, unbatched])
+    def test_keeps_what_it_read(self, capture, forget):
+        layer, x = CoordConv2d(4, 6, 3), torch.rand(2, 4, 7, 9)
+        layer(x)
+        coords = weakref.ref(layer._coordinates(x))
+        with capture:
+            layer(x)
+        layer(forget(layer, x))
+        layer.eval()
+        assert layer._coordinates(forget(layer, x)) is not coords()
+        assert coords() is not None
+        assert len(pickle.dumps(layer)) == len(pickle.dumps(copy.deepcopy(layer)))
+
+    def test_keeps_those_of_every_size_that_it_read(self, capture):
+        layer = CoordConv2d(4, 6, 3)
+        kept = []
+        for side in (5, 6, 7):
+            x = torch.rand(2, 4, side, side)
+            layer(x)
+            kept.append(weakref.ref(layer._coordinates(x)))
+            with capture:
+                layer(x)
+        layer(torch.rand(2, 4, 8, 8))
+        assert all(coords() is not None for coords in kept)
+
+    def test_without_a_call_before_it_leaves_nothing_to_eager_calls(self, capture):
+        """What a capture makes has no values until the first replay."""
+        layer, x = CoordConv2d(4, 6, 3), torch.rand(2, 4, 7, 9)
+        with capture:
+            layer(x)
+            made = layer._coordinates(x)
+        assert layer._coordinates(x) is not made
+        other = torch.rand(2, 4, 5, 5)
+        coords = layer._coordinates(other)
+        with capture:
+            layer(x)
+        assert layer._coordinates(other) is coords
+
+    @pytest.mark.gpu
+    @pytest.mark.parametrize("warm", [True, False])
+    @pytest.mark.parametrize("grad", [True, False])
+    def test_replays_right_after_eager_calls_at_other_sizes(self, warm, grad):
+        layer, x = CoordConv2d(4, 6, 3, device="cuda"), torch.rand(2, 4, 70, 90, device="cuda")
+        graph, rounding = torch.cuda.CUDAGraph(), {"rtol": 0.02, "atol": 0.02}  # of TF32
+        with torch.set_grad_enabled(grad):
+            layer(x if warm else x[..., :50])  # cuDNN must be ready before a capture
+            with torch.cuda.graph(graph):
+                out = layer(x)
+            assert_close(layer(x), plain_definition(layer, x), **rounding)  # nothing replayed yet
+            for side in range(40, 60):
+                layer(torch.rand(2, 4, side, side, device="cuda"))
+                torch.full((2, 70, 90), 7.0, device="cuda")  # takes what was freed
+            x.copy_(torch.rand_like(x))
+            graph.replay()
+            assert_close(out, plain_definition(layer, x), **rounding)

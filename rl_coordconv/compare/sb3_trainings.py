@@ -37,6 +37,7 @@ from rl_coordconv.compare.sb3_names import (
 )
 
 _FIRST = 10  # points that show how often a training is logged
+_EVIDENCE = 3  # points that two logs share
 
 
 def continued(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
@@ -75,15 +76,21 @@ def _earlier(log: SB3Logs, trainings: Sequence[SB3Logs]) -> tuple[int | None, st
 
 def _agrees(log: SB3Logs, other: SB3Logs) -> bool:
     tables = [(log.points[tag], other.points[tag]) for tag in (SCORE, EVALUATION)]
-    if any(shared(a, b) for a, b in tables):
+    if any(_overlap(a, b) for a, b in tables):
         return True
     interleaved = any(_interleaved(a, b) for a, b in tables)
     return interleaved and not contradict(log, other, _common([log, other]))
 
 
+def _overlap(a: Array, b: Array) -> bool:
+    """Return whether three points, or all there are, are in both: their times are no coincidence."""
+    n = min(len(a), len(b), _EVIDENCE)
+    return n > 0 and len({*map(tuple, a)} & {*map(tuple, b)}) >= n
+
+
 def _interleaved(a: Array, b: Array) -> bool:
     """Return whether points ``[points, 3]`` that were logged in turns are of one training."""
-    if min(len(a), len(b)) < 3 or a[-1, 1] < b[0, 1] or b[-1, 1] < a[0, 1]:
+    if min(len(a), len(b)) < _EVIDENCE or a[-1, 1] < b[0, 1] or b[-1, 1] < a[0, 1]:
         return False
     return len(in_order(np.concatenate([a, b]))) == len(a) + len(b)
 

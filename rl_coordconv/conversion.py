@@ -1,0 +1,147 @@
+"""How `rl_coordconv.convert` replaces layers; apart from it because this module loads torch."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.optim import Optimizer
+
+from rl_coordconv.coordconv import (
+    CoordConv1d,
+    CoordConv2d,
+    CoordConv3d,
+    CoordConvTranspose2d,
+    _CoordConvNd,
+)
+from rl_coordconv.replacement import check_source
+
+# The state that scales the steps of torch's optimisers. Over the coordinates it starts at the mean
+# of the rest: from zero, the first steps would be several times too large.
+_SCALES = {"square_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "sum", "acc_delta", "step_size"}
+
+
+def convert_layers(
+    module: nn.Module,
+    layers: str | Sequence[str],
+    with_r: bool,
+    optimizer: Optimizer | Sequence[Optimizer] | None,
+) -> nn.Module:
+    """Convert layers as `rl_coordconv.convert` describes."""
+    places = _places(module, layers)
+    _check(module, places)
+    # Parameters and modules are compared by identity: what is shared remains shared.
+    weights = {conv.weight for conv in places.values()}
+    optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer or ())
+    if any(weights.isdisjoint(_trained_by(optimizer)) for optimizer in optimizers):
+        raise ValueError("The optimiser trains none of the convolutions to convert.")
+    converted = {conv: _layer_type(conv).from_conv(conv, with_r) for conv in places.values()}
+    by_weight: dict[Tensor, _CoordConvNd] = {}
+    for conv, layer in converted.items():
+        weight = by_weight.setdefault(conv.weight, layer).weight
+        layer._parameters = dict(conv._parameters)
+        layer._buffers, layer._modules = conv._buffers, conv._modules
+        layer.weight = weight
+    for name, conv in places.items():
+        if name == "":
+            module = converted[conv]
+        else:
+            parent, _, attribute = name.rpartition(".")
+            setattr(module.get_submodule(parent), attribute, converted[conv])
+    for old, layer in by_weight.items():
+        for optimizer in optimizers:
+            _replace_weight(optimizer, old, layer)
+    if _is_trained(weights):
+        warnings.warn(
+            "An optimiser trains the old weights of converted layers: pass it as"
+            " convert(..., optimizer=...), or make it after converting.",
+            stacklevel=3,
+        )
+    return module
+
+
+def _places(module: nn.Module, layers: str | Sequence[str]) -> dict[str, _ConvNd]:
+    """Return the convolutions to convert by name, with all that share their weights."""
+    found = {
+        name: layer
+        for name, layer in module.named_modules(remove_duplicate=False)
+        if isinstance(layer, _ConvNd)
+    }
+    if layers == "all":
+        names = [name for name, conv in found.items() if not isinstance(conv, _CoordConvNd)]
+    elif layers == "first":
+        names = list(found)[:1]
+    elif isinstance(layers, str) or not isinstance(layers, Sequence):
+        raise ValueError(f"layers is a list of names, 'all' or 'first', not {layers!r}.")
+    else:
+        names = list(layers)
+    if not names:
+        raise ValueError("There is no convolution to convert.")
+    for name in names:
+        if name not in found:
+            raise ValueError(f"There is no convolution {name!r}; there are: {', '.join(found)}.")
+    chosen = {_identity(found[name]) for name in names}
+    return {name: conv for name, conv in found.items() if _identity(conv) in chosen}
+
+
+def _identity(conv: _ConvNd) -> nn.Module | Tensor:
+    """Return what is the same for layers that share their weight."""
+    weight = conv._parameters.get("weight")
+    return conv if weight is None else weight
+
+
+def _check(module: nn.Module, places: dict[str, _ConvNd]) -> None:
+    """Raise a ValueError that names the layer if one of these cannot be converted."""
+    layouts: dict[Tensor, object] = {}
+    for name, conv in places.items():
+        try:
+            check_source(conv, _layer_type(conv).plain, _layer_type(conv).__name__)
+        except (TypeError, ValueError) as error:
+            hint = "" if name == "" else " To convert others, name them: layers=[...]."
+            raise ValueError(f"Layer {name!r} cannot be converted: {error}{hint}") from error
+        layout = (_layer_type(conv), conv.groups)
+        if layouts.setdefault(conv.weight, layout) != layout:
+            raise ValueError(f"Layer {name!r} shares its weight with a layer of another kind.")
+    own = {f"{name}.weight".lstrip(".") for name in places}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        if parameter in layouts and name not in own:
+            raise ValueError(f"{name!r} is also the weight of a convolution to convert.")
+
+
+def _layer_type(conv: _ConvNd) -> type[_CoordConvNd]:
+    for layer_type in (CoordConv1d, CoordConv2d, CoordConv3d, CoordConvTranspose2d):
+        if isinstance(conv, layer_type.plain):
+            return layer_type
+    raise TypeError(f"there is no CoordConv layer for a {type(conv).__name__}.")
+
+
+def _trained_by(optimizer: Optimizer) -> set[Tensor]:
+    return {parameter for group in optimizer.param_groups for parameter in group["params"]}
+
+
+def _is_trained(weights: set[Tensor]) -> bool:
+    """Return whether a parameter group of any optimiser of this process has one of these."""
+    lists = [thing for thing in gc.get_referrers(*weights) if type(thing) is list]
+    groups = gc.get_referrers(*lists) if lists else []
+    return any(
+        type(group) is dict and any(group.get("params") is parameters for parameters in lists)
+        for group in groups
+    )
+
+
+def _replace_weight(optimizer: Optimizer, old: Tensor, layer: _CoordConvNd) -> None:
+    """Let an optimiser train a layer's weight in place of the old one, with its state."""
+    for group in optimizer.param_groups:
+        group["params"][:] = [layer.weight if p is old else p for p in group["params"]]
+    state = optimizer.state.pop(old, {})
+    for name, value in state.items():
+        if torch.is_tensor(value) and value.shape == old.shape:
+            state[name] = layer.with_zero_coords(value)
+            if name in _SCALES:
+                state[name][layer.with_zero_coords(torch.ones_like(value)) == 0] = value.mean()
+    if state:
+        optimizer.state[layer.weight] = state

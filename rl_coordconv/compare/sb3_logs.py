@@ -122,7 +122,9 @@ def read_folder(folder: Path, root: Path) -> list[SB3Logs]:
         elif _same_games(monitor.games, logs[0].games):
             logs.append(replace(own, notes=(f"{path.name} repeats games of another file",)))
         else:
-            logs[0] = join([logs[0], replace(own, games=monitor.games)])
+            known = set(map(tuple, logs[0].games))
+            is_new = [tuple(game) not in known for game in monitor.games]
+            logs[0] = join([logs[0], replace(own, games=monitor.games[is_new])])
     for path in sorted(folder.glob("evaluations.npz")):
         try:
             logs.append(SB3Logs(folder, (path,), evaluations=read_evaluations(path)))

@@ -37,7 +37,6 @@ from rl_coordconv.compare.sb3_names import (
 )
 
 _FIRST = 10  # points that show how often a training is logged
-_EVIDENCE = 3  # points that two logs share
 
 
 def continued(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
@@ -76,21 +75,25 @@ def _earlier(log: SB3Logs, trainings: Sequence[SB3Logs]) -> tuple[int | None, st
 
 def _agrees(log: SB3Logs, other: SB3Logs) -> bool:
     tables = [(log.points[tag], other.points[tag]) for tag in (SCORE, EVALUATION)]
-    if any(_overlap(a, b) for a, b in tables):
+    if any(_repeats(a, b) for a, b in tables):
         return True
     interleaved = any(_interleaved(a, b) for a, b in tables)
     return interleaved and not contradict(log, other, _common([log, other]))
 
 
-def _overlap(a: Array, b: Array) -> bool:
-    """Return whether three points, or all there are, are in both: their times are no coincidence."""
-    n = min(len(a), len(b), _EVIDENCE)
-    return n > 0 and len({*map(tuple, a)} & {*map(tuple, b)}) >= n
+def _repeats(a: Array, b: Array) -> bool:
+    """Return whether points ``[points, 3]`` agree: most at the steps that both logs have."""
+    if not len(a) or not len(b):
+        return False
+    low, high = max(a[:, 0].min(), b[:, 0].min()), min(a[:, 0].max(), b[:, 0].max())
+    x, y = ({*map(tuple, log[(log[:, 0] >= low) & (log[:, 0] <= high)])} for log in (a, b))
+    n = min(len(x), len(y))
+    return shared(a, b) or (n > 0 and len(x & y) >= 0.9 * n)
 
 
 def _interleaved(a: Array, b: Array) -> bool:
     """Return whether points ``[points, 3]`` that were logged in turns are of one training."""
-    if min(len(a), len(b)) < _EVIDENCE or a[-1, 1] < b[0, 1] or b[-1, 1] < a[0, 1]:
+    if min(len(a), len(b)) < 3 or a[-1, 1] < b[0, 1] or b[-1, 1] < a[0, 1]:
         return False
     return len(in_order(np.concatenate([a, b]))) == len(a) + len(b)
 
@@ -178,7 +181,8 @@ def _attach(log: SB3Logs, others: list[SB3Logs]) -> list[SB3Logs]:
     inside = [o for o in others if o.folder.is_relative_to(log.folder) and o.kinds != log.kinds]
     for other in inside:
         if len(log.evaluations) and (
-            shared(log.evaluations, other.evaluations) or _repeats(log.evaluations, other.evaluated)
+            shared(log.evaluations, other.evaluations)
+            or _repeats_means(log.evaluations, other.evaluated)
         ):
             own = log if not len(other.evaluations) else replace(log, evaluations=np.empty((0, 2)))
             note = f"{log.files[0]} repeats its evaluations"
@@ -188,7 +192,7 @@ def _attach(log: SB3Logs, others: list[SB3Logs]) -> list[SB3Logs]:
     return [*others, replace(log, problem=problem)]
 
 
-def _repeats(evaluations: Array, points: Array) -> bool:
+def _repeats_means(evaluations: Array, points: Array) -> bool:
     """Return whether the means of evaluations are those of TensorBoard's points."""
     means = means_of(evaluations)
     steps, i, j = np.intersect1d(means[:, 0], points[:, 0], return_indices=True)

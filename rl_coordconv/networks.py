@@ -24,7 +24,7 @@ from typing_extensions import Unpack
 from rl_coordconv.coordconv import CoordConv2d
 from rl_coordconv.coordinates import above_zero, true_or_false
 
-MakeConv = Callable[..., nn.Conv2d]
+MakeConv = Callable[..., nn.Module]
 Placement = Literal["none", "first", "all"] | Sequence[int | str]
 Control = Literal["zeros", "noise"]
 Precision = Literal["float32", "bf16"]
@@ -107,9 +107,9 @@ class ImageNetwork(nn.Module, ABC):
         self.precision = find_by_name(precision, _PRECISIONS, "precision")
         layer = find_by_name(control, _COORD_LAYERS, "control")
         coord_conv = partial(layer, with_r=true_or_false("with_r", with_r))
-        with torch.device("meta"):  # only for the names: it draws no random numbers
-            plain = self._make_cnn(input_shape[0], nn.Conv2d)
-        names = [f"cnn.{name}" for name, x in plain.named_modules() if isinstance(x, nn.Conv2d)]
+        # Without weights, only for the names: it draws no random numbers.
+        outline = self._make_cnn(input_shape[0], nn.Identity)
+        names = [f"cnn.{name}" for name, x in outline.named_modules() if isinstance(x, nn.Identity)]
         seeing = _find_convs(coordinates, names)
         makers = iter([coord_conv if name in seeing else nn.Conv2d for name in names])
         self.cnn = self._make_cnn(

@@ -51,7 +51,7 @@ def test_a_converted_agent_is_logged_too_and_a_plain_one_logs_nothing():
     assert isinstance(model.policy.features_extractor, NatureCNN)
     assert weight_shares(model.policy) == {} == positional_map_images(model.policy)
     model.learn(20, callback=CoordinateCallback())
-    convert(model.policy, "first")
+    convert(model.policy, "first", optimizer=model.policy.optimizer)
     assert weight_shares(model.policy) == {"cnn.0": 0.0}
 
 

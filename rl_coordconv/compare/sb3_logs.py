@@ -17,8 +17,6 @@ from rl_coordconv.compare.results import (
     Array,
     BrokenRun,
     RunResult,
-    is_part,
-    shared,
 )
 from rl_coordconv.compare.sb3_files import (
     ZooArguments,
@@ -100,7 +98,7 @@ class SB3Logs:
 
 
 def read_folder(folder: Path, root: Path) -> list[SB3Logs]:
-    """Read the logs directly in a folder: the events of each file, and all others in one object.
+    """Read each log directly in a folder.
 
     Raises:
         BrokenRun: They are damaged, and nothing can be read of them.
@@ -108,43 +106,30 @@ def read_folder(folder: Path, root: Path) -> list[SB3Logs]:
     """
     zoo = read_zoo(folder)
     names = folder.relative_to(root).parts
-    logs = [SB3Logs(folder, zoo=zoo)]
+    logs: list[SB3Logs] = []
     problems: list[str] = []
-    for path in sorted(folder.glob("*monitor.csv")):
+    for path in sorted(folder.iterdir()):
+        own = SB3Logs(folder, (path,), zoo=zoo)
         try:
-            monitor = read_monitor(path)
+            if path.name.endswith("monitor.csv"):
+                monitor = read_monitor(path)
+                own = replace(own, env_id=monitor.env_id, notes=monitor.notes)
+                if names_evaluation((*names, path.name.removesuffix("monitor.csv"))):
+                    logs.append(replace(own, watched=monitor.games[:, 2:]))
+                else:
+                    logs.append(replace(own, games=monitor.games))
+            elif path.name == "evaluations.npz":
+                logs.append(replace(own, evaluations=read_evaluations(path)))
+            elif path.name.startswith("events.out.tfevents."):
+                events = read_events(path, _TAGS, ALGORITHM_TAGS)
+                logs.append(replace(own, points=events.points, tags=events.found))
         except BrokenRun as error:
             problems.append(str(error))
-            continue
-        own = SB3Logs(folder, (path,), env_id=monitor.env_id, notes=monitor.notes)
-        if names_evaluation((*names, path.name.removesuffix("monitor.csv"))):
-            logs.append(replace(own, watched=monitor.games[:, 2:]))
-        elif _same_games(monitor.games, logs[0].games):
-            logs.append(replace(own, notes=(f"{path.name} repeats games of another file",)))
-        else:
-            known = set(map(tuple, logs[0].games))
-            is_new = [tuple(game) not in known for game in monitor.games]
-            logs[0] = join([logs[0], replace(own, games=monitor.games[is_new])])
-    for path in sorted(folder.glob("evaluations.npz")):
-        try:
-            logs.append(SB3Logs(folder, (path,), evaluations=read_evaluations(path)))
-        except BrokenRun as error:
-            problems.append(str(error))
-    events = [read_events(p, _TAGS, ALGORITHM_TAGS) for p in folder.glob("events.out.tfevents.*")]
-    found = [
-        join(logs),
-        *(SB3Logs(folder, (e.path,), points=e.points, tags=e.found, zoo=zoo) for e in events),
-    ]
-    first, *others = [log for log in found if log.kinds] or found[:1]
-    if problems and not first.kinds:
+    if problems and not any(log.kinds for log in logs):
         raise BrokenRun(problems[0])
+    first, *others = [log for log in logs if log.kinds] or logs[:1]
     notes = (*first.notes, *(f"{problem} and left out" for problem in problems))
     return [replace(first, notes=notes), *others]
-
-
-def _same_games(a: Array, b: Array) -> bool:
-    """Return whether games ``[games, 4]`` of two monitors are of one; sessions may differ."""
-    return shared(a[:, 2:], b[:, 2:]) or is_part(a[:, [1, 3]], b[:, [1, 3]])
 
 
 def start(points: dict[str, Array]) -> float:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from rl_coordconv.compare.events import in_order
-from rl_coordconv.compare.results import Array, BrokenRun, RunResult, shared
+from rl_coordconv.compare.results import Array, BrokenRun, RunResult, is_part, shared
 from rl_coordconv.compare.sb3_logs import (
     EVALUATION,
     SCORE,
@@ -37,6 +37,30 @@ from rl_coordconv.compare.sb3_names import (
 )
 
 _FIRST = 10  # points that show how often a training is logged
+
+
+def _games_once(logs: Sequence[SB3Logs], left_out: dict[Path, str]) -> list[SB3Logs]:
+    """Join the monitors in each folder, and leave out those that repeat games of another file."""
+    monitors = [log for log in logs if log.kinds == ["games"]]
+    files: list[SB3Logs] = []
+    for log in sorted(monitors, key=lambda log: (-len(log.games), not is_telling(log.folder))):
+        other = next((other for other in files if _same_games(log.games, other.games)), None)
+        if other:
+            left_out[log.files[0]] = f"it repeats games of {other.files[0]}"
+            continue
+        known = {tuple(game) for other in files for game in other.games}
+        is_new = [tuple(game) not in known for game in log.games]
+        files.append(replace(log, games=log.games[is_new]))
+    by_folder: dict[Path, list[SB3Logs]] = {}
+    for log in sorted(files, key=lambda log: log.files):
+        by_folder.setdefault(log.folder, []).append(log)
+    others = [log for log in logs if log.kinds != ["games"]]
+    return [*others, *map(join, by_folder.values())]
+
+
+def _same_games(a: Array, b: Array) -> bool:
+    """Return whether games ``[games, 4]`` of two monitors are of one; sessions may differ."""
+    return shared(a[:, 2:], b[:, 2:]) or is_part(a[:, [1, 3]], b[:, [1, 3]])
 
 
 def continued(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
@@ -95,7 +119,8 @@ def _interleaved(a: Array, b: Array) -> bool:
     """Return whether points ``[points, 3]`` that were logged in turns are of one training."""
     if min(len(a), len(b)) < 3 or a[-1, 1] < b[0, 1] or b[-1, 1] < a[0, 1]:
         return False
-    return len(in_order(np.concatenate([a, b]))) == len(a) + len(b)
+    both = np.unique(np.concatenate([a, b]), axis=0)
+    return len(in_order(both)) == len(both)
 
 
 def _is_beside(log: SB3Logs, other: SB3Logs) -> bool:
@@ -219,7 +244,7 @@ def read_trainings(
         except OSError as error:
             left_out[folder] = f"it cannot be read: {error.strerror}"
     runs: list[tuple[RunResult, str]] = []
-    for training in group(continued(logs), root):
+    for training in group(continued(_games_once(logs, left_out)), root):
         try:
             run = as_run(training, root, label)
             runs.append((run, training.zoo.named.get("trained_agent", "")))

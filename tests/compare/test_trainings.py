@@ -112,9 +112,11 @@ class TestCopies:
         write_monitor(tmp_path / "a2c", games_of(0))
         write_monitor(tmp_path / "a2c", games_of(0)[:40], name="copy.monitor.csv")
         write_monitor(tmp_path / "a2c", games_of(1), start=START + 0.01, name="1.monitor.csv")
-        run = only(tmp_path)
+        found = find_runs([tmp_path])
+        (run,) = found.runs
         assert len(run.returns) == 120
-        assert "copy.monitor.csv repeats games of another file" in run.notes
+        copy, original = (tmp_path / "a2c" / f"{name}.monitor.csv" for name in ("copy", "0"))
+        assert found.left_out == ((copy, f"it repeats games of {original}"),)
 
     @pytest.mark.parametrize("kept", [5, 10])
     def test_of_events_is_no_seed(self, tmp_path, kept):

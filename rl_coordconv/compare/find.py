@@ -19,8 +19,8 @@ from rl_coordconv.compare.results import (
     read_run,
     shared,
 )
-from rl_coordconv.compare.sb3_names import is_telling, root_labels
-from rl_coordconv.compare.sb3_trainings import read_trainings
+from rl_coordconv.compare.sb3.names import is_telling, root_labels
+from rl_coordconv.compare.sb3.trainings import read_trainings
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.kept import is_kept, read_kept, read_stored_run
 
@@ -144,7 +144,7 @@ def _same_training(run: RunResult, other: RunResult) -> str:
         same_seed = _key(run) == _key(other) and run.seed == other.seed
         replayed = same_seed and np.array_equal(_games(run)[:games], _games(other)[:games])
         is_copy = replayed or shared(_rows(run), _rows(other))
-        if run.window > 1:  # appended sessions have other times
+        if run.from_sb3 and run.window > 1:  # appended sessions have other times
             is_copy = is_copy or is_part(_lengths(run), _lengths(other))
         return f"it is a copy of {other.folder}" if is_copy else ""
     if run.from_sb3 and _repeats_means(run, other):

@@ -39,7 +39,7 @@ class NotARun(Exception):
     """A run that did not train an agent."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunResult:
     """One run. A training game is one value of `steps`, `hours` and `returns` each.
 
@@ -252,10 +252,12 @@ def shared(a: Array, b: Array) -> bool:
     They are if most rows of the shorter are in the other, or if both begin with the same ten.
     """
     n = min(len(a), len(b))
+    if not n or a[:, 0].max() < b[:, 0].min() or b[:, 0].max() < a[:, 0].min():
+        return False
     if n >= _NO_COINCIDENCE and np.array_equal(a[:_NO_COINCIDENCE], b[:_NO_COINCIDENCE]):
         return True
     rows = {row.tobytes() for row in np.ascontiguousarray(a)}
-    return n > 0 and sum(row.tobytes() in rows for row in np.ascontiguousarray(b)) >= 0.9 * n
+    return sum(row.tobytes() in rows for row in np.ascontiguousarray(b)) >= 0.9 * n
 
 
 def is_part(a: Array, b: Array) -> bool:

@@ -19,7 +19,7 @@ from fake_sb3 import (
 from rl_coordconv.compare.comparison import compare
 from rl_coordconv.compare.events import in_order
 from rl_coordconv.compare.find import find_runs
-from rl_coordconv.compare.sb3_names import find_algorithm
+from rl_coordconv.compare.sb3.names import find_algorithm
 from rl_coordconv.compare.sentences import verdicts
 
 GAME = "MsPacmanNoFrameskip-v4"

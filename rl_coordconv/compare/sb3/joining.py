@@ -1,33 +1,23 @@
 """Finds out which SB3 logs are of one training.
 
-The logs of one training may be in several folders. They are joined if one continues the other, if
-their data agree, or if they are different kinds of logs in one folder whose names do not
+The logs of one training may be in several files and folders. They are joined if one continues the
+other, if their data agree, or if they are different kinds of logs in one folder whose names do not
 contradict.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from rl_coordconv.compare.events import in_order
-from rl_coordconv.compare.results import Array, BrokenRun, RunResult, is_part, shared
-from rl_coordconv.compare.sb3_logs import (
-    EVALUATION,
-    SCORE,
-    SB3Logs,
-    as_run,
-    join,
-    means_of,
-    read_folder,
-    start,
-)
-from rl_coordconv.compare.sb3_names import (
+from rl_coordconv.compare.results import Array, shared
+from rl_coordconv.compare.sb3.logs import EVALUATION, SCORE, SB3Logs, join, means_of, start
+from rl_coordconv.compare.sb3.names import (
     find_algorithm,
     find_game,
     find_seed,
@@ -37,33 +27,45 @@ from rl_coordconv.compare.sb3_names import (
 )
 
 _FIRST = 10  # points that show how often a training is logged
+_FEW = 10  # games whose lengths and scores are no coincidence
+
+
+def join_trainings(logs: Sequence[SB3Logs], root: Path, left_out: dict[Path, str]) -> list[SB3Logs]:
+    """Return the logs of each training in one object.
+
+    Args:
+        logs: The logs of each file.
+        root: The folder that they are in or below.
+        left_out: Files that repeat others and the reason; more are added.
+    """
+    return _group(_continued(_games_once(logs, left_out)), root)
 
 
 def _games_once(logs: Sequence[SB3Logs], left_out: dict[Path, str]) -> list[SB3Logs]:
     """Join the monitors in each folder, and leave out those that repeat games of another file."""
     monitors = [log for log in logs if log.kinds == ["games"]]
-    files: list[SB3Logs] = []
-    for log in sorted(monitors, key=lambda log: (-len(log.games), not is_telling(log.folder))):
-        other = next((other for other in files if _same_games(log.games, other.games)), None)
-        if other:
-            left_out[log.files[0]] = f"it repeats games of {other.files[0]}"
-            continue
-        known = {tuple(game) for other in files for game in other.games}
-        is_new = [tuple(game) not in known for game in log.games]
-        files.append(replace(log, games=log.games[is_new]))
     by_folder: dict[Path, list[SB3Logs]] = {}
-    for log in sorted(files, key=lambda log: log.files):
-        by_folder.setdefault(log.folder, []).append(log)
+    seen: dict[tuple[float, ...], Path] = {}  # the file of each game, and of each few in a row
+    for log in sorted(monitors, key=lambda log: (-len(log.games), not is_telling(log.folder))):
+        games = [tuple(game) for game in log.games[:, 2:]]
+        # A copy in which sessions were appended has other times, but the same games in a row.
+        rows = log.games[:, [1, 3]]
+        in_a_row = [tuple(rows[i : i + _FEW].ravel()) for i in range(len(rows) - _FEW + 1)]
+        repeated = [seen[game] for game in games if game in seen]
+        if in_a_row and in_a_row[0] in seen:
+            left_out[log.files[0]] = f"it repeats games of {seen[in_a_row[0]]}"
+        elif len(repeated) >= 0.9 * len(games):
+            left_out[log.files[0]] = f"it repeats games of {repeated[0]}"
+        else:
+            is_new = [game not in seen for game in games]
+            by_folder.setdefault(log.folder, []).append(replace(log, games=log.games[is_new]))
+            seen |= dict.fromkeys([*games, *in_a_row], log.files[0])
     others = [log for log in logs if log.kinds != ["games"]]
-    return [*others, *map(join, by_folder.values())]
+    joined = [join(sorted(files, key=lambda log: log.files)) for files in by_folder.values()]
+    return [*others, *joined]
 
 
-def _same_games(a: Array, b: Array) -> bool:
-    """Return whether games ``[games, 4]`` of two monitors are of one; sessions may differ."""
-    return shared(a[:, 2:], b[:, 2:]) or is_part(a[:, [1, 3]], b[:, [1, 3]])
-
-
-def continued(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
+def _continued(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
     """Join the events of one training, which may be in several files and folders.
 
     They are joined if their points agree, if a later file is beside an earlier one, as TensorBoard
@@ -102,13 +104,13 @@ def _agrees(log: SB3Logs, other: SB3Logs) -> bool:
     if any(_repeats(a, b) for a, b in tables):
         return True
     interleaved = any(_interleaved(a, b) for a, b in tables)
-    return interleaved and not contradict(log, other, _common([log, other]))
+    return interleaved and not _contradict(log, other, _common([log, other]))
 
 
 def _repeats(a: Array, b: Array) -> bool:
     """Return whether points ``[points, 3]`` agree: most at the steps that both logs have."""
-    if not len(a) or not len(b):
-        return False
+    if not len(a) or not len(b) or a[-1, 1] < b[0, 1] or b[-1, 1] < a[0, 1]:
+        return False  # nothing was logged at the same time
     low, high = max(a[:, 0].min(), b[:, 0].min()), min(a[:, 0].max(), b[:, 0].max())
     x, y = ({*map(tuple, log[(log[:, 0] >= low) & (log[:, 0] <= high)])} for log in (a, b))
     n = min(len(x), len(y))
@@ -135,7 +137,7 @@ def _continues(log: SB3Logs, other: SB3Logs) -> bool:
     if not len(now) or not len(before) or now[0, 1] < before[-1, 1]:
         return False
     first, last = now[0, 0], before[-1, 0]
-    if contradict(log, other, _common([log, other])):
+    if _contradict(log, other, _common([log, other])):
         return False
     steps = now[:_FIRST, 0] if len(now) > 1 else np.concatenate([[0], before[:, 0]])
     interval = np.diff(steps).max()
@@ -148,7 +150,7 @@ def _common(logs: Iterable[SB3Logs]) -> Path:
     return Path(os.path.commonpath([log.folder for log in logs]))
 
 
-def contradict(a: SB3Logs, b: SB3Logs, folder: Path, *, siblings: bool = True) -> bool:
+def _contradict(a: SB3Logs, b: SB3Logs, folder: Path, *, siblings: bool = True) -> bool:
     """Return whether two logs below a folder name another game, algorithm or seed.
 
     Args:
@@ -174,16 +176,16 @@ def contradict(a: SB3Logs, b: SB3Logs, folder: Path, *, siblings: bool = True) -
     return is_numbered_sibling(x, y) or not (is_kind_of_log(x) or is_kind_of_log(y))
 
 
-def group(logs: Sequence[SB3Logs], folder: Path) -> list[SB3Logs]:
+def _group(logs: Sequence[SB3Logs], folder: Path) -> list[SB3Logs]:
     """Join logs of different kinds that are in and below a folder, if they can be of one training.
 
     They can if no kind occurs twice and nothing contradicts. Otherwise each folder inside is
     examined separately.
     """
     kinds = [kind for log in logs for kind in log.kinds]
-    pairs = [(a, b) for i, a in enumerate(logs) for b in logs[:i]]
+    pairs = ((a, b) for i, a in enumerate(logs) for b in logs[:i])
     if len(kinds) == len(set(kinds)) and not any(
-        contradict(a, b, folder, siblings=False) for a, b in pairs
+        _contradict(a, b, folder, siblings=False) for a, b in pairs
     ):
         # Their common folder, not this one: there may be more than this training above.
         return [join(logs, _common(logs))] if logs else []
@@ -193,7 +195,7 @@ def group(logs: Sequence[SB3Logs], folder: Path) -> list[SB3Logs]:
         below.setdefault(folder.joinpath(*inner), []).append(log)
     if len(below) == 1 and folder in below:
         return list(logs)
-    found = [log for part, own in below.items() for log in group(own, part)]
+    found = [log for part, own in below.items() for log in _group(own, part)]
     alone = [log for log in found if log.kinds in (["evaluations"], ["watched"])]
     others = [log for log in found if log not in alone]
     for log in alone:
@@ -222,113 +224,3 @@ def _repeats_means(evaluations: Array, points: Array) -> bool:
     means = means_of(evaluations)
     steps, i, j = np.intersect1d(means[:, 0], points[:, 0], return_indices=True)
     return len(steps) > 0 and np.allclose(means[i, 2], points[j, 2], rtol=1e-4)
-
-
-def read_trainings(
-    folders: Sequence[Path], root: Path, label: str, left_out: dict[Path, str]
-) -> list[RunResult]:
-    """Read the trainings whose logs are in some folders.
-
-    Args:
-        folders: Folders with logs, below the root.
-        root: The folder that the report was asked for.
-        label: The root's name.
-        left_out: Folders that cannot be used and the reason; more are added.
-    """
-    logs: list[SB3Logs] = []
-    for folder in folders:
-        try:
-            logs += read_folder(folder, root)
-        except BrokenRun as error:
-            left_out[folder] = str(error)
-        except OSError as error:
-            left_out[folder] = f"it cannot be read: {error.strerror}"
-    runs: list[tuple[RunResult, str]] = []
-    for training in group(continued(_games_once(logs, left_out)), root):
-        try:
-            run = as_run(training, root, label)
-            runs.append((run, training.zoo.named.get("trained_agent", "")))
-        except BrokenRun as error:
-            left_out[training.folder] = str(error)
-    return _chained(runs, left_out)
-
-
-def _chained(runs: Sequence[tuple[RunResult, str]], left_out: dict[Path, str]) -> list[RunResult]:
-    """Join the runs that rl-zoo3 continued (``-i``), each with the agent that it started from.
-
-    Of several that continue one agent the longest is used: they share their beginning.
-    """
-    agents = {id(run): agent for run, agent in runs}
-    before = {id(run): _trained(agent, run, [r for r, _ in runs]) for run, agent in runs if agent}
-
-    def origin(run: RunResult) -> list[RunResult]:
-        """Return the runs that led to this one, the first one first, and itself."""
-        chain = [run]
-        while (earlier := before.get(id(chain[0]))) and earlier not in chain:
-            chain.insert(0, earlier)
-        return chain
-
-    families: dict[str, list[list[RunResult]]] = {}
-    for run, _ in runs:
-        chain = origin(run)
-        families.setdefault(agents[id(chain[0])] or str(id(chain[0])), []).append(chain)
-    used = []
-    for chains in families.values():
-        trainings = [_joined(chain, agents) for chain in chains]
-        best = max(range(len(chains)), key=lambda i: trainings[i].last_step)
-        used.append(trainings[best])
-        for *_, run in chains:
-            if run not in chains[best]:
-                left_out[run.folder] = f"it begins as the training in {trainings[best].folder} does"
-    return used
-
-
-def _trained(agent: str, run: RunResult, runs: Sequence[RunResult]) -> RunResult | None:
-    """Return the run whose folder an agent's file was in; None if it is not here."""
-    parts = Path(agent.replace("\\", "/")).parts[-2::-1]
-
-    def alike(other: RunResult) -> tuple[int, int]:
-        names = other.folder.resolve().parts[::-1]
-        same = [a == b for a, b in zip(parts, names, strict=False)]
-        length = same.index(False) if False in same else len(same)
-        return length, len(os.path.commonpath([run.folder.resolve(), other.folder.resolve()]))
-
-    others = [
-        o for o in runs if o is not run and (o.algorithm, o.game) == (run.algorithm, run.game)
-    ]
-    best = max(others, key=alike, default=None)
-    return best if best and alike(best)[0] else None
-
-
-def _joined(chain: Sequence[RunResult], agents: Mapping[int, str]) -> RunResult:
-    """Return one training from the runs that continued each other."""
-    agent = agents[id(chain[0])]
-    whole, start = chain[0], 0.0
-    if agent:
-        note = f"it continues an agent that is not here, {agent}, and its steps begin there"
-        whole = replace(whole, notes=(*whole.notes, note))
-    for run in chain[1:]:
-        saved = re.search(r"_(\d+)_steps\.zip$", agents[id(run)])
-        start = start + float(saved[1]) if saved else whole.last_step
-        whole = _after(run, whole, start)
-    return whole
-
-
-def _after(run: RunResult, earlier: RunResult, step: float) -> RunResult:
-    """Return one training: a run until a step, and another that continues it from there."""
-    kept, evaluated = earlier.steps <= step, earlier.evaluation_steps <= step
-    note = f"it continues {earlier.folder} from step {step:,.0f}"
-    return replace(
-        run,
-        steps=np.concatenate([earlier.steps[kept], run.steps + step]),
-        times=np.concatenate([earlier.times[kept], run.times]),
-        returns=np.concatenate([earlier.returns[kept], run.returns]),
-        evaluation_steps=np.concatenate(
-            [earlier.evaluation_steps[evaluated], run.evaluation_steps + step]
-        ),
-        evaluation_returns=np.concatenate(
-            [earlier.evaluation_returns[evaluated], run.evaluation_returns]
-        ),
-        files=(*earlier.files, *run.files),
-        notes=tuple(dict.fromkeys((*earlier.notes, *run.notes, note))),
-    )

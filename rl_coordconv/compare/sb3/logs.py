@@ -18,14 +18,14 @@ from rl_coordconv.compare.results import (
     BrokenRun,
     RunResult,
 )
-from rl_coordconv.compare.sb3_files import (
+from rl_coordconv.compare.sb3.files import (
     ZooArguments,
     names_evaluation,
     read_evaluations,
     read_monitor,
     read_zoo,
 )
-from rl_coordconv.compare.sb3_names import (
+from rl_coordconv.compare.sb3.names import (
     ALGORITHM_TAGS,
     find_algorithm,
     find_game,
@@ -44,7 +44,7 @@ _ONLY_EVALUATED = "known by its evaluations only, which are used for its trainin
 _GREEDY = "its evaluation is EvalCallback's, whose policy is deterministic by default"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SB3Logs:
     """Logs of one training, as they were read.
 

@@ -1,0 +1,125 @@
+"""Reads the trainings with Stable-Baselines3 and rl-zoo3 whose logs are below a folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from rl_coordconv.compare.results import BrokenRun, RunResult
+from rl_coordconv.compare.sb3.joining import join_trainings
+from rl_coordconv.compare.sb3.logs import SB3Logs, as_run, read_folder
+
+
+def read_trainings(
+    folders: Sequence[Path], root: Path, label: str, left_out: dict[Path, str]
+) -> list[RunResult]:
+    """Read the trainings whose logs are in some folders.
+
+    Args:
+        folders: Folders with logs, below the root.
+        root: The folder that the report was asked for.
+        label: The root's name.
+        left_out: Folders that cannot be used and the reason; more are added.
+    """
+    logs: list[SB3Logs] = []
+    for folder in folders:
+        try:
+            logs += read_folder(folder, root)
+        except BrokenRun as error:
+            left_out[folder] = str(error)
+        except OSError as error:
+            left_out[folder] = f"it cannot be read: {error.strerror}"
+    runs: list[tuple[RunResult, str]] = []
+    for training in join_trainings(logs, root, left_out):
+        try:
+            run = as_run(training, root, label)
+            runs.append((run, training.zoo.named.get("trained_agent", "")))
+        except BrokenRun as error:
+            left_out[training.folder] = str(error)
+    return _chained(runs, left_out)
+
+
+def _chained(runs: Sequence[tuple[RunResult, str]], left_out: dict[Path, str]) -> list[RunResult]:
+    """Join the runs that rl-zoo3 continued (``-i``), each with the agent that it started from.
+
+    Of several that continue one agent the longest is used: they share their beginning.
+    """
+    agents = dict(runs)
+    before = {run: _trained(agent, run, list(agents)) for run, agent in runs if agent}
+
+    def origin(run: RunResult) -> list[RunResult]:
+        """Return the runs that led to this one, the first one first, and itself."""
+        chain = [run]
+        while (earlier := before.get(chain[0])) and earlier not in chain:
+            chain.insert(0, earlier)
+        return chain
+
+    families: dict[str | RunResult, list[list[RunResult]]] = {}
+    for run in agents:
+        chain = origin(run)
+        families.setdefault(agents[chain[0]] or chain[0], []).append(chain)
+    used = []
+    for chains in families.values():
+        trainings = [_joined(chain, agents) for chain in chains]
+        best = max(range(len(chains)), key=lambda i: trainings[i].last_step)
+        used.append(trainings[best])
+        for *_, run in chains:
+            if run not in chains[best]:
+                left_out[run.folder] = f"it begins as the training in {trainings[best].folder} does"
+    return used
+
+
+def _trained(agent: str, run: RunResult, runs: Sequence[RunResult]) -> RunResult | None:
+    """Return the run whose folder an agent's file was in; None if it is not here."""
+    parts = Path(agent.replace("\\", "/")).parts[-2::-1]
+
+    def alike(other: RunResult) -> tuple[int, int]:
+        names = other.folder.resolve().parts[::-1]
+        same = [a == b for a, b in zip(parts, names, strict=False)]
+        length = same.index(False) if False in same else len(same)
+        return length, len(os.path.commonpath([run.folder.resolve(), other.folder.resolve()]))
+
+    others = [
+        o for o in runs if o is not run and (o.algorithm, o.game) == (run.algorithm, run.game)
+    ]
+    best = max(others, key=alike, default=None)
+    return best if best and alike(best)[0] else None
+
+
+def _joined(chain: Sequence[RunResult], agents: Mapping[RunResult, str]) -> RunResult:
+    """Return one training from the runs that continued each other."""
+    agent = agents[chain[0]]
+    whole, start = chain[0], 0.0
+    if agent:
+        note = f"it continues an agent that is not here, {agent}, and its steps begin there"
+        whole = replace(whole, notes=(*whole.notes, note))
+    for run in chain[1:]:
+        saved = re.search(r"_(\d+)_steps\.zip$", agents[run])
+        start = start + float(saved[1]) if saved else whole.last_step
+        whole = _after(run, whole, start)
+    return whole
+
+
+def _after(run: RunResult, earlier: RunResult, step: float) -> RunResult:
+    """Return one training: a run until a step, and another that continues it from there."""
+    kept, evaluated = earlier.steps <= step, earlier.evaluation_steps <= step
+    note = f"it continues {earlier.folder} from step {step:,.0f}"
+    return replace(
+        run,
+        steps=np.concatenate([earlier.steps[kept], run.steps + step]),
+        times=np.concatenate([earlier.times[kept], run.times]),
+        returns=np.concatenate([earlier.returns[kept], run.returns]),
+        evaluation_steps=np.concatenate(
+            [earlier.evaluation_steps[evaluated], run.evaluation_steps + step]
+        ),
+        evaluation_returns=np.concatenate(
+            [earlier.evaluation_returns[evaluated], run.evaluation_returns]
+        ),
+        files=(*earlier.files, *run.files),
+        notes=tuple(dict.fromkeys((*earlier.notes, *run.notes, note))),
+    )

@@ -263,11 +263,11 @@ def shared(a: Array, b: Array) -> bool:
 def is_part(a: Array, b: Array) -> bool:
     """Return whether the rows of one table are in the other, in the same order, with none between.
 
-    Fewer than ten rows are no evidence.
+    Fewer than ten different rows are no evidence.
     """
     if len(a) > len(b):
         a, b = b, a
-    if len(a) < _NO_COINCIDENCE:
+    if len(np.unique(a, axis=0)) < _NO_COINCIDENCE:
         return False
     places = np.flatnonzero((b[: len(b) - len(a) + 1] == a[0]).all(axis=1))
     return any(np.array_equal(a, b[place : place + len(a)]) for place in places)

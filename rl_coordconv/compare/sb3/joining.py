@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from rl_coordconv.compare.events import in_order
-from rl_coordconv.compare.results import Array, shared
+from rl_coordconv.compare.results import Array, is_part, shared
 from rl_coordconv.compare.sb3.logs import EVALUATION, SCORE, SB3Logs, join, means_of, start
 from rl_coordconv.compare.sb3.names import (
     find_algorithm,
@@ -27,7 +27,7 @@ from rl_coordconv.compare.sb3.names import (
 )
 
 _FIRST = 10  # points that show how often a training is logged
-_FEW = 10  # games whose lengths and scores are no coincidence
+_FEW = 10  # games in a row
 
 
 def join_trainings(logs: Sequence[SB3Logs], root: Path, left_out: dict[Path, str]) -> list[SB3Logs]:
@@ -45,21 +45,23 @@ def _games_once(logs: Sequence[SB3Logs], left_out: dict[Path, str]) -> list[SB3L
     """Join the monitors in each folder, and leave out those that repeat games of another file."""
     monitors = [log for log in logs if log.kinds == ["games"]]
     by_folder: dict[Path, list[SB3Logs]] = {}
-    seen: dict[tuple[float, ...], Path] = {}  # the file of each game, and of each few in a row
+    seen: dict[tuple[float, ...], SB3Logs] = {}  # whose each game is, and each few in a row
     for log in sorted(monitors, key=lambda log: (-len(log.games), not is_telling(log.folder))):
         games = [tuple(game) for game in log.games[:, 2:]]
-        # A copy in which sessions were appended has other times, but the same games in a row.
         rows = log.games[:, [1, 3]]
         in_a_row = [tuple(rows[i : i + _FEW].ravel()) for i in range(len(rows) - _FEW + 1)]
         repeated = [seen[game] for game in games if game in seen]
-        if in_a_row and in_a_row[0] in seen:
-            left_out[log.files[0]] = f"it repeats games of {seen[in_a_row[0]]}"
-        elif len(repeated) >= 0.9 * len(games):
-            left_out[log.files[0]] = f"it repeats games of {repeated[0]}"
-        else:
-            is_new = [game not in seen for game in games]
-            by_folder.setdefault(log.folder, []).append(replace(log, games=log.games[is_new]))
-            seen |= dict.fromkeys([*games, *in_a_row], log.files[0])
+        other = repeated[0] if len(repeated) >= 0.9 * len(games) else None
+        # A copy in which sessions were appended has other times, but the same games in a row.
+        alike = seen.get(in_a_row[0]) if in_a_row else None
+        if alike and is_part(rows, alike.games[:, [1, 3]]):
+            other = alike
+        if other:
+            left_out[log.files[0]] = f"it repeats games of {other.files[0]}"
+            continue
+        is_new = [game not in seen or seen[game].folder != log.folder for game in games]
+        by_folder.setdefault(log.folder, []).append(replace(log, games=log.games[is_new]))
+        seen |= dict.fromkeys([*games, *in_a_row], log)
     others = [log for log in logs if log.kinds != ["games"]]
     joined = [join(sorted(files, key=lambda log: log.files)) for files in by_folder.values()]
     return [*others, *joined]

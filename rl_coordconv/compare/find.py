@@ -15,6 +15,7 @@ from rl_coordconv.compare.results import (
     BrokenRun,
     NotARun,
     RunResult,
+    has_means,
     is_part,
     read_run,
     shared,
@@ -112,15 +113,17 @@ def _without_copies(runs: Sequence[RunResult], left_out: dict[Path, str]) -> lis
     used: list[RunResult] = []
     # Runs whose games are known first, and of copies the longest.
     for run in sorted(runs, key=lambda run: (run.window == 1, -run.last_step)):
-        found = ((i, _same_training(run, other)) for i, other in enumerate(used))
-        i, reason = next(((i, reason) for i, reason in found if reason), (0, ""))
-        if reason:
-            left_out[run.folder] = reason
-            if is_telling(run.folder) and not is_telling(used[i].folder):
-                note = f"named as its copy, {run.folder}"
-                used[i] = replace(
-                    used[i], variant=run.variant, seed=run.seed, notes=(*used[i].notes, note)
-                )
+        reasons = {i: _same_training(run, other) for i, other in enumerate(used)}
+        i = next((i for i, reason in reasons.items() if reason), None)
+        if i is not None:
+            left_out[run.folder] = reasons[i]
+            used[i] = _completed(used[i], run)
+            continue
+        possible = next((other for other in used if _may_be_its_log(run, other)), None)
+        if possible:
+            left_out[run.folder] = (
+                f"its games are not known, and it may be the log of a run like {possible.folder}"
+            )
             continue
         alike = [o for o in used if _key(o) == _key(run) and o.seed == run.seed]
         if alike and not run.from_sb3:
@@ -128,6 +131,17 @@ def _without_copies(runs: Sequence[RunResult], left_out: dict[Path, str]) -> lis
             run = replace(run, notes=(*run.notes, note))
         used.append(run)
     return used
+
+
+def _completed(run: RunResult, copy: RunResult) -> RunResult:
+    """Return a run with what the name and the tags of another log of it say."""
+    if run.algorithm == "unknown":
+        run = replace(run, algorithm=copy.algorithm)
+    if is_telling(run.folder) or not is_telling(copy.folder) or "extractor" in run.settings:
+        return run
+    seed = copy.seed if run.seed == run.folder.name else run.seed
+    note = f"named as its copy, {copy.folder}"
+    return replace(run, variant=copy.variant, seed=seed, notes=(*run.notes, note))
 
 
 def _key(run: RunResult) -> tuple[str, ...]:
@@ -146,15 +160,39 @@ def _same_training(run: RunResult, other: RunResult) -> str:
         is_copy = replayed or shared(_rows(run), _rows(other))
         if run.from_sb3 and run.window > 1:  # appended sessions have other times
             is_copy = is_copy or is_part(_lengths(run), _lengths(other))
+        if run.window == 1:  # the same seed again has other times
+            is_copy = is_copy or _same_points(run, other)
         return f"it is a copy of {other.folder}" if is_copy else ""
     if run.from_sb3 and _repeats_means(run, other):
         return f"its mean scores are those of {other.folder}"
-    if other.from_sb3 and _key(run)[:3] == _key(other)[:3]:
-        return f"its games are not known, and it may be the log of a run like {other.folder}"
+    if run.from_sb3 and _repeats_evaluations(run, other):
+        return f"its evaluations are those of {other.folder}"
     return ""
 
 
+def _may_be_its_log(run: RunResult, other: RunResult) -> bool:
+    """Return whether SB3 logs without games may be of a run whose games are known."""
+    is_less = run.window < other.window and other.from_sb3
+    return is_less and _key(run)[:3] == _key(other)[:3]
+
+
 _START = 100  # games; those of two seeds differ long before
+
+
+def _same_points(run: RunResult, other: RunResult) -> bool:
+    """Return whether one's points are in the other's, whenever they were logged."""
+    return len(np.unique(run.returns)) >= _DIFFERENT and is_part(_games(run), _games(other))
+
+
+_DIFFERENT = 5  # scores at equal steps
+
+
+def _repeats_evaluations(run: RunResult, other: RunResult) -> bool:
+    a, b = (np.column_stack([o.evaluation_steps, o.evaluation_returns]) for o in (run, other))
+    alike = bool(run.settings) and (run.seed, run.settings) == (other.seed, other.settings)
+    if alike and len(a) and np.array_equal(a, b):
+        return True
+    return len(np.unique(a[:, 1])) >= _DIFFERENT and is_part(a, b)
 
 
 def _games(run: RunResult) -> Array:
@@ -171,7 +209,13 @@ def _rows(run: RunResult) -> Array:
 
 
 def _repeats_means(run: RunResult, games: RunResult) -> bool:
-    """Return whether a run's points are means of another's last 100 games at nearly these steps."""
+    """Return whether a run's points are the means of another's last 100 games."""
+    tables = [np.column_stack([one.times, one.returns]) for one in (games, run)]
+    return has_means(*tables) or _repeats_means_at_steps(run, games)
+
+
+def _repeats_means_at_steps(run: RunResult, games: RunResult) -> bool:
+    """Return whether it does so at nearly these steps, whatever the times are."""
     sums = np.concatenate([[0.0], np.cumsum(games.returns)])
     last = np.arange(1, len(sums))
     means = (sums[last] - sums[np.maximum(last - games.window, 0)]) / np.minimum(last, games.window)

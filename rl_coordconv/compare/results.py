@@ -25,6 +25,7 @@ GAMES_PER_SCORE = 100  # as in Schulman et al. 2017
 POINTS = 200  # of a curve
 _LATER = 1.02  # an evaluation up to 2% after a step belongs to it
 _NO_COINCIDENCE = 10  # equal rows at the start of two logs
+_ENOUGH_MEANS = 3  # different ones
 _PAUSE_SECONDS = 600  # a longer silence between two games is a run that was stopped
 # Settings that are attributes of a `RunResult`, and those that only compute and watch a run.
 _NOT_SETTINGS = MAY_CHANGE_ON_RESUME | {"experiment", "seed", "extractor", "env", "protocol"}
@@ -271,6 +272,23 @@ def is_part(a: Array, b: Array) -> bool:
         return False
     places = np.flatnonzero((b[: len(b) - len(a) + 1] == a[0]).all(axis=1))
     return any(np.array_equal(a, b[place : place + len(a)]) for place in places)
+
+
+def has_means(games: Array, points: Array) -> bool:
+    """Return whether points are the mean scores of the last 100 games at these times.
+
+    Args:
+        games: Unix time at the end, and score ``[games, 2]``.
+        points: Unix time and mean ``[points, 2]``.
+    """
+    games = games[np.argsort(games[:, 0], kind="stable")]
+    last = np.searchsorted(games[:, 0], points[:, 0], side="right")
+    known = last > 0
+    points, last = points[known], last[known]
+    sums = np.concatenate([[0.0], np.cumsum(games[:, 1])])
+    first = np.maximum(last - GAMES_PER_SCORE, 0)
+    same = np.isclose((sums[last] - sums[first]) / (last - first), points[:, 1], rtol=1e-5)
+    return len(np.unique(points[same, 1])) >= _ENOUGH_MEANS and bool(same.mean() >= 0.8)
 
 
 def hours_without_pauses(seconds: Array) -> Array:

@@ -174,4 +174,6 @@ def names_evaluation(parts: Sequence[str]) -> bool:
     [True, False, False]
     """
     words = {word for part in parts for word in re.split(r"[^a-z]+", part.lower())}
-    return bool(words & {"eval", "evals", "evaluation", "evaluations", "test", "validation"})
+    return bool(
+        words & {"eval", "evals", "evaluation", "evaluations", "test", "val", "valid", "validation"}
+    )

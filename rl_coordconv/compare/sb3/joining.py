@@ -7,16 +7,25 @@ contradict.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from rl_coordconv.compare.events import in_order
-from rl_coordconv.compare.results import Array, is_part, shared
-from rl_coordconv.compare.sb3.logs import EVALUATION, SCORE, SB3Logs, join, means_of, start
+from rl_coordconv.compare.results import Array, shared
+from rl_coordconv.compare.sb3.files import names_evaluation
+from rl_coordconv.compare.sb3.logs import (
+    EVALUATION,
+    SCORE,
+    SB3Logs,
+    common_folder,
+    join,
+    means_of,
+    start,
+)
+from rl_coordconv.compare.sb3.monitors import games_once, joined_by_means
 from rl_coordconv.compare.sb3.names import (
     find_algorithm,
     find_game,
@@ -27,7 +36,6 @@ from rl_coordconv.compare.sb3.names import (
 )
 
 _FIRST = 10  # points that show how often a training is logged
-_FEW = 10  # games in a row
 
 
 def join_trainings(logs: Sequence[SB3Logs], root: Path, left_out: dict[Path, str]) -> list[SB3Logs]:
@@ -38,33 +46,8 @@ def join_trainings(logs: Sequence[SB3Logs], root: Path, left_out: dict[Path, str
         root: The folder that they are in or below.
         left_out: Files that repeat others and the reason; more are added.
     """
-    return _group(_continued(_games_once(logs, left_out)), root)
-
-
-def _games_once(logs: Sequence[SB3Logs], left_out: dict[Path, str]) -> list[SB3Logs]:
-    """Join the monitors in each folder, and leave out those that repeat games of another file."""
-    monitors = [log for log in logs if log.kinds == ["games"]]
-    by_folder: dict[Path, list[SB3Logs]] = {}
-    seen: dict[tuple[float, ...], SB3Logs] = {}  # whose each game is, and each few in a row
-    for log in sorted(monitors, key=lambda log: (-len(log.games), not is_telling(log.folder))):
-        games = [tuple(game) for game in log.games[:, 2:]]
-        rows = log.games[:, [1, 3]]
-        in_a_row = [tuple(rows[i : i + _FEW].ravel()) for i in range(len(rows) - _FEW + 1)]
-        repeated = [seen[game] for game in games if game in seen]
-        other = repeated[0] if len(repeated) >= 0.9 * len(games) else None
-        # A copy in which sessions were appended has other times, but the same games in a row.
-        alike = seen.get(in_a_row[0]) if in_a_row else None
-        if alike and is_part(rows, alike.games[:, [1, 3]]):
-            other = alike
-        if other:
-            left_out[log.files[0]] = f"it repeats games of {other.files[0]}"
-            continue
-        is_new = [game not in seen or seen[game].folder != log.folder for game in games]
-        by_folder.setdefault(log.folder, []).append(replace(log, games=log.games[is_new]))
-        seen |= dict.fromkeys([*games, *in_a_row], log)
-    others = [log for log in logs if log.kinds != ["games"]]
-    joined = [join(sorted(files, key=lambda log: log.files)) for files in by_folder.values()]
-    return [*others, *joined]
+    once = games_once(logs, left_out)
+    return _group(joined_by_means(_continued(once)), root)
 
 
 def _continued(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
@@ -106,7 +89,7 @@ def _agrees(log: SB3Logs, other: SB3Logs) -> bool:
     if any(_repeats(a, b) for a, b in tables):
         return True
     interleaved = any(_interleaved(a, b) for a, b in tables)
-    return interleaved and not _contradict(log, other, _common([log, other]))
+    return interleaved and not _contradict(log, other, common_folder([log, other]))
 
 
 def _repeats(a: Array, b: Array) -> bool:
@@ -139,17 +122,13 @@ def _continues(log: SB3Logs, other: SB3Logs) -> bool:
     if not len(now) or not len(before) or now[0, 1] < before[-1, 1]:
         return False
     first, last = now[0, 0], before[-1, 0]
-    if _contradict(log, other, _common([log, other])):
+    if _contradict(log, other, common_folder([log, other])):
         return False
     steps = now[:_FIRST, 0] if len(now) > 1 else np.concatenate([[0], before[:, 0]])
     interval = np.diff(steps).max()
     if len(now) == 1:
         return bool(last < first <= last + 2 * interval)
     return bool(first > 2 * interval and before[0, 0] < first)
-
-
-def _common(logs: Iterable[SB3Logs]) -> Path:
-    return Path(os.path.commonpath([log.folder for log in logs]))
 
 
 def _contradict(a: SB3Logs, b: SB3Logs, folder: Path, *, siblings: bool = True) -> bool:
@@ -175,7 +154,8 @@ def _contradict(a: SB3Logs, b: SB3Logs, folder: Path, *, siblings: bool = True) 
     if siblings or not names_a or not names_b:
         return False
     x, y = names_a[-1], names_b[-1]
-    return is_numbered_sibling(x, y) or not (is_kind_of_log(x) or is_kind_of_log(y))
+    is_kind = any(is_kind_of_log(name) or names_evaluation([name]) for name in (x, y))
+    return is_numbered_sibling(x, y) or not is_kind
 
 
 def _group(logs: Sequence[SB3Logs], folder: Path) -> list[SB3Logs]:
@@ -185,12 +165,20 @@ def _group(logs: Sequence[SB3Logs], folder: Path) -> list[SB3Logs]:
     examined separately.
     """
     kinds = [kind for log in logs for kind in log.kinds]
+    evaluations = [log for log in logs if log.kinds == ["evaluations"]]
+    if len(evaluations) > 1 and set(kinds) & {"games", "points"}:
+        # Several evaluations of one training, as by the stochastic and the deterministic policy.
+        first, *more = evaluations
+        joined = _group([log for log in logs if log not in more], folder)
+        if len(joined) == 1 and not any(_contradict(first, log, folder) for log in more):
+            notes = (f"{log.files[0]} holds other evaluations, which are not used" for log in more)
+            return [replace(joined[0], notes=(*joined[0].notes, *notes))]
     pairs = ((a, b) for i, a in enumerate(logs) for b in logs[:i])
     if len(kinds) == len(set(kinds)) and not any(
         _contradict(a, b, folder, siblings=False) for a, b in pairs
     ):
         # Their common folder, not this one: there may be more than this training above.
-        return [join(logs, _common(logs))] if logs else []
+        return [join(logs, common_folder(logs))] if logs else []
     below: dict[Path, list[SB3Logs]] = {}
     for log in logs:
         inner = log.folder.relative_to(folder).parts[:1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -158,6 +158,11 @@ def join(logs: Sequence[SB3Logs], folder: Path | None = None) -> SB3Logs:
         zoos[0] if zoos else ZooArguments(),
         tuple(dict.fromkeys(note for log in logs for note in log.notes)),
     )
+
+
+def common_folder(logs: Iterable[SB3Logs]) -> Path:
+    """Return the folder that the folders of some logs have in common."""
+    return Path(os.path.commonpath([log.folder for log in logs]))
 
 
 def means_of(evaluation: Array) -> Array:

@@ -38,10 +38,14 @@ _ENV_ID = re.compile(
 )
 # Words that do not say whose runs are inside.
 _GENERIC = re.compile(
-    r"logs?|runs?|tb|tensorboards?|boards?|monitors?|results?|sb3|csvs?|events?|evals?|evaluations?"
+    r"logs?|runs?|tb|tensorboards?|boards?|mon|monitors?|results?|sb3|csvs?|events?|evals?|evaluations?|val|envs?|ranks?|workers?"
     r"|train(ing)?|data|outputs?|experiments?|exps?|models?|seeds?|rounds?|trials?|best|atari|zoo|v"
     r"|backups?|cop(y|ies)|old|new|latest|final|sync(ed|hroni[sz]ed)?|tmp|temp|\d+"
 )
+
+_DATE = re.compile(r"(19|20)\d\d[-_.]?\d\d[-_.]?\d\d([-_T ]+\d\d[-_.:h]?\d\d([-_.:m]?\d\d)?)?")
+# Not within a number such as 1e-3 or 0.99.
+_BETWEEN_WORDS = re.compile(r"(?<!\de)[-_ ]+|(?<!\d)\.+|\.+(?!\d)")
 
 
 def find_algorithm(named: str, names: Sequence[str], tags: Collection[str]) -> str:
@@ -111,10 +115,11 @@ def find_seed(names: Iterable[str]) -> str:
 def telling(names: Iterable[str]) -> str:
     """Return what distinguishes a variant in the names of folders.
 
-    Algorithms, games, seeds, numbers at the end and general words are left out.
+    Algorithms, games, seeds, dates, numbers at the end and general words are left out; a number
+    after a word that is kept is kept too.
 
-    >>> telling(["logs", "a2c", "lr1e-3_seed2", "PongNoFrameskip-v4_1"])
-    'lr1e-3'
+    >>> telling(["logs", "a2c", "lr1e-3_seed2", "PongNoFrameskip-v4_1", "PPO_3_1", "net_64_1"])
+    'lr1e-3/net_64'
     """
     return "/".join(filter(None, map(_telling_words, names)))
 
@@ -123,9 +128,12 @@ def _telling_words(name: str) -> str:
     if _plain(name) in _ALGORITHMS or _ENV_ID.match(name):
         return ""
     name = re.sub(r"(?i)(?<![a-z])(seed|s|run|rep|trial)[-_=]?\d+(?![0-9])", "", name)
-    name = _without_number(name).strip("-_ .")
-    words = [word for word in re.split(r"[-_ .]+", name) if word]
-    kept = [word for word in words if not _is_general(word)]
+    name = _without_number(_DATE.sub("", name)).strip("-_ .")
+    words = [word for word in _BETWEEN_WORDS.split(name) if word]
+    kept: list[str] = []
+    for before, word in itertools.pairwise(["", *words]):
+        if not _is_general(word) or (word.isdecimal() and before in kept):
+            kept.append(word)
     return name if kept == words else "-".join(kept)
 
 
@@ -136,7 +144,7 @@ def _is_general(word: str) -> bool:
 
 
 def _without_number(name: str) -> str:
-    return re.sub(r"[-_ ]\d+$", "", name)
+    return re.sub(r"(?<!\de)[-_ ]\d+$", "", name)
 
 
 def _plain(name: str) -> str:

@@ -160,7 +160,7 @@ def _same_training(run: RunResult, other: RunResult) -> str:
         is_copy = replayed or shared(_rows(run), _rows(other))
         if run.from_sb3 and run.window > 1:  # appended sessions have other times
             is_copy = is_copy or is_part(_lengths(run), _lengths(other))
-        if run.window == 1:  # the same seed again has other times
+        if run.window == 1 and _key(run)[:3] == _key(other)[:3]:  # the same seed again, later
             is_copy = is_copy or _same_points(run, other)
         return f"it is a copy of {other.folder}" if is_copy else ""
     if run.from_sb3 and _repeats_means(run, other):

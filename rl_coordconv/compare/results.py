@@ -277,18 +277,24 @@ def is_part(a: Array, b: Array) -> bool:
 def has_means(games: Array, points: Array) -> bool:
     """Return whether points are the mean scores of the last 100 games at these times.
 
+    Of the games since the first point's interval began, if ``learn()`` was called again then.
+
     Args:
         games: Unix time at the end, and score ``[games, 2]``.
         points: Unix time and mean ``[points, 2]``.
     """
     games = games[np.argsort(games[:, 0], kind="stable")]
     last = np.searchsorted(games[:, 0], points[:, 0], side="right")
-    known = last > 0
-    points, last = points[known], last[known]
     sums = np.concatenate([[0.0], np.cumsum(games[:, 1])])
-    first = np.maximum(last - GAMES_PER_SCORE, 0)
-    same = np.isclose((sums[last] - sums[first]) / (last - first), points[:, 1], rtol=1e-5)
-    return len(np.unique(points[same, 1])) >= _ENOUGH_MEANS and bool(same.mean() >= 0.8)
+    interval = np.diff(points[:2, 0]).sum()
+    for begin in (0, int(np.searchsorted(games[:, 0], points[0, 0] - interval))):
+        first = np.maximum(last - GAMES_PER_SCORE, begin)
+        known = last > first
+        means = (sums[last] - sums[first])[known] / (last - first)[known]
+        same = np.isclose(means, points[known, 1], rtol=1e-5)
+        if len(np.unique(points[known, 1][same])) >= _ENOUGH_MEANS and same.mean() >= 0.8:
+            return True
+    return False
 
 
 def hours_without_pauses(seconds: Array) -> Array:

@@ -9,8 +9,10 @@ from fake_runs import write_run
 from fake_sb3 import (
     START,
     games_of,
+    only,
     points_of,
     row_of,
+    seeds,
     write_events,
     write_monitor,
     write_zoo,
@@ -23,17 +25,6 @@ from rl_coordconv.compare.sb3.names import find_algorithm
 from rl_coordconv.compare.sentences import verdicts
 
 GAME = "MsPacmanNoFrameskip-v4"
-
-
-def only(*roots):
-    (run,) = find_runs(roots).runs
-    return run
-
-
-def seeds(*roots):
-    """The number of runs of each variant."""
-    comparisons = compare(find_runs(roots).runs)
-    return {v.name: len(v.runs) for comparison in comparisons for v in comparison.variants}
 
 
 class TestContinuedWithRlZoo3:
@@ -436,113 +427,6 @@ def test_a_date_in_a_name_makes_no_variant(tmp_path):
         folder = tmp_path / "logs" / f"coordconv_2026-01-0{i + 1}_12-30-0{i}"
         write_monitor(folder, games_of(i), start=START + i)
     assert list(seeds(tmp_path / "logs").values()) == [3]
-
-
-class TestMonitorsInOneFolder:
-    """``Monitor(env, "logs/NAME")`` for several trainings."""
-
-    def test_named_after_seeds_are_several_seeds(self, tmp_path):
-        for seed in range(3):
-            name = f"seed{seed}.monitor.csv"
-            write_monitor(tmp_path / "logs", games_of(seed), start=START + seed, name=name)
-        assert seeds(tmp_path / "logs") == {"sb3": 3}
-        assert {run.seed for run in find_runs([tmp_path / "logs"]).runs} == {"0", "1", "2"}
-
-    def test_named_after_variants_are_several_variants(self, tmp_path):
-        for i, name in enumerate(("nature_0", "nature_1", "mine_0", "mine_1")):
-            name = f"{name}.monitor.csv"
-            write_monitor(tmp_path / "logs", games_of(i), start=START + i, name=name)
-        assert sorted(seeds(tmp_path / "logs").values()) == [1, 1]
-
-    def test_of_several_games_are_several_runs(self, tmp_path):
-        for game in ("Pong", "Breakout"):
-            name, env_id = f"{game.lower()}.monitor.csv", f"{game}NoFrameskip-v4"
-            games = games_of(len(game))
-            write_monitor(tmp_path / "logs", games, env_id=env_id, name=name)
-        assert {run.game for run in find_runs([tmp_path / "logs"]).runs} == {"Pong", "Breakout"}
-
-
-class TestMonitorsInSeveralFolders:
-    """Which are of one training, as TensorBoard's means say."""
-
-    def write(self, root, folders, seed=0):
-        games = games_of(seed, 240)
-        steps = games[:, 0].cumsum()
-        games[:, 1] = steps / 8000 - 0.01
-        write_events(root / "tb" / f"A2C_{seed + 1}", points_of(games, start=START + seed))
-        for folder, own in zip(folders, self.parts(games, len(folders)), strict=True):
-            write_monitor(root / folder, own, start=START + seed)
-        return games
-
-    def parts(self, games, n):
-        return [games[i::n] for i in range(n)]
-
-    @pytest.mark.parametrize("name", ["env_{}", "{}", "mon/agent-{}"])
-    def test_one_of_each_environment_is_one_run(self, tmp_path, name):
-        games = self.write(tmp_path, [name.format(i) for i in range(4)])
-        run = only(tmp_path)
-        assert sorted(run.returns) == sorted(games[:, 2])
-        assert run.last_step == games[:, 0].sum() / 4
-
-    def test_named_after_environments_they_need_no_events(self, tmp_path):
-        for i in range(4):
-            write_monitor(tmp_path / f"env_{i}", games_of(i), start=START)
-        assert len(only(tmp_path).returns) == 240
-
-    def test_one_of_each_session_is_one_run(self, tmp_path):
-        self.parts = np.array_split
-        games = self.write(tmp_path, ["first", "resumed"])
-        assert only(tmp_path).returns.tolist() == games[:, 2].tolist()
-
-    def test_of_several_seeds_are_several_seeds(self, tmp_path):
-        for seed in range(3):
-            self.write(tmp_path / f"seed_{seed}", [f"mon/{i}" for i in range(4)], seed)
-        assert list(seeds(tmp_path).values()) == [3]
-        assert [run.seed for run in find_runs([tmp_path]).runs] == ["0", "1", "2"]
-
-
-def test_a_seed_that_was_run_again_is_no_other_seed(tmp_path):
-    points = points_of(games_of(0))
-    for i in range(3):
-        write_events(tmp_path / f"A2C_{i + 1}", points + np.array([0, 5000 * i, 0]))
-    found = find_runs([tmp_path])
-    assert len(found.runs) == 1
-    assert [reason.split("copy")[0] for _, reason in found.left_out] == ["it is a "] * 2
-
-
-class TestEvaluations:
-    def write(self, root):
-        games = games_of(0)
-        write_monitor(root / "mon", games)
-        write_events(root / "tb", points_of(games))
-        return games[:, 0].sum() / 4
-
-    @pytest.mark.parametrize("name", ["val.monitor.csv", "other.monitor.csv"])
-    def test_a_monitor_of_evaluations_is_no_training(self, tmp_path, name):
-        last_step = self.write(tmp_path)
-        games = games_of(9, 20)
-        write_monitor(tmp_path, games, name=name)
-        scores = games[:, 2].reshape(4, 5)
-        np.savez(tmp_path / "evaluations.npz", timesteps=np.arange(1, 5) * 1000, results=scores)
-        run = only(tmp_path)
-        assert run.last_step == last_step
-        assert run.evaluation_returns.tolist() == games[:, 2].tolist()
-
-    def test_two_kinds_of_evaluations_are_of_one_run(self, tmp_path):
-        self.write(tmp_path)
-        for i, name in enumerate(("eval_det", "eval_sto")):
-            (tmp_path / name).mkdir()
-            results = games_of(i, 20)[:, 2].reshape(4, 5)
-            np.savez(tmp_path / name / "evaluations", timesteps=np.arange(4) * 99, results=results)
-        assert any("holds other evaluations" in note for note in only(tmp_path).notes)
-
-    def test_those_of_a_copy_are_no_run(self, tmp_path):
-        folder = tmp_path / "logs" / "a2c" / f"{GAME}_1"
-        write_zoo(folder, {"ent_coef": 0.01}, seed=3)
-        write_monitor(folder, games_of(0))
-        np.savez(folder / "evaluations", timesteps=[1000, 2000], results=[[1.0], [2.0]])
-        shutil.copytree(folder, folder.with_name("best nature"))
-        assert len(only(tmp_path / "logs").returns) == 60
 
 
 def test_a_log_that_may_be_of_a_run_does_not_rename_it(tmp_path):

@@ -25,7 +25,7 @@ from rl_coordconv.compare.sb3.logs import (
     means_of,
     start,
 )
-from rl_coordconv.compare.sb3.monitors import games_once, joined_by_means
+from rl_coordconv.compare.sb3.monitors import games_once, joined_by_means, without_rounds
 from rl_coordconv.compare.sb3.names import (
     find_algorithm,
     find_game,
@@ -35,6 +35,7 @@ from rl_coordconv.compare.sb3.names import (
     is_telling,
 )
 
+_FEW = 3  # evaluations
 _FIRST = 10  # points that show how often a training is logged
 
 
@@ -47,7 +48,8 @@ def join_trainings(logs: Sequence[SB3Logs], root: Path, left_out: dict[Path, str
         left_out: Files that repeat others and the reason; more are added.
     """
     once = games_once(logs, left_out)
-    return _group(joined_by_means(_continued(once)), root)
+    joined = joined_by_means(_continued(once))
+    return _group(without_rounds(joined, left_out), root)
 
 
 def _continued(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
@@ -194,9 +196,10 @@ def _group(logs: Sequence[SB3Logs], folder: Path) -> list[SB3Logs]:
 
 
 def _attach(log: SB3Logs, others: list[SB3Logs]) -> list[SB3Logs]:
-    """Add evaluations to the training around which they are and whose evaluations they repeat."""
+    """Add evaluations to the training whose evaluations they repeat."""
     inside = [o for o in others if o.folder.is_relative_to(log.folder) and o.kinds != log.kinds]
-    for other in inside:
+    differ = len(np.unique(means_of(log.evaluations)[:, 2])) >= _FEW
+    for other in [o for o in others if o.kinds != log.kinds] if differ else inside:
         if len(log.evaluations) and (
             shared(log.evaluations, other.evaluations)
             or _repeats_means(log.evaluations, other.evaluated)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -34,8 +35,10 @@ from rl_coordconv.compare.sb3.names import (
 )
 
 SCORE, EVALUATION, _SPEED = "rollout/ep_rew_mean", "eval/mean_reward", "time/fps"
+# What a new model starts with: nearly the same value, whatever its seed.
+STATES = ("train/entropy_loss", "train/ent_coef")
 _SETTINGS = ("train/learning_rate", "train/clip_range")
-_TAGS = (SCORE, EVALUATION, _SPEED, *_SETTINGS)
+_TAGS = (SCORE, EVALUATION, _SPEED, *STATES, *_SETTINGS)
 _RUNNING_MEAN = (
     "known by rollout/ep_rew_mean only: a running mean of 100 games, of clipped rewards or single"
     " lives if its environments were wrapped so"
@@ -90,6 +93,12 @@ class SB3Logs:
     def evaluated(self) -> Array:
         """The points of the mean evaluation score ``[points, 3]``."""
         return in_order(self.points.get(EVALUATION, np.empty((0, 3))))
+
+    @cached_property
+    def processes(self) -> set[str]:
+        """The processes that wrote its events, each as host and number."""
+        names = (re.fullmatch(r"events\.out\.\w+\.\d+\.(.+\.\d+)\.\d+", f.name) for f in self.files)
+        return {name[1] for name in names if name}
 
     @cached_property
     def logged(self) -> Array:

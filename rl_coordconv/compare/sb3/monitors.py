@@ -92,6 +92,21 @@ def joined_by_means(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
     return [*games, *(log for log in logs if log.kinds != ["games"])]
 
 
+def without_rounds(logs: Sequence[SB3Logs], left_out: dict[Path, str]) -> list[SB3Logs]:
+    """Leave out events if several have the means of one monitor: ``learn()`` was called again."""
+    games = {log: list[SB3Logs]() for log in logs if log.kinds == ["games"]}
+    for log in (log for log in logs if log.kinds == ["points"] and len(log.scores)):
+        whose = (own for own in games if has_means(own.games[:, 2:], log.scores[:, 1:]))
+        if own := next(whose, None):
+            games[own].append(log)
+    rounds = {log: own for own, found in games.items() if len(found) > 1 for log in found}
+    tags = {own: frozenset[str]().union(*(log.tags for log in rounds)) for own in rounds.values()}
+    left_out |= {
+        log.folder: f"its mean scores are those of {own.folder}" for log, own in rounds.items()
+    }
+    return [replace(log, tags=tags.get(log, log.tags)) for log in logs if log not in rounds]
+
+
 def _evaluations_apart(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
     """Turn a monitor whose scores are those of an ``evaluations.npz`` into one of evaluations."""
     evaluated = [log.evaluations[:, 1] for log in logs if len(log.evaluations)]

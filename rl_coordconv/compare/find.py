@@ -20,7 +20,7 @@ from rl_coordconv.compare.results import (
     read_run,
     shared,
 )
-from rl_coordconv.compare.sb3.names import is_telling, root_labels
+from rl_coordconv.compare.sb3.names import is_numbered_run, is_telling, root_labels
 from rl_coordconv.compare.sb3.trainings import read_trainings
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.kept import is_kept, read_kept, read_stored_run
@@ -61,6 +61,7 @@ def find_runs(roots: Sequence[Path]) -> Found:
                 left_out[folder] = f"it cannot be read: {error.strerror}"
             except NotARun:
                 continue
+    logs = _together(logs)
     of_sb3 = [
         run
         for root, label in root_labels(list(logs)).items()
@@ -72,6 +73,17 @@ def find_runs(roots: Sequence[Path]) -> Found:
         names = ", ".join(map(str, roots))
         raise UserError("; ".join([f"There are no runs to compare in {names}", *reasons]) + ".")
     return Found(tuple(used), tuple(left_out.items()))
+
+
+def _together(logs: dict[Path, list[Path]]) -> dict[Path, list[Path]]:
+    """Read several roots such as ``logs/PPO_*`` as parts of the folder that they are in."""
+    numbered = [root for root in logs if is_numbered_run(root.name)]
+    merged: dict[Path, list[Path]] = {}
+    for root, folders in logs.items():
+        several = sum(other.parent == root.parent for other in numbered) > 1
+        top = root.parent if root in numbered and several else root
+        merged.setdefault(top, []).extend(folders)
+    return merged
 
 
 def _readers(

@@ -40,6 +40,10 @@ class TestLearnCalledAgain:
         assert run.last_step > 2.5 * points_of(games_of(0))[-1, 0]
         assert sum("it continues" in note for note in run.notes) == 2
 
+    def test_for_one_model_is_one_training_if_each_folder_is_given(self, tmp_path):
+        self.write(tmp_path, [(-1.8, -1.5), (-1.49, -1.2), (-1.21, -1)])
+        assert len(only(*tmp_path.iterdir()).files) == 6
+
     def test_under_another_name_is_one_training_too(self, tmp_path):
         self.write(tmp_path, [(-1.8, -1.5), (-1.49, -1.2)], "round{}")
         assert list(seeds(tmp_path).values()) == [1]

@@ -422,6 +422,21 @@ def test_a_setting_in_a_name_makes_a_variant(tmp_path, name, first, second):
     assert sorted(seeds(tmp_path / "logs").values()) == [2, 3]
 
 
+@pytest.mark.parametrize("name", ["A2C_{}", "seed-{}", GAME + "_{}"])
+def test_roots_that_are_numbered_as_seeds_are_seeds(tmp_path, name):
+    roots = [tmp_path / name.format(i) for i in range(3)]
+    for i, root in enumerate(roots):
+        write_monitor(root, games_of(i), start=START + i)
+    assert list(seeds(*roots).values()) == [3]
+
+
+def test_roots_that_are_numbered_as_anything_else_are_variants(tmp_path):
+    roots = [tmp_path / f"exp{i}" for i in range(3)]
+    for i, root in enumerate(roots):
+        write_monitor(root, games_of(i), start=START + i)
+    assert len(seeds(*roots)) == 3
+
+
 def test_a_date_in_a_name_makes_no_variant(tmp_path):
     for i in range(3):
         folder = tmp_path / "logs" / f"coordconv_2026-01-0{i + 1}_12-30-0{i}"

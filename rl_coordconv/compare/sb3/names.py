@@ -184,6 +184,16 @@ def variant_name(extractor: str, inner: Sequence[str], root_label: str) -> str:
     return f"{name} (sb3)" if name in EXTRACTOR_STYLES else name
 
 
+def is_numbered_run(name: str) -> bool:
+    """Return whether a folder's name is one that SB3 and rl-zoo3 give, or is that of a seed.
+
+    >>> [is_numbered_run(name) for name in ("PPO_1", "PongNoFrameskip-v4_2", "seed-3", "exp_1")]
+    [True, True, True, False]
+    """
+    is_known = algorithm_in(name) or _ENV_ID.match(name)
+    return bool(find_seed([name]) or (is_known and re.search(r"_\d+$", name)))
+
+
 def root_labels(roots: Sequence[Path]) -> dict[Path, str]:
     """Return what the name of each root says, no two the same; empty if it says nothing."""
     parts = {root: root.resolve().parts for root in roots}

@@ -10,6 +10,7 @@ from fake_sb3 import (
     games_of,
     only,
     points_of,
+    row_of,
     seeds,
     write_events,
     write_monitor,
@@ -175,3 +176,16 @@ class TestEvaluations:
         np.savez(folder / "evaluations", timesteps=[1000, 2000], results=[[1.0], [2.0]])
         shutil.copytree(folder, folder.with_name("best nature"))
         assert len(only(tmp_path / "logs").returns) == 60
+
+
+def test_games_that_were_lost_when_a_monitor_was_resumed_do_not_count(tmp_path):
+    first, second = games_of(0), games_of(1)
+    path = write_monitor(tmp_path, first)
+    path.write_text(path.read_text() + "\n".join([*map(row_of, second), ""]))
+    resumed = first[:30, 0].sum() / 4  # from a checkpoint
+    points, more = points_of(first), points_of(second)
+    more[:, 1] += 1000
+    write_events(tmp_path, np.concatenate([points, more + np.array([resumed, 0, 0])]))
+    run = only(tmp_path)
+    assert run.last_step == pytest.approx(resumed + second[:, 0].sum() / 4, abs=2000)
+    assert len(run.returns) == pytest.approx(90, abs=4)

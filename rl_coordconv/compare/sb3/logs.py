@@ -200,7 +200,7 @@ def as_run(log: SB3Logs, root: Path, label: str) -> RunResult:
     window = GAMES_PER_SCORE
     if len(log.games):
         last = max([*log.logged[-1:, 0], *evaluation[-1:, 0]], default=float("nan"))
-        games, note = _in_steps(log.games[:, 1:], last, log.env_id or str(folder))
+        games, note = _in_steps(log, last, log.env_id or str(folder))
         notes = (*notes, note)
         if len(log.watched) and not len(evaluation):
             evaluation = _at_steps(log.watched, games)
@@ -246,23 +246,48 @@ def as_run(log: SB3Logs, root: Path, label: str) -> RunResult:
     )
 
 
-def _in_steps(games: Array, last_step: float, name: str) -> tuple[Array, str]:
-    """Turn the lengths of games ``[games, 3]`` into steps, and return a note of what was assumed.
+def _in_steps(log: SB3Logs, last_step: float, name: str) -> tuple[Array, str]:
+    """Return step, Unix time and score of games ``[games, 3]``, and a note of what was assumed.
 
     Stable-Baselines3's Atari wrappers count frames in a monitor; others count steps. The last step
     of the other logs decides; without one, the environment's name.
     """
-    total = games[:, 0].cumsum()
     if np.isfinite(last_step):
-        in_frames = total[-1] > 2 * last_step
+        in_frames = log.games[:, 1].sum() > 2 * last_step
         reason = "because the other logs end at that step"
     else:
         in_frames = "NoFrameskip" in name
         reason = "by the environment's name"
     divisor = FRAMES_PER_STEP if in_frames else 1
     unit = "frames" if in_frames else "steps"
-    steps = np.column_stack([total / divisor, games[:, 1:]])
-    return steps, f"lengths in its monitor.csv are assumed to be {unit}, {reason}"
+    games = log.games / [1, divisor, 1, 1]
+    note = f"lengths in its monitor.csv are assumed to be {unit}, {reason}"
+    return _resumed(games, last_step), note
+
+
+def _resumed(games: Array, last_step: float) -> Array:
+    """Return step, Unix time and score of the games of all sessions ``[games, 3]``.
+
+    If they are more than the last step allows, the last session resumed an earlier step, and
+    replaces the games since then. (The times of appended sessions are not known.)
+
+    Args:
+        games: Session, length in steps, Unix time and score ``[games, 4]``.
+        last_step: That of the other logs; NaN if it is not known.
+    """
+    is_last = games[:, 0] == games[-1, 0]
+    steps = games[:, 1].cumsum()
+    before = games[~is_last, 1].sum()
+    start = last_step - games[is_last, 1].sum()
+    if 0 <= start < _NEARLY * before:
+        steps[is_last] += start - before
+    else:
+        start = before
+    kept: Array = np.column_stack([steps, games[:, 2:]])[is_last | (steps <= start)]
+    return kept
+
+
+_NEARLY = 0.98
 
 
 def _at_steps(watched: Array, games: Array) -> Array:

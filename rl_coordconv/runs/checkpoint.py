@@ -17,7 +17,7 @@ import torch
 
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import atomic_write
-from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.folder import Run, add_settings
 
 T = TypeVar("T")
 State = dict[str, Any]
@@ -86,16 +86,22 @@ def save_state(run: Run, step: int, state: State) -> None:
         step: How far the loop is; it names the file.
         state: What the loop needs to resume.
     """
-    save_tensors(run.checkpoints / f"step-{step:010d}.pt", state)
+    with atomic_write(run.checkpoints / f"step-{step:010d}.pt") as temporary:
+        temporary.write_bytes(_serialise(state))
+        add_settings(run, temporary)
     delete_old_checkpoints(run)
 
 
 def save_tensors(path: Path, content: State) -> None:
     """Save tensors by name for ``torch.load``, whole or not at all."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(_serialise(content))
+
+
+def _serialise(content: State) -> bytes:
     buffer = io.BytesIO()  # torch's own writing hides the reason when a disk is full
     torch.save(content, buffer)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    return buffer.getvalue()
 
 
 def load_state(run: Run, device: torch.device) -> State | None:
@@ -124,7 +130,7 @@ def load_newest(run: Run, load: Callable[[Path], T]) -> T | None:
         UserError: All checkpoints are damaged.
     """
     damaged: list[Path] = []
-    for path in _newest_first(run):
+    for path in run.saved:
         try:
             loaded = load(path)
         except _DAMAGED:
@@ -143,9 +149,5 @@ def load_newest(run: Run, load: Callable[[Path], T]) -> T | None:
 
 def delete_old_checkpoints(run: Run) -> None:
     """Delete all but the newest two checkpoints."""
-    for old in _newest_first(run)[_KEPT:]:
+    for old in run.saved[_KEPT:]:
         old.unlink()
-
-
-def _newest_first(run: Run) -> list[Path]:
-    return sorted(run.checkpoints.glob("step-*"), reverse=True)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rl_coordconv.runs.config import UserError, flag
 from rl_coordconv.runs.console import flush_output
 from rl_coordconv.runs.device import visible_gpus
-from rl_coordconv.runs.folder import refuse_other_config, refuse_other_files
+from rl_coordconv.runs.folder import refuse_other_run
 from rl_coordconv.study.local import LocalPool
 from rl_coordconv.study.plan import PlannedRun, read_study
 from rl_coordconv.study.progress import Estimate
@@ -65,9 +65,7 @@ def run_study(options: Options, root: Path) -> int:
     """
     runs = read_study(options.study, root / "configs", options.settings, FLAGS)
     for planned in runs:
-        refuse_other_files(planned.run)
-        if planned.run.config.exists():
-            refuse_other_config(planned.run, planned.config, remedy="delete that folder")
+        refuse_other_run(planned.run, planned.config, remedy="delete that folder")
     scripts = os.path.relpath(root / "scripts")
     console = Console()
     if options.dry_run or options.backend == "print":

@@ -111,7 +111,7 @@ def _run_of(path: Path) -> Run | None:
     if path.is_dir():
         return Run(path)
     run = Run(path.parent.parent if path.parent.name == "checkpoints" else path.parent)
-    if path not in (run.final_model, run.best_model, *run.checkpoints.glob("step-*.zip")):
+    if path not in (run.final_model, run.best_model, *run.saved):
         return None
     try:
         read_config(run)
@@ -121,8 +121,11 @@ def _run_of(path: Path) -> Run | None:
 
 
 def _model_file(run: Run, checkpoint: str) -> Path:
-    newest = sorted(run.checkpoints.glob("step-*.zip"), reverse=True)
-    candidates = {"final": [run.final_model, *newest], "best": [run.best_model], "newest": newest}
+    candidates = {
+        "final": [run.final_model, *run.saved],
+        "best": [run.best_model],
+        "newest": run.saved,
+    }
     if checkpoint not in candidates:
         raise UserError(f"There is no checkpoint {checkpoint!r}; {nearest(checkpoint, candidates)}")
     found = next((file for file in candidates[checkpoint] if file.exists()), None)

@@ -58,23 +58,22 @@ def train(config: AtariConfig, run: Run) -> None:
         resumed = load_checkpoint(run, algorithm, env, device, pickled_classes(config))
         model, state = resumed or (make_model(config, env, device), {})
         env.seed(environment_seed(config.seed, model.num_timesteps))
-        model.set_logger(make_logger(run, model.num_timesteps))
+        model.set_logger(make_logger(run, model.num_timesteps, state.get("last_step", 0)))
         console = Console()
         facts = {
             "device_used": device,
             "parameters": f"{sum(p.numel() for p in model.policy.parameters()):,}",
         }
-        if model.num_timesteps:
+        if resumed:
             facts["resuming"] = f"from step {model.num_timesteps:,}"
         console.print(summary(config, run, **facts))
 
         logs = [EpisodeLog(run), SpeedLog(), CoordinateLog(), ComparisonPages(config)]
-        evaluation = Evaluation(config, run, make_env(config, training=False), state)
+        evaluation = Evaluation(config, run, make_env(config, training=False), signals, state)
         checkpoints = Checkpoints(config.save_freq, run, signals, evaluation, state)
         bar = Bar(console, config.total_timesteps, "steps", model.num_timesteps)
-        # A checkpoint stores the state of the evaluation before it.
         progress = ProgressBar(bar, config.total_timesteps)
-        callbacks: list[BaseCallback] = [*logs, evaluation, checkpoints, progress]
+        callbacks: list[BaseCallback] = [*logs, checkpoints, evaluation, progress]
         try:
             with bar:
                 model.learn(

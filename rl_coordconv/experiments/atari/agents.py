@@ -40,11 +40,13 @@ class Agent:
         model: The agent.
         run: Its run folder; None for a file from elsewhere.
         config: The settings of that run.
+        checkpoint: Which of its agents it is: ``final``, ``best``, or as ``step-0000001000``.
     """
 
     model: BaseAlgorithm
     run: Run | None = None
     config: AtariConfig | None = None
+    checkpoint: str = ""
 
 
 def load_agent(
@@ -89,7 +91,7 @@ def load_agent(
     except Exception as error:  # code in a pickle can raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{file} cannot be loaded: {reason}.") from None
-    return Agent(model, run, config)
+    return Agent(model, run, config, file.stem.removesuffix("_model"))
 
 
 def read_config(run: Run) -> AtariConfig:

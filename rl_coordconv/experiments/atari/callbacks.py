@@ -76,7 +76,7 @@ class Evaluation(RolloutCallback):
             games = self._play()
         self._last_step = self.num_timesteps
         for row in games.rows(
-            self.num_timesteps, self._config.protocol, policy="stochastic", seed="training"
+            self.num_timesteps, self._config.protocol, "stochastic", "training", "training"
         ):
             self._csv.write(row)
         mean = float(np.mean(games.returns))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import random
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import atomic_write
@@ -102,6 +104,30 @@ def _serialise(content: State) -> bytes:
     buffer = io.BytesIO()  # torch's own writing hides the reason when a disk is full
     torch.save(content, buffer)
     return buffer.getvalue()
+
+
+def refuse_diverged(run: Run, step: str, model: nn.Module, losses: Mapping[str, float]) -> None:
+    """Raise a `UserError` if a loss, a weight or a running mean is NaN or infinite.
+
+    Args:
+        run: The run.
+        step: How far the training is, as ``step 1,000``.
+        model: The network.
+        losses: The last losses by name.
+    """
+    wrong = [name for name, loss in losses.items() if not math.isfinite(loss)]
+    wrong = wrong or [name for name, x in model.state_dict().items() if not x.isfinite().all()]
+    if wrong:
+        raise diverged(run, step, wrong[0])
+
+
+def diverged(run: Run, step: str, what: str) -> UserError:
+    """Return the error of a training of which something is NaN or infinite."""
+    return UserError(
+        f"The training diverged: {what} is NaN or infinite at {step}. The last good checkpoint is"
+        f" {run.saved[0] if run.saved else 'none'}; start over with a lower --learning-rate and"
+        " --overwrite."
+    )
 
 
 def load_state(run: Run, device: torch.device) -> State | None:

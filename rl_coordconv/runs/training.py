@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from rl_coordconv.runs.checkpoint import (
     State,
     load_state,
+    refuse_diverged,
     rng_state,
     save_state,
     save_tensors,
@@ -116,7 +117,7 @@ def fit(learner: Learner, config: TrainingConfig, run: Run) -> None:
 
     Raises:
         Stopped: SIGINT or SIGTERM came; a checkpoint was saved first.
-        UserError: The disk could not be written.
+        UserError: The disk could not be written, or the training diverged.
     """
     device = next(learner.model.parameters()).device
     per_epoch = learner.updates_per_epoch
@@ -176,6 +177,7 @@ def _scores(metrics: Mapping[str, float], config: TrainingConfig) -> str:
 
 
 def _save(learner: Learner, progress: _Progress, run: Run) -> None:
+    refuse_diverged(run, f"update {progress.updates:,}", learner.model, progress.mean_losses())
     state = {"progress": asdict(progress), "learner": learner.state(), "rng": rng_state()}
     save_state(run, progress.updates, state)
 

@@ -14,7 +14,7 @@ from rl_coordconv.experiments.atari.config import AtariConfig
 from rl_coordconv.experiments.atari.logs import RolloutCallback
 from rl_coordconv.experiments.atari.play import GAME_COLUMNS, Games, evaluate_games
 from rl_coordconv.experiments.atari.positional_maps import positional_map_images
-from rl_coordconv.runs.checkpoint import State, environment_seed, rng_untouched
+from rl_coordconv.runs.checkpoint import State, environment_seed, refuse_diverged, rng_untouched
 from rl_coordconv.runs.console import Bar
 from rl_coordconv.runs.files import CsvLog, atomic_write
 from rl_coordconv.runs.folder import Run
@@ -60,7 +60,9 @@ class Evaluation(RolloutCallback):
             self._run.evaluations,
             GAME_COLUMNS,
             keep_until=self.num_timesteps,
-            drop=lambda row: row["seed"] == "training" and float(row["step"]) > self._last_step,
+            drop=lambda row: (
+                row.get("seed", "training") == "training" and float(row["step"]) > self._last_step
+            ),
         )
 
     def _on_rollout_start(self) -> None:
@@ -124,14 +126,22 @@ class Checkpoints(RolloutCallback):
 
     def _on_rollout_start(self) -> None:
         is_save_due = is_due(self._save_freq, self._last_step, self.num_timesteps)
-        if self._signals.received or self._evaluation.is_due or is_save_due:
+        has_diverged = not all(map(math.isfinite, self._losses().values()))
+        if self._signals.received or self._evaluation.is_due or is_save_due or has_diverged:
             self._save()
         self._signals.stop()
 
     def _on_training_end(self) -> None:
         self._save()
 
+    def _losses(self) -> dict[str, float]:
+        """Return the losses of the last update by name."""
+        values = self.logger.name_to_value.items()
+        return {name: float(value) for name, value in values if name.endswith("loss")}
+
     def _save(self) -> None:
+        step = f"step {self.num_timesteps:,}"
+        refuse_diverged(self._run, step, self.model.policy, self._losses())
         self._last_step = self.num_timesteps
         # The last update's losses are logged after the next rollout.
         log = self.logger

@@ -130,7 +130,7 @@ def open_games(
     rendered, see `make_atari_env`.
 
     Raises:
-        UserError: The agent does not fit the game.
+        UserError: The agent does not fit the game, or its output is NaN.
     """
     env = make_atari_env(
         settings.game,
@@ -150,8 +150,19 @@ def open_games(
         env.seed(env_seed)
         model.set_random_seed(settings.seed)  # of torch, and of NumPy, which a DQN explores with
         yield env
+    except ValueError as error:
+        if is_nan_output(error):
+            raise UserError(
+                "The agent's output is NaN or infinite: its training diverged."
+            ) from None
+        raise
     finally:
         env.close()
+
+
+def is_nan_output(error: ValueError) -> bool:
+    """Return whether torch refused the output of a policy because it is NaN or infinite."""
+    return "to satisfy the constraint" in str(error)
 
 
 def evaluate_games(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.buffers import RolloutBuffer
@@ -22,8 +23,9 @@ from rl_coordconv.experiments.atari.logs import (
     EpisodeLog,
     SpeedLog,
 )
+from rl_coordconv.experiments.atari.play import is_nan_output
 from rl_coordconv.extractors import policy_kwargs
-from rl_coordconv.runs.checkpoint import environment_seed
+from rl_coordconv.runs.checkpoint import diverged, environment_seed
 from rl_coordconv.runs.console import Bar, summary
 from rl_coordconv.runs.device import use_device
 from rl_coordconv.runs.files import atomic_write, disk_errors
@@ -46,7 +48,7 @@ def train(config: AtariConfig, run: Run) -> None:
 
     Raises:
         Stopped: SIGINT or SIGTERM came; a checkpoint was saved first.
-        UserError: The disk could not be written.
+        UserError: The disk could not be written, or the training diverged.
     """
     device = str(use_device(config.device, config.num_threads))
     if device == "cpu":
@@ -75,13 +77,19 @@ def train(config: AtariConfig, run: Run) -> None:
         progress = ProgressBar(bar, config.total_timesteps)
         callbacks: list[BaseCallback] = [*logs, checkpoints, evaluation, progress]
         try:
-            with bar:
+            # Before it is found to have diverged, SB3's statistics of it would warn.
+            with bar, np.errstate(over="ignore", invalid="ignore"):
                 model.learn(
                     config.total_timesteps - model.num_timesteps,
                     callbacks,
                     log_interval=config.log_interval,
                     reset_num_timesteps=False,
                 )
+        except ValueError as error:
+            if is_nan_output(error):
+                step = f"step {model.num_timesteps:,}"
+                raise diverged(run, step, "the policy's output") from None
+            raise
         finally:
             model.logger.close()
             env.close()

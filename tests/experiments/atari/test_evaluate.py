@@ -206,6 +206,7 @@ class TestMistakes:
         ("flags", "says"),
         [
             (["--seed", "-1"], "--seed must be at least 0"),
+            (["--seed", "4294967296"], "--seed must be at most 4294967295"),
             (["--episodes", "0"], "--episodes must be at least 1"),
             (["--best-of", "2"], "--video or --gif"),
             (["--checkpoint", "bets"], "best"),
@@ -220,6 +221,17 @@ class TestMistakes:
         error = capsys.readouterr().err
         assert says in error
         assert len(error.strip().splitlines()) == 1
+
+    def test_an_agent_that_diverged(self, run, tmp_path, capsys, monkeypatch):
+        """Item 34: also under a path that a shell would have expanded."""
+        monkeypatch.setenv("HOME", str(tmp_path))
+        shutil.copytree(run.folder, tmp_path / "run")
+        model = stable_baselines3.A2C.load(run.final_model)
+        model.policy.action_net.bias.data.fill_(np.nan)
+        model.save(tmp_path / "run" / "final_model.zip")
+        assert evaluate("~/run", "--episodes", 1) == 2
+        error = capsys.readouterr().err
+        assert error == "The agent's output is NaN or infinite: its training diverged.\n"
 
     def test_no_such_run(self, tmp_path, capsys):
         assert evaluate(tmp_path / "nothing") == 2

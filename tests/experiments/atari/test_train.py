@@ -1,4 +1,5 @@
 import os
+import re
 import resource
 import shutil
 import signal
@@ -27,6 +28,7 @@ from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rl_coordconv.envs import AtariVecEnv
+from rl_coordconv.experiments.atari import train as train_module
 from rl_coordconv.experiments.atari.callbacks import Evaluation
 from rl_coordconv.experiments.atari.config import A2CConfig
 from rl_coordconv.runs.config import Defaults, read_yaml
@@ -372,6 +374,95 @@ def test_a_mistake_is_one_sentence_with_exit_code_2(name, flags, sentence, capsy
     error = capsys.readouterr().err
     assert error.startswith(sentence)
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ("--seed 20240101123", "--seed must be at most 4294967295, not 20240101123."),
+        ("--seed 4294967296", "--seed must be at most 4294967295"),
+        ("--seed -1", "--seed must be at least 0"),
+        ("--device cuda:99", "There is no cuda:99 device on this machine"),
+        ("--env Pnog", "did you mean Pong?"),
+        ("--config nothing.yaml", "Cannot read the config file nothing.yaml"),
+        ("--log-dir {0}/" + 300 * "x", "Cannot write to"),
+        ("--log-dir {0}/new/" + 300 * "x", "Cannot write to"),
+        ("--log-dir {0}/$NOT_SET", "there is no environment variable $NOT_SET."),
+        ("--log-dir ~nobody-here/runs", "there is no such user as in ~nobody-here/runs."),
+    ],
+)
+def test_a_refused_start_leaves_no_folder(tmp_path, monkeypatch, capsys, flags, sentence):
+    """Item 34: the folder that it left refused the next start."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "some" / "runs"
+    assert sentence in refused("a2c", folder, flags.format(folder), capsys)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_start_that_crashes_before_the_first_step_leaves_no_folder(tmp_path, monkeypatch, error):
+    def crash(*_, **__):
+        assert list(tmp_path.rglob(".lock"))
+        raise error
+
+    monkeypatch.setattr(train_module, "make_atari_env", crash)
+    with pytest.raises((error, SystemExit)):
+        train("a2c", tmp_path, SHORT_FLAGS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_refused_overwrite_deletes_nothing(short_run, tmp_path, capsys):
+    run = unfinished_copy(short_run, tmp_path / "runs")
+    before = sorted((path, path.stat().st_mtime_ns) for path in run.folder.rglob("*"))
+    refused("a2c", tmp_path / "runs", f"{SHORT_FLAGS} --overwrite --device cuda:99", capsys)
+    assert sorted((path, path.stat().st_mtime_ns) for path in run.folder.rglob("*")) == before
+
+
+def test_paths_and_games_in_other_spellings(tmp_path, monkeypatch, capsys):
+    """Item 34: `~` became a folder of that name, and a game with its module was unknown."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HERE", "here")
+    monkeypatch.chdir(tmp_path)
+    settings = yaml.safe_load((ROOT / "configs" / "a2c.yaml").read_text())
+    settings |= {"log_dir": "~/$HERE/${HERE}", "env": "ale_py:ALE/Pong-v5"}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings))
+    flags = "--config ~/mine.yaml --total-timesteps 20 --eval-freq 0 --seed 4294967295"
+    assert load_script("train_a2c").main([*TINY["a2c"].split(), *flags.split()]) == 0
+    run = only_run(tmp_path)
+    assert run.folder == tmp_path / "here/here/a2c/Pong/coordconv/seed-4294967295"
+    assert yaml.safe_load(run.config.read_text())["log_dir"] == str(tmp_path / "here/here")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "mine.yaml"]
+
+
+@pytest.mark.parametrize("name", ["a2c", "ppo"])
+@pytest.mark.parametrize("rate", ["1e6", "1e30"])
+def test_a_training_that_diverges_is_one_sentence(tmp_path, capsys, name, rate):
+    """Item 34: a traceback, with the step and the last good checkpoint nowhere."""
+    flags = f"--total-timesteps 1000 --eval-freq 32 --learning-rate {rate}"
+    error = refused(name, tmp_path, flags, capsys)
+    found = re.fullmatch(
+        r"The training diverged: .* is NaN or infinite at step ([\d,]+)\. The last good checkpoint"
+        r" is (.*zip); start over with a lower --learning-rate and --overwrite\.\n",
+        error,
+    )
+    assert found, error
+    model = A2C if name == "a2c" else PPO
+    weights = model.load(found[2]).policy.state_dict()
+    assert all(weight.isfinite().all() for weight in weights.values())
+    assert not only_run(tmp_path).is_finished
+
+
+def test_a_weight_that_is_nan_at_the_end_is_never_saved(tmp_path, monkeypatch, capsys):
+    class Broken(train_module.LightRMSpropTFLike):
+        def step(self, closure=None):
+            super().step(closure)
+            with torch.no_grad():
+                self.param_groups[0]["params"][-1].fill_(torch.nan)  # the value's bias
+
+    monkeypatch.setattr(train_module, "LightRMSpropTFLike", Broken)
+    error = refused("a2c", tmp_path, "--total-timesteps 10 --eval-freq 0", capsys)
+    assert error.startswith("The training diverged: value_net.bias is NaN or infinite at step 10.")
+    assert [path.name for path in tmp_path.rglob("*.zip")] == ["step-0000000000.zip"]
 
 
 def test_a_missing_gpu_is_one_sentence(capsys, monkeypatch):

@@ -202,6 +202,23 @@ class TestResume:
         assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+def test_a_training_that_diverges_is_one_sentence(tmp_path, capsys):
+    """Item 34: it ended as finished, with networks that return NaN."""
+    with pytest.raises(SystemExit) as stop:
+        main(tmp_path, "--learning-rate 1e30")
+    assert stop.value.code == 2
+    (checkpoint,) = tmp_path.rglob("step-*.pt")
+    assert capsys.readouterr().err == (
+        "The training diverged: train/loss is NaN or infinite at update 8. The last good checkpoint"
+        f" is {checkpoint}; start over with a lower --learning-rate and --overwrite.\n"
+    )
+    assert not list(tmp_path.rglob("DONE"))
+
+
+def test_the_largest_seed_trains(tmp_path):
+    assert train(tmp_path, "--seed 4294967295 --n-epochs 1").is_finished
+
+
 class TestLearner:
     def test_decays_kernels_alone_by_twice_l2(self):
         """At a loss of 0 Adam's first step is the learning rate against the sign of the decay."""
@@ -283,6 +300,8 @@ class TestBadInput:
             ("--model deconv --filter-size 1", "at least 2"),
             ("--loss mse", "--loss mse does not go with classification; choose softmax."),
             ("--task regression --inputs raw", "--inputs raw does not go with regression"),
+            ("--seed 4294967296", "--seed must be at most 4294967295, not 4294967296."),
+            ("--device cuda:99", "There is no cuda:99 device on this machine"),
             ("--learning-rate -1", "--learning-rate must be greater than 0"),
             ("--epochs 3", "There is no flag --epochs; did you mean --n-epochs?"),
             ("--device tpu", "There is no device 'tpu'"),

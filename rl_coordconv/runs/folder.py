@@ -91,8 +91,8 @@ class Run:
 
     @property
     def saved(self) -> list[Path]:
-        """The checkpoints, the newest first."""
-        return sorted(self.checkpoints.glob("step-*"), reverse=True)
+        """The checkpoints to resume from, the newest first; none that are to be overwritten."""
+        return [] if self.overwrite else sorted(self.checkpoints.glob("step-*"), reverse=True)
 
     def finish(self) -> None:
         """Mark the run as complete."""

@@ -55,23 +55,19 @@ def train(config: AtariConfig, run: Run) -> None:
         keep_freed_memory()
     env = make_env(config)
     with disk_errors(run.folder), StopSignals() as signals:
-        record_start(run, device)
         algorithm = A2C if isinstance(config, A2CConfig) else PPO
         resumed = load_checkpoint(run, algorithm, env, device, pickled_classes(config))
         model, state = resumed or (make_model(config, env, device), {})
+        evaluation = Evaluation(config, run, make_env(config, training=False), signals, state)
+        record_start(run, device)  # nothing is written before all is made
         env.seed(environment_seed(config.seed, model.num_timesteps))
         model.set_logger(make_logger(run, model.num_timesteps, state.get("last_step", 0)))
         console = Console()
-        facts = {
-            "device_used": device,
-            "parameters": f"{sum(p.numel() for p in model.policy.parameters()):,}",
-        }
-        if resumed:
-            facts["resuming"] = f"from step {model.num_timesteps:,}"
-        console.print(summary(config, run, **facts))
+        facts = {"resuming": f"from step {model.num_timesteps:,}"} if resumed else {}
+        parameters = f"{sum(p.numel() for p in model.policy.parameters()):,}"
+        console.print(summary(config, run, device_used=device, parameters=parameters, **facts))
 
         logs = [EpisodeLog(run), SpeedLog(), CoordinateLog(), ComparisonPages(config)]
-        evaluation = Evaluation(config, run, make_env(config, training=False), signals, state)
         checkpoints = Checkpoints(config.save_freq, run, signals, evaluation, state)
         bar = Bar(console, config.total_timesteps, "steps", model.num_timesteps)
         progress = ProgressBar(bar, config.total_timesteps)

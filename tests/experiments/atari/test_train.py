@@ -399,13 +399,16 @@ def test_a_refused_start_leaves_no_folder(tmp_path, monkeypatch, capsys, flags, 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_a_start_that_crashes_before_the_first_step_leaves_no_folder(tmp_path, monkeypatch, error):
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+@pytest.mark.parametrize("function", ["make_atari_env", "make_model"])
+def test_a_start_that_crashes_before_the_first_step_leaves_no_folder(
+    tmp_path, monkeypatch, error, function
+):
     def crash(*_, **__):
         assert list(tmp_path.rglob(".lock"))
         raise error
 
-    monkeypatch.setattr(train_module, "make_atari_env", crash)
+    monkeypatch.setattr(train_module, function, crash)
     with pytest.raises((error, SystemExit)):
         train("a2c", tmp_path, SHORT_FLAGS)
     assert not list(tmp_path.iterdir())
@@ -416,6 +419,9 @@ def test_a_refused_overwrite_deletes_nothing(short_run, tmp_path, capsys):
     before = sorted((path, path.stat().st_mtime_ns) for path in run.folder.rglob("*"))
     refused("a2c", tmp_path / "runs", f"{SHORT_FLAGS} --overwrite --device cuda:99", capsys)
     assert sorted((path, path.stat().st_mtime_ns) for path in run.folder.rglob("*")) == before
+    train("a2c", tmp_path / "runs", f"{SHORT_FLAGS} --overwrite")
+    assert column(run.progress, "step") == [20, 40, 60, 80, 100]
+    assert "resuming" not in capsys.readouterr().out
 
 
 def test_paths_and_games_in_other_spellings(tmp_path, monkeypatch, capsys):

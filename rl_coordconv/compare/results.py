@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any, Literal
 
@@ -287,27 +290,36 @@ def hours_without_pauses(seconds: Array) -> Array:
 def _read_evaluations(run: StoredRun) -> tuple[Array, Array]:
     """Return steps and scores of the evaluation games that count, by step.
 
-    They are those of the run's own protocol and of the stochastic policy. Games that
-    ``evaluate.py`` played afterwards, with whatever seeds, replace those of the training at the
-    same step if they are as many.
+    They are those of the run's own protocol and of the stochastic policy, without those of the best
+    agent, which was chosen by its score. Games that ``evaluate.py`` played afterwards, with
+    whatever seeds, replace those of the training at the same step if they are as many. Games of one
+    seed that are equal for two checkpoints are those of one agent, saved twice.
     """
-    groups: dict[float, dict[str, list[float]]] = {}
+    games_by_step: dict[float, dict[str, dict[str, Counter[tuple[float, str]]]]] = {}
     own = run.settings.get("protocol")
     try:
         for row in run.rows("evaluations"):
             is_stochastic = (row.get("policy") or "stochastic") == "stochastic"
-            if (row.get("protocol") or own) == own and is_stochastic:
-                seeds = groups.setdefault(float(row["step"]), {})
-                score = float(row["episode_return"])
-                seeds.setdefault(row.get("seed") or "training", []).append(score)
+            checkpoint = row.get("checkpoint") or ""  # older versions have no such column
+            if (row.get("protocol") or own) == own and is_stochastic and checkpoint != "best":
+                by_seed = games_by_step.setdefault(float(row["step"]), {})
+                by_checkpoint = by_seed.setdefault(row.get("seed") or "training", {})
+                game = float(row["episode_return"]), row.get("length_frames", "")
+                by_checkpoint.setdefault(checkpoint, Counter())[game] += 1
     except (UserError, KeyError, ValueError):
         raise BrokenRun("evaluations.csv is damaged") from None
     steps, scores = [], []
-    for step, by_seed in sorted(groups.items()):
-        training = by_seed.pop("training", [])
-        later = [score for games in by_seed.values() for score in games]
+    for step, by_seed in sorted(games_by_step.items()):
+        training = _scores(by_seed.pop("training", {}))
+        later = [score for by_checkpoint in by_seed.values() for score in _scores(by_checkpoint)]
         games = later if len(later) >= len(training) else training
         finite = [score for score in games if np.isfinite(score)]
         steps += [step] * len(finite)
         scores += finite
     return np.array(steps, dtype=float), np.array(scores, dtype=float)
+
+
+def _scores(games_by_checkpoint: Mapping[str, Counter[tuple[float, str]]]) -> list[float]:
+    """Return the score of every game, once if it was played for several checkpoints."""
+    games = reduce(or_, games_by_checkpoint.values(), Counter[tuple[float, str]]())
+    return [score for score, _ in games.elements()]

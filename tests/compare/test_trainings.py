@@ -371,6 +371,12 @@ class TestVariants:
             write_monitor(tmp_path / "logs" / name, games_of(number))
         assert seeds(tmp_path / "logs") == {"deep": 2, "wide": 1}
 
+    def test_numbers_in_telling_names_are_part_of_them(self, tmp_path):
+        for number, name in enumerate(("lr1e-3", "lr1e-4", "layers_2", "layers_3", "run_4")):
+            write_monitor(tmp_path / "logs" / name / "A2C_1", games_of(number))
+        names = {"lr1e-3", "lr1e-4", "layers_2", "layers_3", "sb3"}
+        assert seeds(tmp_path / "logs") == dict.fromkeys(names, 1)
+
     @pytest.mark.parametrize(
         ("one", "other"),
         [

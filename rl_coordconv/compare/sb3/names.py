@@ -40,7 +40,7 @@ _ENV_ID = re.compile(
 _GENERIC = re.compile(
     r"logs?|runs?|tb|tensorboards?|boards?|monitors?|results?|sb3|csvs?|events?|evals?|evaluations?"
     r"|train(ing)?|data|outputs?|experiments?|exps?|models?|seeds?|rounds?|trials?|best|atari|zoo|v"
-    r"|backups?|cop(y|ies)|old|new|latest|final|sync(ed|hroni[sz]ed)?|tmp|temp|\d+"
+    r"|backups?|cop(y|ies)|old|new|latest|final|sync(ed|hroni[sz]ed)?|tmp|temp"
 )
 
 
@@ -111,7 +111,7 @@ def find_seed(names: Iterable[str]) -> str:
 def telling(names: Iterable[str]) -> str:
     """Return what distinguishes a variant in the names of folders.
 
-    Algorithms, games, seeds, numbers at the end and general words are left out.
+    Algorithms, games, seeds, numbers of runs and general words are left out.
 
     >>> telling(["logs", "a2c", "lr1e-3_seed2", "PongNoFrameskip-v4_1"])
     'lr1e-3'
@@ -123,9 +123,11 @@ def _telling_words(name: str) -> str:
     if _plain(name) in _ALGORITHMS or _ENV_ID.match(name):
         return ""
     name = re.sub(r"(?i)(?<![a-z])(seed|s|run|rep|trial)[-_=]?\d+(?![0-9])", "", name)
-    name = _without_number(name).strip("-_ .")
+    name = name.strip("-_ .")
     words = [word for word in re.split(r"[-_ .]+", name) if word]
     kept = [word for word in words if not _is_general(word)]
+    if all(word.isdigit() for word in kept):
+        return ""  # the number of a run; that of `layers_2` is part of the name
     return name if kept == words else "-".join(kept)
 
 

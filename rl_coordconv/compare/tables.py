@@ -82,7 +82,7 @@ def runs_table(comparison: Comparison) -> Table:
                 [str(run.folder), variant.name, run.seed, count(run.last_step), games, files]
             )
     head = ["run", "variant", "seed", "last step", "games", "read from"]
-    return Table("Runs, and what each was taken for", head, rows)
+    return Table("Runs and what they were read from", head, rows)
 
 
 def _list_files(run: RunResult) -> str:

@@ -72,7 +72,7 @@ class TestContinuedWithRlZoo3:
         found = find_runs([root])
         assert len(found.runs) == 1
         assert found.left_out == (
-            (folder, f"it begins as the training in {found.runs[0].folder} does"),
+            (folder, f"it begins like the training in {found.runs[0].folder}"),
         )
 
     def test_from_a_checkpoint_replaces_what_came_after(self, root):
@@ -88,7 +88,7 @@ class TestContinuedWithRlZoo3:
         shutil.rmtree(root / "a2c" / f"{GAME}_1")
         run = only(root)
         assert len(run.returns) == 120
-        assert any("an agent that is not here" in note for note in run.notes)
+        assert any("which was not found" in note for note in run.notes)
 
     def test_two_trainings_from_one_missing_agent_are_no_two_seeds(self, tmp_path):
         for number in 2, 3:
@@ -242,7 +242,7 @@ class TestSessions:
             file.writelines(f"{row_of(game)}\n" for game in second)
         run = only(tmp_path)
         assert run.returns.tolist() == [*first[:, 2], *second[:, 2]]
-        assert "0.monitor.csv holds 2 sessions, one after the other" in run.notes
+        assert "0.monitor.csv contains 2 sessions in sequence" in run.notes
 
     def test_of_several_environments_follow_each_other(self, tmp_path):
         expected = []
@@ -284,7 +284,7 @@ class TestEvaluationGames:
         write_run(tmp_path)
         write_monitor(tmp_path / "a2c_x" / "eval", games_of(0))
         ((_, reason),) = find_runs([tmp_path]).left_out
-        assert reason == "it holds evaluation games only, without the steps of their training"
+        assert reason == "it has only evaluation games, whose training steps are unknown"
 
     def test_in_a_file_above_the_runs_belong_to_the_run_that_repeats_them(self, tmp_path):
         means = {}

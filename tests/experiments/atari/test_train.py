@@ -387,8 +387,8 @@ def test_a_mistake_is_one_sentence_with_exit_code_2(name, flags, sentence, capsy
         ("--config nothing.yaml", "Cannot read the config file nothing.yaml"),
         ("--log-dir {0}/" + 300 * "x", "Cannot write to"),
         ("--log-dir {0}/new/" + 300 * "x", "Cannot write to"),
-        ("--log-dir {0}/$NOT_SET", "there is no environment variable $NOT_SET."),
-        ("--log-dir ~nobody-here/runs", "there is no such user as in ~nobody-here/runs."),
+        ("--log-dir {0}/$NOT_SET", "the environment variable $NOT_SET is not set."),
+        ("--log-dir ~nobody-here/runs", "there is no such user: ~nobody-here/runs."),
     ],
 )
 def test_a_refused_start_leaves_no_folder(tmp_path, monkeypatch, capsys, flags, sentence):

@@ -30,6 +30,7 @@ MEASURES: dict[Measure, Callable[[RunResult, float], float]] = {
 }
 MIN_GAMES: dict[Measure, int] = {"training": 20, "evaluation": 5, "area": 20}
 """The fewest games per seed from which an interval is computed."""
+_LISTED = 2  # folders listed with the same note; more are only counted
 _NEARLY = 0.95  # a run that got this far counts as complete
 _ALL_PAIRS = 4  # with more variants, each is compared with the first only
 
@@ -196,8 +197,13 @@ class Comparison:
         keys = _differing(variant.runs[0] for variant in self.variants)
         if keys := [key for key in keys if key != "extractor"]:
             notes.append(f"The variants differ in more than the network: {', '.join(keys)}.")
+        folders: dict[str, list[str]] = {}
         for run in (run for variant in self.variants for run in variant.runs):
-            notes += [f"{run.folder}: {note}." for note in run.notes]
+            for note in run.notes:
+                folders.setdefault(note, []).append(str(run.folder))
+        for note, of in folders.items():
+            where = f"{len(of)} runs" if len(of) > _LISTED else ", ".join(of)
+            notes.append(f"{where}: {note}.")
         return notes
 
 

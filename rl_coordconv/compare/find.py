@@ -19,7 +19,7 @@ from rl_coordconv.compare.results import (
     read_run,
     shared,
 )
-from rl_coordconv.compare.sb3.names import is_telling, root_labels
+from rl_coordconv.compare.sb3.names import UNKNOWN_VARIANT, root_labels
 from rl_coordconv.compare.sb3.trainings import read_trainings
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.kept import is_kept, read_kept, read_stored_run
@@ -116,7 +116,7 @@ def _without_copies(runs: Sequence[RunResult], left_out: dict[Path, str]) -> lis
         i, reason = next(((i, reason) for i, reason in found if reason), (0, ""))
         if reason:
             left_out[run.folder] = reason
-            if is_telling(run.folder) and not is_telling(used[i].folder):
+            if used[i].variant == UNKNOWN_VARIANT != run.variant:
                 note = f"named after its copy {run.folder}"
                 used[i] = replace(
                     used[i], variant=run.variant, seed=run.seed, notes=(*used[i].notes, note)

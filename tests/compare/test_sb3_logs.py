@@ -144,7 +144,7 @@ def test_a_run_known_by_evaluations_only_is_scored_by_them(tmp_path):
     np.savez(folder / "evaluations.npz", timesteps=[10, 20], results=[[1.0, 3.0], [5.0, 9.0]])
     run = only(tmp_path)
     assert (run.algorithm, run.final_score(20)) == ("dqn", 7)
-    assert "it has evaluations only" in run.notes[0]
+    assert "there are no training games" in run.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -37,11 +37,11 @@ SCORE, EVALUATION, _SPEED = "rollout/ep_rew_mean", "eval/mean_reward", "time/fps
 _SETTINGS = ("train/learning_rate", "train/clip_range")
 _TAGS = (SCORE, EVALUATION, _SPEED, *_SETTINGS)
 _RUNNING_MEAN = (
-    "its only score is rollout/ep_rew_mean, a running mean of 100 games; with some"
+    "the only score is rollout/ep_rew_mean, a running mean of 100 games; with some"
     " wrappers, of clipped rewards or single lives"
 )
-_ONLY_EVALUATED = "it has evaluations only, which are used in place of training games"
-_GREEDY = "it was evaluated by EvalCallback, whose policy is deterministic by default"
+_ONLY_EVALUATED = "there are no training games; evaluations are used in their place"
+_GREEDY = "evaluated by EvalCallback, whose policy is deterministic by default"
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,7 +248,7 @@ def _in_steps(games: Array, last_step: float, name: str) -> tuple[Array, str]:
     divisor = FRAMES_PER_STEP if in_frames else 1
     unit = "frames" if in_frames else "steps"
     steps = np.column_stack([total / divisor, games[:, 1:]])
-    return steps, f"lengths in its monitor.csv are assumed to be {unit}, {reason}"
+    return steps, f"lengths in monitor.csv are assumed to be {unit}, {reason}"
 
 
 def _at_steps(watched: Array, games: Array) -> Array:

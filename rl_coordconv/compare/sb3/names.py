@@ -13,6 +13,9 @@ from pathlib import Path
 from rl_coordconv.compare.published import HUMAN_AND_RANDOM
 from rl_coordconv.runs.results import EXTRACTOR_STYLES
 
+UNKNOWN_VARIANT = "sb3"
+"""The name of a variant about which nothing is known."""
+
 # Spellings without separators, and the name that rl-zoo3 or the library uses.
 _ALGORITHMS = {
     name: name for name in ("a2c", "ars", "crossq", "ddpg", "dqn", "ppo", "sac", "td3", "tqc")
@@ -174,7 +177,7 @@ def variant_name(extractor: str, inner: Sequence[str], root_label: str) -> str:
         inner: The names of the folders between the root and the run.
         root_label: What the root's name says about the variant; see `root_labels`.
     """
-    name = "/".join(filter(None, [root_label, telling(inner), extractor])) or "sb3"
+    name = "/".join(filter(None, [root_label, telling(inner), extractor])) or UNKNOWN_VARIANT
     return f"{name} (sb3)" if name in EXTRACTOR_STYLES else name
 
 

@@ -155,8 +155,8 @@ def _contradict(a: SB3Logs, b: SB3Logs, folder: Path, *, siblings: bool = True) 
     """Return whether two logs below a folder name different games, algorithms or seeds.
 
     Args:
-        a: The one.
-        b: The other.
+        a: The logs of one.
+        b: The logs of the other.
         folder: The folder that both are in.
         siblings: Whether folders that differ only in a number may be of one training.
     """

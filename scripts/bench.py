@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rl_coordconv.bench import envs, layer, runs, toy, train
-from rl_coordconv.runs.config import Parser, UserError, one_sentence_errors
+from rl_coordconv.runs.config import Parser, UserError, expand_path, one_sentence_errors
 
 SCRIPTS = Path(__file__).parent
 CONFIGS = SCRIPTS.parent / "configs"
@@ -58,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         repeats = 3 if name == "runs" else 40  # an interval of `runs` takes half a minute
         help_text = "rounds (default: %(default)s)"
         flags.add_argument("--repeats", type=count, default=repeats, metavar="N", help=help_text)
-        flags.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
+        flags.add_argument(
+            "--json", type=expand_path, metavar="FILE", help="write the numbers there too"
+        )
     with one_sentence_errors():
         options = parser.parse_args(argv)
         if options.json and not options.json.parent.is_dir():

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import get_args
 
 from rl_coordconv.compare.results import XAxis
-from rl_coordconv.runs.config import Parser, one_sentence_errors
+from rl_coordconv.runs.config import Parser, expand_path, one_sentence_errors
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the report and return the exit code."""
     parser = Parser(description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, help="folders of runs")
+    parser.add_argument("runs", nargs="+", type=expand_path, help="folders of runs")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=expand_path,
         default=Path("report"),
         metavar="DIR",
         help="folder of the report (default: report/)",
@@ -24,10 +24,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--x", choices=get_args(XAxis), default="steps", help="x-axis (default: steps)"
     )
     parser.add_argument(
-        "--score", type=float, help="report the steps to this score (default: what all reached)"
+        "--score", type=float, help="report the steps to this score (default: lowest final mean)"
     )
     parser.add_argument(
-        "--against", metavar="NAME", help="compare all variants with this one (default: each pair)"
+        "--against",
+        metavar="NAME",
+        help="compare all variants with this one (default: every pair of up to four)",
     )
     with one_sentence_errors():
         options = parser.parse_args(argv)

@@ -18,7 +18,14 @@ from rl_coordconv.experiments.atari.evaluate import evaluate
 from rl_coordconv.experiments.atari.explain import explain
 from rl_coordconv.experiments.atari.play import PlaySettings
 from rl_coordconv.experiments.atari.video import record_best, require_encoder
-from rl_coordconv.runs.config import Parser, UserError, flag, one_sentence_errors
+from rl_coordconv.runs.config import (
+    MAX_SEED,
+    Parser,
+    UserError,
+    expand_path,
+    flag,
+    one_sentence_errors,
+)
 from rl_coordconv.runs.files import disk_errors
 
 
@@ -66,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(description=__doc__)
     add = parser.add_argument
-    add("agent", type=Path, help="run folder, or .zip of Stable-Baselines3")
+    add("agent", type=expand_path, help="run folder, or .zip of Stable-Baselines3")
     add("--episodes", type=int, default=30, help="games to play (default: 30)")
     add("--checkpoint", default="final", help="which saved agent to load: final, best or newest")
     add("--algo", help=f"algorithm of a .zip, if it cannot be detected: {', '.join(ALGORITHMS)}")
@@ -90,6 +97,8 @@ def _check(options: argparse.Namespace) -> None:
             raise UserError(f"{flag(name)} must be at least 1.")
     if options.seed < 0:
         raise UserError("--seed must be at least 0.")
+    if options.seed > MAX_SEED:
+        raise UserError(f"--seed must be at most {MAX_SEED}.")
     if options.best_of > 1 and not (options.video or options.gif):
         raise UserError("--best-of needs --video or --gif.")
     if options.video:

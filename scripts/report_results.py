@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl_coordconv.runs.config import Parser, one_sentence_errors
+from rl_coordconv.runs.config import Parser, expand_path, one_sentence_errors
 from rl_coordconv.runs.kept import keep
 
 ROOT = Path(__file__).parents[1]
@@ -13,11 +13,11 @@ ROOT = Path(__file__).parents[1]
 def main(argv: Sequence[str] | None = None) -> int:
     """Keep new runs, write the page, and return the exit code."""
     parser = Parser(description=__doc__)
-    parser.add_argument("runs", nargs="?", type=Path, help="folder of finished runs to add")
+    parser.add_argument("runs", nargs="?", type=expand_path, help="folder of finished runs to add")
     parser.add_argument("--name", help="the study in docs/results to add them to")
     parser.add_argument(
         "--docs",
-        type=Path,
+        type=expand_path,
         default=ROOT / "docs",
         metavar="DIR",
         help="folder of the documentation (default: docs/)",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rl_coordconv.experiments.not_so_clevr.report import curves, read_groups, tables
-from rl_coordconv.runs.config import Parser, one_sentence_errors
+from rl_coordconv.runs.config import Parser, expand_path, one_sentence_errors
 from rl_coordconv.runs.kept import keep
 from rl_coordconv.runs.results import fill_tables
 
@@ -16,8 +16,10 @@ CONFIGS = ROOT / "configs" / "toy"
 def main(argv: Sequence[str] | None = None) -> int:
     """Add new runs to those kept in docs/results/toy, update the page, return the exit code."""
     parser = Parser(description=__doc__)
-    parser.add_argument("runs", nargs="?", type=Path, help="folder of new, finished runs to add")
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="default: docs/")
+    parser.add_argument(
+        "runs", nargs="?", type=expand_path, help="folder of new, finished runs to add"
+    )
+    parser.add_argument("--docs", type=expand_path, default=ROOT / "docs", help="default: docs/")
     with one_sentence_errors():
         options = parser.parse_args(argv)
         kept = options.docs / "results" / "toy"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import get_args
 
-from rl_coordconv.runs.config import Parser, UserError, one_sentence_errors
+from rl_coordconv.runs.config import Parser, UserError, expand_path, one_sentence_errors
 from rl_coordconv.study.command import FLAGS, BackendName, Options, run_study
 from rl_coordconv.study.worker import GPUS_PER_RUN
 
@@ -28,7 +28,7 @@ def parse(argv: Iterable[str]) -> Options:
         " study's, as in --total-timesteps 1000000 or --seed 0,1,2.",
     )
     add = parser.add_argument
-    add("study", type=Path, metavar="FILE", help="study, as in configs/studies/*.yaml")
+    add("study", type=expand_path, metavar="FILE", help="study, as in configs/studies/*.yaml")
     add("--list", action="store_true", help="list the runs and how long each takes")
     add("--dry-run", action="store_true", help="print the command of every unfinished run")
     add(

@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -16,6 +17,14 @@ def _numbers_next_to_zero() -> Iterator[None]:
     """A training lets them be zero, for its whole process; Hypothesis needs them."""
     yield
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_interrupts() -> Iterator[None]:
+    """Scripts start background processes with SIGINT ignored, and so their children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 # Not for the session: while it runs, asyncio takes the tests' thread for its own.

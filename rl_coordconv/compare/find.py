@@ -25,14 +25,14 @@ from rl_coordconv.compare.sb3.trainings import read_trainings
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.kept import is_kept, read_kept, read_stored_run
 
-# Beside a config.yaml, which other programs write too.
+# They identify a run folder of ours; other programs write a config.yaml too.
 _OWN_FILES = {"command.txt", "episodes.csv", "evaluations.csv"}
 _NO_RUNS_INSIDE = {"checkpoints", "figures", ".git"}
 
 
 @dataclass(frozen=True)
 class Found:
-    """Runs, and the folders of runs that are left out, with the reason."""
+    """The runs, and the folders that are left out, each with the reason."""
 
     runs: tuple[RunResult, ...]
     left_out: tuple[tuple[Path, str], ...]
@@ -41,7 +41,7 @@ class Found:
 def find_runs(roots: Sequence[Path]) -> Found:
     """Read every run below some folders: run folders, kept studies and SB3 logs.
 
-    A training counts once, whatever its logs are called and however often they are found.
+    Each training counts once, whatever its logs are called and however often they are found.
 
     Raises:
         UserError: A folder does not exist, a kept study is damaged, or no run can be used.
@@ -89,9 +89,9 @@ def _together(logs: dict[Path, list[Path]]) -> dict[Path, list[Path]]:
 def _readers(
     root: Path, logs: dict[Path, list[Path]]
 ) -> Iterator[tuple[Path, Callable[[], RunResult]]]:
-    """Yield the folder of each of our runs below a root, with the function that reads it.
+    """Yield the folder of each of our runs below a root, and a function that reads it.
 
-    Folders of SB3 logs are added to ``logs``, by root, each once.
+    Folders of SB3 logs are added to ``logs`` by root, each once.
     """
     seen = {folder.resolve() for folders in logs.values() for folder in folders}
     for path, folders, names in os.walk(root):
@@ -121,9 +121,9 @@ def _read_folder(folder: Path) -> RunResult:
 
 
 def _without_copies(runs: Sequence[RunResult], left_out: dict[Path, str]) -> list[RunResult]:
-    """Return the runs without other logs of the same trainings, which are no more seeds."""
+    """Return one run per training; other logs of it do not count as further seeds."""
     used: list[RunResult] = []
-    # Runs whose games are known first, and of copies the longest.
+    # Runs whose games are known come first, then the longest.
     for run in sorted(runs, key=lambda run: (run.window == 1, -run.last_step)):
         reasons = {i: _same_training(run, other) for i, other in enumerate(used)}
         i = next((i for i, reason in reasons.items() if reason), None)
@@ -139,7 +139,7 @@ def _without_copies(runs: Sequence[RunResult], left_out: dict[Path, str]) -> lis
             continue
         alike = [o for o in used if _key(o) == _key(run) and o.seed == run.seed]
         if alike and not run.from_sb3:
-            note = f"it has the same seed as {alike[0].folder}, but other games; both count"
+            note = f"it has the same seed as {alike[0].folder}, but different games; both count"
             run = replace(run, notes=(*run.notes, note))
         used.append(run)
     return used
@@ -162,9 +162,9 @@ def _key(run: RunResult) -> tuple[str, ...]:
 
 
 def _same_training(run: RunResult, other: RunResult) -> str:
-    """Return why a run is no other training than one that is used already; empty if it is."""
+    """Return why two runs are the same training; empty if they are not."""
     if not (run.from_sb3 or other.from_sb3) and _key(run) != _key(other):
-        return ""  # their settings say so
+        return ""  # their settings differ
     if run.window == other.window:
         games = min(len(run.steps), len(other.steps), _START)
         same_seed = _key(run) == _key(other) and run.seed == other.seed

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,34 +30,34 @@ _LATER = 1.02  # an evaluation up to 2% after a step belongs to it
 _NO_COINCIDENCE = 10  # equal rows at the start of two logs
 _ENOUGH_MEANS = 3  # different ones
 _PAUSE_SECONDS = 600  # a longer silence between two games is a run that was stopped
-# Settings that are attributes of a `RunResult`, and those that only compute and watch a run.
+# Attributes of a `RunResult`, and settings that affect only how a run is computed or logged.
 _NOT_SETTINGS = MAY_CHANGE_ON_RESUME | {"experiment", "seed", "extractor", "env", "protocol"}
 _NOT_SETTINGS |= {"eval_freq", "eval_episodes", "save_freq", "log_interval"}
 
 
 class BrokenRun(Exception):
-    """A run that cannot be used; the text completes a sentence about its folder."""
+    """Raised for a run that cannot be used; the message is a clause about its folder."""
 
 
 class NotARun(Exception):
-    """A run that did not train an agent."""
+    """Raised for a run that did not train an agent."""
 
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """One run. A training game is one value of `steps`, `hours` and `returns` each.
+    """The games and evaluations of one run.
 
     Attributes:
         folder: Its folder.
-        algorithm: In lower case, as ``a2c``.
-        game: As ``MsPacman``.
+        algorithm: In lower case, such as ``a2c``.
+        game: The game's name, such as ``MsPacman``.
         variant: The extractor's name, or a name for SB3 logs.
         seed: A number; for SB3 logs the folder's name if no number is known.
         protocol: ``classic``, ``sticky`` or ``unknown``.
         steps: Agent steps over all environments when the game ended ``[games]``, ascending.
         times: Unix time when the game ended ``[games]``; zeros if not known.
         returns: Scores of whole games ``[games]``.
-        window: How many games a score is the mean of: 100, or 1 if they are means already.
+        window: Games to average for a score: 100, or 1 if ``returns`` are running means already.
         evaluation_steps: The step of each evaluation game ``[evaluation games]``.
         evaluation_returns: Its score.
         settings: The training's settings by name; empty if not known.
@@ -99,7 +102,7 @@ class RunResult:
     def grid(self, x: XAxis) -> Array:
         """Return the points of the run's curve on an axis.
 
-        They begin with the twentieth game, as the mean of fewer is too noisy.
+        They begin after 20 games, as the mean of fewer is too noisy.
         """
         games = self.axis(x)
         return np.linspace(games[min(self.window // 5, len(games) - 1)], games[-1], POINTS)
@@ -127,7 +130,7 @@ class RunResult:
         return float(self.evaluation_returns[self.evaluation_steps == before[-1]].mean())
 
     def n_games(self, measure: Measure, step: float) -> int:
-        """Return how many games a score at a step is the mean of; 100 if they are not known."""
+        """Return the number of games behind a score at a step; 100 if it is unknown."""
         if measure == "evaluation":
             steps = self.evaluation_steps
             before = steps[steps <= _LATER * step]
@@ -170,7 +173,7 @@ def read_run(run: StoredRun) -> RunResult:
     evaluation_steps, evaluation_returns = _read_evaluations(run)
     not_settings = set(_NOT_SETTINGS)
     if "linear" not in settings.values():
-        not_settings.add("total_timesteps")  # it changes nothing but the length
+        not_settings.add("total_timesteps")  # it affects only the length
     return RunResult(
         folder=run.folder,
         algorithm=settings["experiment"],
@@ -193,16 +196,15 @@ def read_run(run: StoredRun) -> RunResult:
 def read_columns(text: str, name: str, columns: Sequence[str]) -> tuple[Array, tuple[str, ...]]:
     """Read columns of a CSV file of numbers, as far as it can be read.
 
-    A torn last row is left out, and so are repeated headers and the NUL bytes that a power cut can
-    leave at the end.
+    An incomplete last row, repeated headers, and NUL bytes left by a power cut are skipped.
 
     Args:
         text: The file's content.
         name: The file's name.
-        columns: Their names.
+        columns: The names of the columns.
 
     Returns:
-        The finite rows ``[rows, columns]``; and notes of others.
+        The finite rows ``[rows, columns]``; and notes about rows that were left out.
 
     Raises:
         BrokenRun: The file is damaged.
@@ -250,7 +252,7 @@ def _parse(line: str, places: Sequence[int]) -> list[float]:
 def shared(a: Array, b: Array) -> bool:
     """Return whether two tables of the same columns are logs of one training.
 
-    They are if most rows of the shorter are in the other, or if both begin with the same ten.
+    They are if 90% of the shorter's rows are in the other, or if both begin with the same ten rows.
     """
     n = min(len(a), len(b))
     if not n or a[:, 0].max() < b[:, 0].min() or b[:, 0].max() < a[:, 0].min():
@@ -262,7 +264,7 @@ def shared(a: Array, b: Array) -> bool:
 
 
 def is_part(a: Array, b: Array) -> bool:
-    """Return whether the rows of one table are in the other, in the same order, with none between.
+    """Return whether the rows of one table are consecutive rows of the other.
 
     Fewer than ten different rows are no evidence.
     """
@@ -311,27 +313,36 @@ def hours_without_pauses(seconds: Array) -> Array:
 def _read_evaluations(run: StoredRun) -> tuple[Array, Array]:
     """Return steps and scores of the evaluation games that count, by step.
 
-    They are those of the run's own protocol and of the stochastic policy. Games that
-    ``evaluate.py`` played afterwards, with whatever seeds, replace those of the training at the
-    same step if they are as many.
+    These are games under the run's own protocol with the stochastic policy, except those of the
+    best agent, which was chosen by its score. Games that ``evaluate.py`` played afterwards, with
+    any seed, replace those of the training at the same step if they are at least as many. Games of
+    one seed that are equal for two checkpoints count once, because one agent was saved twice.
     """
-    groups: dict[float, dict[str, list[float]]] = {}
+    games_by_step: dict[float, dict[str, dict[str, Counter[tuple[float, str]]]]] = {}
     own = run.settings.get("protocol")
     try:
         for row in run.rows("evaluations"):
             is_stochastic = (row.get("policy") or "stochastic") == "stochastic"
-            if (row.get("protocol") or own) == own and is_stochastic:
-                seeds = groups.setdefault(float(row["step"]), {})
-                score = float(row["episode_return"])
-                seeds.setdefault(row.get("seed") or "training", []).append(score)
+            checkpoint = row.get("checkpoint") or ""  # older versions have no such column
+            if (row.get("protocol") or own) == own and is_stochastic and checkpoint != "best":
+                by_seed = games_by_step.setdefault(float(row["step"]), {})
+                by_checkpoint = by_seed.setdefault(row.get("seed") or "training", {})
+                game = float(row["episode_return"]), row.get("length_frames", "")
+                by_checkpoint.setdefault(checkpoint, Counter())[game] += 1
     except (UserError, KeyError, ValueError):
         raise BrokenRun("evaluations.csv is damaged") from None
     steps, scores = [], []
-    for step, by_seed in sorted(groups.items()):
-        training = by_seed.pop("training", [])
-        later = [score for games in by_seed.values() for score in games]
+    for step, by_seed in sorted(games_by_step.items()):
+        training = _scores(by_seed.pop("training", {}))
+        later = [score for by_checkpoint in by_seed.values() for score in _scores(by_checkpoint)]
         games = later if len(later) >= len(training) else training
         finite = [score for score in games if np.isfinite(score)]
         steps += [step] * len(finite)
         scores += finite
     return np.array(steps, dtype=float), np.array(scores, dtype=float)
+
+
+def _scores(games_by_checkpoint: Mapping[str, Counter[tuple[float, str]]]) -> list[float]:
+    """Return the score of every game, counting one with several checkpoints once."""
+    games = reduce(or_, games_by_checkpoint.values(), Counter[tuple[float, str]]())
+    return [score for score, _ in games.elements()]

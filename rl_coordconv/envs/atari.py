@@ -39,7 +39,7 @@ def game_name(name: str) -> str:
 
     Args:
         name: The game's name, ROM or Gymnasium id, in any case: ``mspacman``, ``ms_pacman``,
-            ``ALE/MsPacman-v5``, ``MsPacmanNoFrameskip-v4``.
+            ``ale_py:ALE/MsPacman-v5``, ``MsPacmanNoFrameskip-v4``.
 
     Raises:
         UserError: There is no such game.
@@ -55,7 +55,9 @@ def game_name(name: str) -> str:
 
 def _letters(name: str) -> str:
     """Return what all spellings of a game have in common: ``mspacman``."""
-    return re.sub(r"^ale/|(noframeskip|deterministic)?(-v\d+)?$|[\W_]", "", name.lower())
+    return re.sub(
+        r"^[\w.]+:(ale/)?|^ale/|(noframeskip|deterministic)?(-v\d+)?$|[\W_]", "", name.lower()
+    )
 
 
 def make_atari_env(

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import random
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import atomic_write
-from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.folder import Run, add_settings
 
 T = TypeVar("T")
 State = dict[str, Any]
@@ -86,16 +88,46 @@ def save_state(run: Run, step: int, state: State) -> None:
         step: How far the loop is; it names the file.
         state: What the loop needs to resume.
     """
-    save_tensors(run.checkpoints / f"step-{step:010d}.pt", state)
+    with atomic_write(run.checkpoints / f"step-{step:010d}.pt") as temporary:
+        temporary.write_bytes(_serialise(state))
+        add_settings(run, temporary)
     delete_old_checkpoints(run)
 
 
 def save_tensors(path: Path, content: State) -> None:
     """Save tensors by name for ``torch.load``, whole or not at all."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(_serialise(content))
+
+
+def _serialise(content: State) -> bytes:
     buffer = io.BytesIO()  # torch's own writing hides the reason when a disk is full
     torch.save(content, buffer)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    return buffer.getvalue()
+
+
+def refuse_diverged(run: Run, step: str, model: nn.Module, losses: Mapping[str, float]) -> None:
+    """Raise a `UserError` if a loss, a weight or a running mean is NaN or infinite.
+
+    Args:
+        run: The run.
+        step: How far the training is, as ``step 1,000``.
+        model: The network.
+        losses: The last losses by name.
+    """
+    wrong = [name for name, loss in losses.items() if not math.isfinite(loss)]
+    wrong = wrong or [name for name, x in model.state_dict().items() if not x.isfinite().all()]
+    if wrong:
+        raise diverged(run, step, wrong[0])
+
+
+def diverged(run: Run, step: str, what: str) -> UserError:
+    """Return the error for a training in which something is NaN or infinite."""
+    return UserError(
+        f"The training diverged: {what} is NaN or infinite at {step}. The last good checkpoint is"
+        f" {run.saved[0] if run.saved else 'none'}; start over with a lower --learning-rate and"
+        " --overwrite."
+    )
 
 
 def load_state(run: Run, device: torch.device) -> State | None:
@@ -111,7 +143,7 @@ def load_state(run: Run, device: torch.device) -> State | None:
 def load_newest(run: Run, load: Callable[[Path], T]) -> T | None:
     """Load the newest checkpoint that is not damaged, and name the damaged ones on stderr.
 
-    They are renamed, so that they do not count as the newest ones from then on.
+    The damaged ones are renamed, so that they are not tried again.
 
     Args:
         run: The run.
@@ -124,7 +156,7 @@ def load_newest(run: Run, load: Callable[[Path], T]) -> T | None:
         UserError: All checkpoints are damaged.
     """
     damaged: list[Path] = []
-    for path in _newest_first(run):
+    for path in run.saved:
         try:
             loaded = load(path)
         except _DAMAGED:
@@ -143,9 +175,5 @@ def load_newest(run: Run, load: Callable[[Path], T]) -> T | None:
 
 def delete_old_checkpoints(run: Run) -> None:
     """Delete all but the newest two checkpoints."""
-    for old in _newest_first(run)[_KEPT:]:
+    for old in run.saved[_KEPT:]:
         old.unlink()
-
-
-def _newest_first(run: Run) -> list[Path]:
-    return sorted(run.checkpoints.glob("step-*"), reverse=True)

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import difflib
 import math
+import os
 import re
 import sys
 from abc import ABC, abstractmethod
@@ -41,6 +42,33 @@ def _check_device(name: str) -> str:
     return name
 
 
+MAX_SEED = 2**32 - 1  # the largest that NumPy's legacy generator accepts
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+
+
+def expand_path(text: str) -> Path:
+    """Return a path in which ``~`` and environment variables are expanded.
+
+    Raises:
+        ArgumentTypeError: There is no such user or variable.
+    """
+    try:
+        path = str(Path(text).expanduser())
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"there is no such user: {text}") from None
+    for name in re.findall(r"\$(\w+|\{[^}]*\})", path):
+        if name.strip("{}") not in os.environ:
+            raise argparse.ArgumentTypeError(f"the environment variable ${name} is not set")
+    return Path(os.path.expandvars(path))
+
+
+def _expand(text: str) -> str:
+    try:
+        return str(expand_path(text))
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f"--log-dir {text}: {error}.") from None
+
+
 DeviceName = Annotated[str, AfterValidator(_check_device)]
 """``auto``, or a device by its torch name, of this machine or of the one that will train."""
 
@@ -57,12 +85,14 @@ class Config(BaseModel, ABC):
     """The unit of `length`, and of the column ``step`` of ``progress.csv``."""
 
     experiment: str = Field(description="name of the experiment")
-    seed: NonNegativeInt = Field(description="random seed")
+    seed: Seed = Field(description="random seed")
     device: DeviceName = Field(
         description="auto, cpu, cuda or cuda:N; auto uses a GPU if there is one"
     )
     num_threads: NonNegativeInt = Field(description="CPU threads; 0: one per core")
-    log_dir: str = Field(description="parent folder of all runs")
+    log_dir: Annotated[str, AfterValidator(_expand)] = Field(
+        description="parent folder of all runs"
+    )
     save_freq: Count = Field(description="steps between checkpoints")
 
     @property
@@ -179,7 +209,7 @@ def parse_args(
     fields = config_class.flags()
     parser = Parser(description=description, add_help=False, argument_default=argparse.SUPPRESS)
     parser.add_argument("-h", "--help", action="store_true", help="show this help and exit")
-    parser.add_argument("--config", metavar="FILE", help="YAML file of settings")
+    parser.add_argument("--config", type=expand_path, metavar="FILE", help="YAML file of settings")
     parser.add_argument(
         "--overwrite", action="store_true", help="delete this run's folder and start over"
     )

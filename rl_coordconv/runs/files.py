@@ -1,11 +1,12 @@
-"""Files that survive a kill or a full disk: whole or not at all, or row by row."""
+"""Writes files that survive a kill or a full disk: whole or not at all, or row by row."""
 
 from __future__ import annotations
 
 import csv
+import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rl_coordconv.runs.config import UserError
@@ -31,13 +32,26 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Make a folder; when the block ends, remove it and its new parents if they are empty."""
+    missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for path in missing:
+            with suppress(OSError):  # it is not empty, or could not be made
+                path.rmdir()
+
+
+@contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a failed write to a folder (a full disk, say) into a sentence."""
+    """Turn a failed write to a folder (a full disk, say) into a `UserError`."""
     try:
         yield
     except OSError as error:
         if error.filename and folder.resolve() not in Path(error.filename).resolve().parents:
-            raise  # of another file, which was to be read perhaps
+            raise  # it is about another file, perhaps one that was read
         reason = error.strerror or str(error)
         raise UserError(
             f"Could not write to {folder}: {reason}. Earlier files are intact;"
@@ -48,17 +62,28 @@ def disk_errors(folder: Path) -> Iterator[None]:
 class CsvLog:
     """A CSV file that grows by rows and survives a kill: each row is on disk when written.
 
-    A row may bring new columns, which are empty in the rows before.
+    A row may add columns, which are empty in earlier rows.
 
     Args:
         path: The file.
-        columns: Their names, where they are known; ``step`` is among them.
+        columns: The first columns, if known; ``step`` is among them.
         keep_until: The step of the checkpoint that the run resumes from; later rows are dropped.
+        drop: Whether to drop a row up to that step as well.
+
+    Raises:
+        UserError: A row is damaged.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str] = (), *, keep_until: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        columns: Sequence[str] = (),
+        *,
+        keep_until: float,
+        drop: Callable[[Mapping[str, str]], bool] = lambda row: False,
+    ) -> None:
         self._path = path
-        rows = rows_until(path, "step", keep_until)
+        rows = [row for row in rows_until(path, "step", keep_until) if not drop(row)]
         self._columns = list(rows[0] if rows else columns)
         if self._columns:
             write_rows(path, self._columns, rows)
@@ -79,13 +104,29 @@ def rows_until(path: Path, column: str, last: float) -> list[dict[str, str]]:
     """Return the rows of a CSV file whose ``column`` is at most ``last``, without a torn last row.
 
     An empty list if there is no file.
+
+    Raises:
+        UserError: A row does not fit the header, or has no number in the column.
     """
     if not path.exists():
         return []
-    text = path.read_text()
-    whole = text[: text.rfind("\n") + 1]
-    reader = csv.DictReader(whole.splitlines())
-    return [row for row in reader if row.get(column) and float(row[column]) <= last]
+    text = path.read_bytes().decode("utf-8", "replace")
+    reader = csv.reader(text[: text.rfind("\n") + 1].split("\n"), strict=True)
+    rows = []
+    try:
+        header = next(reader, [])
+        for line in filter(None, reader):
+            row = dict(zip(header, line, strict=True))
+            number = float(row[column])
+            if not math.isfinite(number) or "\ufffd" in "".join(line):  # undecodable bytes
+                raise ValueError
+            if number <= last:
+                rows.append(row)
+    except (csv.Error, KeyError, ValueError):
+        raise UserError(
+            f"Line {reader.line_num} of {path} is damaged; correct or delete it."
+        ) from None
+    return rows
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
@@ -97,7 +138,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, o
 
 
 def last_rows(path: Path) -> list[dict[str, str]]:
-    """Return the last rows of a CSV file that may be in the middle of being written.
+    """Return the last rows of a CSV file to which another process may be writing.
 
     Only the end of the file is read. Rows that do not fit the header are skipped.
     """

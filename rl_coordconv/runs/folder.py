@@ -1,4 +1,4 @@
-"""One run, one folder: its paths, its settings, what made it, and whether it is finished.
+"""The run folder: paths, settings, command, versions, lock, and whether the run is finished.
 
 Training and reports share the run folder and nothing else, so this file needs no torch.
 """
@@ -12,7 +12,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -22,19 +24,22 @@ import yaml
 from filelock import FileLock, Timeout
 
 from rl_coordconv.runs.config import C, Config, UserError, read_yaml
-from rl_coordconv.runs.files import atomic_write, disk_errors
+from rl_coordconv.runs.files import atomic_write, new_folder
 from rl_coordconv.runs.signals import Stopped
 
 _PACKAGES = ("rl_coordconv", "torch", "stable-baselines3", "gymnasium", "ale-py", "numpy")
 MAY_CHANGE_ON_RESUME = frozenset({"log_dir", "device", "num_threads"})
 """Settings that may change when a run is resumed: where it is stored and what computes it."""
 
-# Before `config.yaml` named its experiment, these settings gave it away.
+# A file in a checkpoint, which is a zip archive. In torch's own, all files must share one folder.
+_SETTINGS_MEMBER = "archive/rl_coordconv_settings.json"
+
+# These settings identify the experiment of older runs, whose `config.yaml` does not name it.
 _EXPERIMENT_BY_SETTING = {"clip_range": "ppo", "rms_prop_eps": "a2c", "task": "toy"}
 
 
 class Run:
-    """The paths in a run folder; `open_run` makes one.
+    """The paths and settings of a run; `open_run` creates one.
 
     Attributes:
         folder: The folder itself.
@@ -51,10 +56,14 @@ class Run:
         final_weights: The weights at the end, if it is no Stable-Baselines3 model.
         figures: The folder of figures.
         done: Exists once the run is finished.
+        settings: The settings that `record_start` and `add_settings` store.
+        overwrite: Whether `record_start` deletes an earlier run.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any] | None = None, *, overwrite: bool = False
+    ) -> None:
+        self.folder, self.settings, self.overwrite = folder, dict(settings or {}), overwrite
         self.config = folder / "config.yaml"
         self.command = folder / "command.txt"
         self.versions = folder / "versions.json"
@@ -80,6 +89,11 @@ class Run:
         """Whether the run is complete."""
         return self.done.exists()
 
+    @property
+    def saved(self) -> list[Path]:
+        """The checkpoints to resume from, newest first; none if the run is to be overwritten."""
+        return [] if self.overwrite else sorted(self.checkpoints.glob("step-*"), reverse=True)
+
     def finish(self) -> None:
         """Mark the run as complete."""
         self.done.write_text(time.strftime("%Y-%m-%d %H:%M:%S\n"))
@@ -93,33 +107,40 @@ class InUse(UserError):
 def open_run(
     folder: Path, config: Config, *, overwrite: bool = False, patience: float = 0
 ) -> Iterator[Run]:
-    """Create a run folder, or open the existing one if it has the same config.
+    """Open the folder of a new run, or of an existing one that has the same config.
 
-    The folder is locked while the context lasts: only one process can use a run at a time.
+    The folder is locked while the context lasts: only one process can use a run at a time. Nothing
+    is written or deleted before `record_start`, and a new folder that stays empty is removed.
 
     Args:
         folder: The run's folder; created if missing.
-        config: The settings, stored in the folder or compared with those stored.
-        overwrite: Delete what an earlier run left there.
+        config: The settings, compared with those stored.
+        overwrite: Let `record_start` delete an earlier run.
         patience: Seconds to wait for another process to release the folder.
 
     Raises:
         UserError: The folder cannot be written, is in use, contains something else, or contains a
-            run with other settings. Nothing in it was changed.
+            run that cannot be resumed with these settings. Nothing in it was changed.
     """
-    run = Run(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        refuse_other_files(run)
-        # Only locking is inside this block: the caller's errors are not its business.
-        locked = ExitStack()
-        locked.enter_context(lock(folder, patience))
-    except OSError as error:
-        raise UserError(f"Cannot write to {folder}: {error.strerror}.") from None
-    with locked:
-        with disk_errors(folder):
-            _prepare(run, config, overwrite)
+    run = Run(folder, config.model_dump(), overwrite=overwrite)
+    with ExitStack() as opened:
+        try:
+            opened.enter_context(new_folder(folder))
+            _refuse_other_files(run)
+            # Not the caller's errors: the block ends before `yield`.
+            opened.enter_context(lock(folder, patience))
+        except OSError as error:
+            raise UserError(f"Cannot write to {folder}: {error.strerror}.") from None
+        opened.callback(_forget, run)
+        if not overwrite:
+            refuse_other_run(run, config)
         yield run
+
+
+def _forget(run: Run) -> None:
+    """Delete the lock file if nothing else is there, so that the folder is empty again."""
+    if set(run.folder.iterdir()) == {_lock_file(run.folder)}:
+        _lock_file(run.folder).unlink()
 
 
 def run_experiment(
@@ -135,8 +156,8 @@ def run_experiment(
     Args:
         train: The experiment's function.
         config: The settings, which name the folder.
-        overwrite: Delete what an earlier run left there, and start over.
-        folder: Another folder.
+        overwrite: Delete an earlier run and start over.
+        folder: A folder to use instead.
         patience: Seconds to wait for another process to release the folder.
 
     Returns:
@@ -144,7 +165,7 @@ def run_experiment(
     """
     folder = folder or config.folder
     with open_run(folder, config, overwrite=overwrite, patience=patience) as run:
-        if run.is_finished:
+        if run.is_finished and not overwrite:
             print(
                 f"{run.folder} is already finished. Use --overwrite to delete it and train again."
             )
@@ -184,21 +205,7 @@ def _lock_file(folder: Path) -> Path:
     return folder / ".lock"
 
 
-def _prepare(run: Run, config: Config, overwrite: bool) -> None:
-    if overwrite:
-        paths = set(run.folder.iterdir()) - {_lock_file(run.folder)}
-        # The config last: until then a start after a kill sees an unfinished deletion as a run.
-        for path in sorted(paths, key=lambda path: (path == run.config, path != run.done)):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    if run.config.exists():
-        refuse_other_config(run, config)
-    else:
-        with atomic_write(run.config) as file:
-            file.write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
-    run.checkpoints.mkdir(exist_ok=True)
-
-
-def refuse_other_files(run: Run) -> None:
+def _refuse_other_files(run: Run) -> None:
     """Raise a `UserError` if a run's folder contains other files and no run."""
     others = set(run.folder.glob("*")) - {run.output}
     if others and not (run.config.exists() or _lock_file(run.folder).exists()):
@@ -216,21 +223,42 @@ def read_settings(run: Run) -> dict[str, Any]:
     return {"experiment": known[0] if known else "unknown", **settings}
 
 
-def refuse_other_config(
-    run: Run, config: Config, remedy: str = "start over with --overwrite"
-) -> None:
-    """Raise a `UserError` that names the settings if a run was made with other settings.
+def refuse_other_run(run: Run, config: Config, remedy: str = "start over with --overwrite") -> None:
+    """Raise a `UserError` if a run's folder contains something that cannot be resumed.
+
+    That is: other files, a run with other settings (in ``config.yaml`` or the newest checkpoint),
+    or one whose settings or checkpoints are missing.
 
     Args:
-        run: The run, whose folder contains a config.
+        run: The run, whose folder need not exist.
         config: The settings.
-        remedy: What the sentence suggests besides changing the settings back.
+        remedy: What the message suggests besides restoring settings or files.
     """
-    try:
-        stored = read_settings(run)
-    except UserError:
-        raise UserError(f"{run.config} is damaged; {remedy}.") from None
-    wanted = config.model_dump()
+    _refuse_other_files(run)
+    stored = []
+    if run.config.exists():
+        try:
+            stored.append(read_settings(run))
+        except UserError:
+            raise UserError(f"{run.config} is damaged; {remedy}.") from None
+    if settings := _checkpoint_settings(run):
+        stored.append(settings)
+    logs = (run.progress, run.episodes, run.evaluations)
+    has_begun = run.is_finished or any(map(_has_rows, logs))
+    if not stored and (has_begun or run.saved):
+        raise UserError(f"{run.config} is missing; put it back or {remedy}.")
+    for settings in stored:
+        _refuse_other_settings(run, settings, config.model_dump(), remedy)
+    if has_begun and not (run.saved or run.is_finished):
+        raise UserError(
+            f"The checkpoints in {run.checkpoints} are missing, so the run cannot be resumed; put"
+            f" them back or {remedy}."
+        )
+
+
+def _refuse_other_settings(
+    run: Run, stored: Mapping[str, Any], wanted: Mapping[str, Any], remedy: str
+) -> None:
     keys = sorted((stored.keys() | wanted.keys()) - MAY_CHANGE_ON_RESUME)
     differing = [key for key in keys if stored.get(key) != wanted.get(key)]
     if differing:
@@ -241,8 +269,43 @@ def refuse_other_config(
         )
 
 
+def add_settings(run: Run, checkpoint: Path) -> None:
+    """Add the run's settings to a checkpoint file."""
+    with zipfile.ZipFile(checkpoint, "a") as archive:
+        archive.writestr(_SETTINGS_MEMBER, json.dumps(run.settings))
+
+
+def _checkpoint_settings(run: Run) -> dict[str, Any] | None:
+    """Return the settings in the newest checkpoint that has them; those of version 0.1 do not."""
+    for path in run.saved:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                settings: dict[str, Any] = json.loads(archive.read(_SETTINGS_MEMBER))
+        except (OSError, LookupError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error):
+            continue
+        return settings
+    return None
+
+
+def _has_rows(log: Path) -> bool:
+    return log.exists() and b"\n" in log.read_bytes().partition(b"\n")[2]
+
+
 def record_start(run: Run, device: str) -> None:
-    """Record the command and the versions of this start."""
+    """Record that a run begins or resumes: its settings, the command and the versions.
+
+    An earlier run that is to be overwritten is deleted first.
+    """
+    if run.overwrite:
+        paths = set(run.folder.iterdir()) - {_lock_file(run.folder)}
+        # First DONE, last the config: if killed here, the next start still sees an unfinished run.
+        for path in sorted(paths, key=lambda path: (path == run.config, path != run.done)):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        run.overwrite = False
+    if not run.config.exists():
+        with atomic_write(run.config) as file:
+            file.write_text(yaml.safe_dump(run.settings, sort_keys=False))
+    run.checkpoints.mkdir(exist_ok=True)
     with run.command.open("a") as file:
         file.write(shlex.join(sys.argv) + "\n")
     with atomic_write(run.versions) as path:

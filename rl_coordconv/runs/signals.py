@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -26,6 +28,7 @@ class StopSignals:
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         self._previous: dict[signal.Signals, Any] = {}
+        self._at_once = False
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():  # only there is it allowed
@@ -38,6 +41,23 @@ class StopSignals:
             signal.signal(number, handler)
         self._previous.clear()
 
+    def stop(self) -> None:
+        """Raise `Stopped` if a signal came."""
+        if self.received:
+            raise Stopped(self.received)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Raise `Stopped` inside the block as soon as a signal comes; save everything before."""
+        self._at_once = True
+        try:
+            self.stop()
+            yield
+        finally:
+            self._at_once = False
+
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
         signal.signal(signal.SIGINT, self._previous[signal.SIGINT])
+        if self._at_once:
+            self.stop()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from rl_coordconv.runs.checkpoint import (
     State,
     load_state,
+    refuse_diverged,
     rng_state,
     save_state,
     save_tensors,
@@ -26,7 +27,7 @@ from rl_coordconv.runs.console import Bar, summary
 from rl_coordconv.runs.files import disk_errors
 from rl_coordconv.runs.folder import Run, record_start
 from rl_coordconv.runs.logging import TrainingLog
-from rl_coordconv.runs.signals import Stopped, StopSignals
+from rl_coordconv.runs.signals import StopSignals
 
 
 class TrainingConfig(Config):
@@ -47,8 +48,8 @@ class TrainingConfig(Config):
 class Learner(Protocol):
     """What an experiment supplies to `fit`: networks, optimisers and data.
 
-    An update may depend on nothing but `state`, torch's random numbers and the update's number; so
-    a resumed training equals an uninterrupted one, on a CPU bit for bit.
+    An update may depend only on `state`, torch's random numbers and the update's number, so that a
+    resumed training equals an uninterrupted one, bit for bit on a CPU.
     """
 
     updates_per_epoch: int
@@ -106,8 +107,9 @@ class _Progress:
 def fit(learner: Learner, config: TrainingConfig, run: Run) -> None:
     """Train for ``n_epochs``, from scratch or from the run's last checkpoint.
 
-    Writes only into the run folder: a row of ``progress.csv`` and TensorBoard's scalars at every
-    evaluation, the first one before the first update; checkpoints; at the end figures and weights.
+    Writes only into the run folder: a row of ``progress.csv`` and TensorBoard scalars at every
+    evaluation, the first one before the first update; checkpoints; and at the end, figures and
+    weights.
 
     Args:
         learner: What is trained.
@@ -116,7 +118,7 @@ def fit(learner: Learner, config: TrainingConfig, run: Run) -> None:
 
     Raises:
         Stopped: SIGINT or SIGTERM came; a checkpoint was saved first.
-        UserError: The disk could not be written.
+        UserError: The disk could not be written, or the training diverged.
     """
     device = next(learner.model.parameters()).device
     per_epoch = learner.updates_per_epoch
@@ -125,28 +127,32 @@ def fit(learner: Learner, config: TrainingConfig, run: Run) -> None:
         progress = _resume(learner, run, device)
         console = Console()
         facts = {"parameters": f"{sum(p.numel() for p in learner.model.parameters()):,}"}
-        if progress.updates:
+        if run.saved:
             facts["resuming"] = f"from update {progress.updates:,}"
         console.print(summary(config, run, **facts))
-        keep_until = progress.updates // per_epoch if progress.updates else -1
+        keep_until = (progress.updates - 1) // per_epoch  # an evaluation at this step is repeated
         with (
             TrainingLog(run, keep_until) as log,
             Bar(console, config.n_epochs * per_epoch, "updates", progress.updates) as bar,
         ):
-            note = "" if progress.updates else _evaluate(learner, config, progress, log)
-            while progress.updates < config.n_epochs * per_epoch:
-                _update(learner, progress, device)
-                bar.update(progress.updates, note)
+            note, is_last = "", False
+            while not is_last:
                 epoch, rest = divmod(progress.updates, per_epoch)
                 is_last = epoch == config.n_epochs
-                # First the row in the log, then the state that resumes after it.
-                if not rest and (epoch % config.eval_freq == 0 or is_last):
-                    note = _evaluate(learner, config, progress, log)
-                if not rest and (epoch % config.save_freq == 0 or is_last):
+                evaluates = not rest and (epoch % config.eval_freq == 0 or is_last)
+                # Before the evaluation: if it is interrupted, the resumed run repeats it.
+                if evaluates or signals.received or not (rest or epoch % config.save_freq):
                     _save(learner, progress, run)
-                if signals.received:
-                    _save(learner, progress, run)
-                    raise Stopped(signals.received)
+                signals.stop()
+                if evaluates:
+                    with signals.at_once():
+                        metrics = learner.evaluate(progress.updates)
+                    metrics = {**progress.mean_losses(), **metrics}
+                    log.write(epoch, progress.seconds, progress.updates, metrics)
+                    note = _scores(metrics, config)
+                if not is_last:
+                    _update(learner, progress, device)
+                    bar.update(progress.updates, note)
             for name, figure in learner.figures().items():
                 log.figure(name, figure, config.n_epochs)
         save_tensors(run.final_weights, learner.model.state_dict())
@@ -164,19 +170,15 @@ def _update(learner: Learner, progress: _Progress, device: torch.device) -> None
     progress.seconds += time.perf_counter() - started
 
 
-def _evaluate(
-    learner: Learner, config: TrainingConfig, progress: _Progress, log: TrainingLog
-) -> str:
-    """Log the metrics, and return the score over each part of the data in words."""
-    metrics = {**progress.mean_losses(), **learner.evaluate(progress.updates)}
-    epoch = progress.updates // learner.updates_per_epoch
-    log.write(epoch, progress.seconds, progress.updates, metrics)
+def _scores(metrics: Mapping[str, float], config: TrainingConfig) -> str:
+    """Return the score on each part of the data as text."""
     metric = config.score.rpartition("/")[2]
     scores = [f"{name} {value:.3f}" for name, value in metrics.items() if name.endswith(metric)]
     return ", ".join(scores)
 
 
 def _save(learner: Learner, progress: _Progress, run: Run) -> None:
+    refuse_diverged(run, f"update {progress.updates:,}", learner.model, progress.mean_losses())
     state = {"progress": asdict(progress), "learner": learner.state(), "rng": rng_state()}
     save_state(run, progress.updates, state)
 

@@ -75,6 +75,7 @@ class RayCluster:
         self._store, self._push_seconds = _RemoteStore(actor), push_seconds
         # A machine that sees this file sees the same folder, not just one of the same name.
         self._mark = log_dir.resolve() / f".study-{uuid.uuid4()}"
+        log_dir.mkdir(parents=True, exist_ok=True)
         self._mark.touch()
         self._running: dict[ray.ObjectRef[int], PlannedRun] = {}
         self._crashed: list[tuple[PlannedRun, Machines, float]] = []

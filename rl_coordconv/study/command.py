@@ -15,7 +15,8 @@ from rich.console import Console
 from rl_coordconv.runs.config import UserError, flag
 from rl_coordconv.runs.console import flush_output
 from rl_coordconv.runs.device import visible_gpus
-from rl_coordconv.runs.folder import refuse_other_config, refuse_other_files
+from rl_coordconv.runs.files import new_folder
+from rl_coordconv.runs.folder import refuse_other_run
 from rl_coordconv.study.local import LocalPool
 from rl_coordconv.study.plan import PlannedRun, read_study
 from rl_coordconv.study.progress import Estimate
@@ -65,9 +66,7 @@ def run_study(options: Options, root: Path) -> int:
     """
     runs = read_study(options.study, root / "configs", options.settings, FLAGS)
     for planned in runs:
-        refuse_other_files(planned.run)
-        if planned.run.config.exists():
-            refuse_other_config(planned.run, planned.config, remedy="delete that folder")
+        refuse_other_run(planned.run, planned.config, remedy="delete that folder")
     scripts = os.path.relpath(root / "scripts")
     console = Console()
     if options.dry_run or options.backend == "print":
@@ -116,8 +115,8 @@ def _backend(runs: list[PlannedRun], options: Options) -> tuple[list[PlannedRun]
     """Create the backend and assign threads to each run."""
     log_dir = Path(os.path.commonpath([planned.config.log_dir for planned in runs]))
     try:
-        log_dir.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=log_dir).close()
+        with new_folder(log_dir):
+            tempfile.TemporaryFile(dir=log_dir).close()
     except OSError as error:
         raise UserError(f"Cannot write to {log_dir}: {error.strerror}.") from None
     devices = {planned.config.device for planned in runs}

@@ -153,4 +153,4 @@ def _starts(run: Run) -> int:
 
 
 def _newest_checkpoint(run: Run) -> str:
-    return max((path.name for path in run.checkpoints.glob("step-*")), default="")
+    return max((path.name for path in run.saved), default="")

@@ -63,7 +63,7 @@ class TestContinuedWithRlZoo3:
         found = find_runs([root])
         assert len(found.runs) == 1
         assert found.left_out == (
-            (folder, f"it begins as the training in {found.runs[0].folder} does"),
+            (folder, f"it begins like the training in {found.runs[0].folder}"),
         )
 
     def test_from_a_checkpoint_replaces_what_came_after(self, root):
@@ -79,7 +79,7 @@ class TestContinuedWithRlZoo3:
         shutil.rmtree(root / "a2c" / f"{GAME}_1")
         run = only(root)
         assert len(run.returns) == 120
-        assert any("an agent that is not here" in note for note in run.notes)
+        assert any("which was not found" in note for note in run.notes)
 
     def test_two_trainings_from_one_missing_agent_are_no_two_seeds(self, tmp_path):
         for number in 2, 3:
@@ -233,7 +233,7 @@ class TestSessions:
             file.writelines(f"{row_of(game)}\n" for game in second)
         run = only(tmp_path)
         assert run.returns.tolist() == [*first[:, 2], *second[:, 2]]
-        assert "0.monitor.csv holds 2 sessions, one after the other" in run.notes
+        assert "0.monitor.csv contains 2 sessions in sequence" in run.notes
 
     def test_of_several_environments_follow_each_other(self, tmp_path):
         expected = []
@@ -275,7 +275,7 @@ class TestEvaluationGames:
         write_run(tmp_path)
         write_monitor(tmp_path / "a2c_x" / "eval", games_of(0))
         ((_, reason),) = find_runs([tmp_path]).left_out
-        assert reason == "it holds evaluation games only, without the steps of their training"
+        assert reason == "it has only evaluation games, whose training steps are unknown"
 
     def test_in_a_file_above_the_runs_belong_to_the_run_that_repeats_them(self, tmp_path):
         means = {}
@@ -361,6 +361,12 @@ class TestVariants:
         for number, name in enumerate(("deep_seed1", "deep_seed2", "wide_seed1")):
             write_monitor(tmp_path / "logs" / name, games_of(number))
         assert seeds(tmp_path / "logs") == {"deep": 2, "wide": 1}
+
+    def test_numbers_in_telling_names_are_part_of_them(self, tmp_path):
+        for number, name in enumerate(("lr1e-3", "lr1e-4", "layers_2", "layers_3", "run_4")):
+            write_monitor(tmp_path / "logs" / name / "A2C_1", games_of(number))
+        names = {"lr1e-3", "lr1e-4", "layers_2", "layers_3", "sb3"}
+        assert seeds(tmp_path / "logs") == dict.fromkeys(names, 1)
 
     @pytest.mark.parametrize(
         ("one", "other"),

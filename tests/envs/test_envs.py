@@ -31,6 +31,8 @@ BACKENDS = get_args(Backend)
         "MsPacman-v4",
         "MsPacman-v0",
         "MsPacmanNoFrameskip-v4",
+        "ale_py:ALE/MsPacman-v5",
+        "ale_py:MsPacmanNoFrameskip-v4",
         "MsPacmanNoFrameskip",
         "MsPacmanDeterministic-v4",
     ],

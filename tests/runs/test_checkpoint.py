@@ -9,6 +9,7 @@ import torch
 from rl_coordconv.runs.checkpoint import (
     environment_seed,
     load_state,
+    refuse_diverged,
     rng_untouched,
     save_state,
 )
@@ -43,6 +44,21 @@ def test_environment_seeds_of_runs_and_streams_do_not_overlap():
     ordered = sorted(seeds)
     assert min(b - a for a, b in itertools.pairwise(ordered)) > 1000
     assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("what", ["loss", "weight", "running_mean"])
+def test_a_training_that_diverged_is_refused(run, value, what):
+    model, losses = torch.nn.BatchNorm1d(2), {"loss": 1.0}
+    refuse_diverged(run, "step 3", model, losses)
+    save_state(run, 2, {})
+    if what == "loss":
+        losses["loss"] = value
+    else:
+        model.state_dict()[what][0] = value
+    sentence = rf"{what} is NaN or infinite at step 3\. The last good checkpoint is .*0002\.pt;"
+    with pytest.raises(UserError, match=sentence):
+        refuse_diverged(run, "step 3", model, losses)
 
 
 class TestStates:

@@ -82,6 +82,30 @@ class TestCsvLog:
         path.write_text(torn)
         assert rows_until(path, "step", 100) == []
 
+    @pytest.mark.parametrize(
+        "row", ["x,5", "garbage", "2,5,6", ",5", "nan,5", "2", "2,\xff", '2,"5', "2\0,5", "2\r,5"]
+    )
+    def test_a_damaged_row_is_named_and_harms_nothing(self, tmp_path, row):
+        """It was a traceback, or other rows were dropped."""
+        path = tmp_path / "log.csv"
+        content = f"step,score\n1,5\n{row}\n3,5\n".encode("latin-1")
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"Line [345] of .*log\.csv is damaged; correct or"):
+            CsvLog(path, keep_until=9)
+        assert path.read_bytes() == content
+
+    @pytest.mark.parametrize("end", ["", "\n\n", "\0\0\0", "4,", "\r\n"])
+    def test_an_end_without_a_row_is_dropped(self, tmp_path, end):
+        path = tmp_path / "log.csv"
+        path.write_bytes(f"step,score\r\n1,5\r\n{end}".encode())
+        assert rows_until(path, "step", 9) == [{"step": "1", "score": "5"}]
+
+    def test_a_damaged_header_does_not_drop_the_rows(self, tmp_path):
+        path = tmp_path / "log.csv"
+        path.write_text("stop,score\n1,5\n")
+        with pytest.raises(UserError, match=r"Line 2 of .*log\.csv is damaged"):
+            CsvLog(path, ("step",), keep_until=9)
+
 
 class TestLastRows:
     def test_are_the_whole_rows_that_fit_the_header(self, tmp_path):

@@ -27,18 +27,27 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 def finish(config: TinyConfig, run: Run) -> None:
+    record_start(run, device="cpu")
     run.final_model.write_text("model")
     run.done.touch()
 
 
+def begin(config: TinyConfig) -> Run:
+    with open_run(config.folder, config) as run:
+        record_start(run, device="cpu")
+    return run
+
+
 def test_a_new_run_stores_its_config(config):
     with open_run(config.folder, config) as run:
+        record_start(run, device="cpu")
         assert yaml.safe_load(run.config.read_text()) == config.model_dump()
         assert not run.is_finished
 
 
 def test_the_same_config_opens_the_run_again_even_if_it_was_moved(config, tmp_path):
     with open_run(config.folder, config) as run:
+        record_start(run, device="cpu")
         run.episodes.write_text("kept")
     moved = config.folder.rename(tmp_path / "elsewhere")
     with open_run(moved, config.model_copy(update={"log_dir": "other"})) as run:
@@ -46,8 +55,7 @@ def test_the_same_config_opens_the_run_again_even_if_it_was_moved(config, tmp_pa
 
 
 def test_another_config_is_refused_by_the_names_of_its_keys(config):
-    with open_run(config.folder, config):
-        pass
+    begin(config)
     before = contents(config.folder)
     with pytest.raises(UserError, match=r"width \(3 there, 4 now\).*--overwrite"):
         run_experiment(finish, config.model_copy(update={"width": 4}))
@@ -58,6 +66,7 @@ def test_overwrite_starts_over(config):
     run_experiment(finish, config)
     changed = config.model_copy(update={"width": 4})
     with open_run(config.folder, changed, overwrite=True) as run:
+        record_start(run, device="cpu")
         assert not run.is_finished
         assert not run.final_model.exists()
         assert yaml.safe_load(run.config.read_text())["width"] == 4
@@ -93,9 +102,7 @@ def test_a_folder_with_other_files_is_refused_and_unharmed(config, overwrite):
 
 
 def test_a_damaged_config_is_named(config):
-    with open_run(config.folder, config) as run:
-        pass
-    run.config.write_text("seed: [")
+    begin(config).config.write_text("seed: [")
     with pytest.raises(UserError, match="is damaged"):
         run_experiment(finish, config)
 
@@ -117,8 +124,7 @@ def test_a_run_says_which_experiment_it_is_even_an_old_one(settings, experiment,
 
 
 def test_an_old_run_is_resumed(config):
-    with open_run(config.folder, config) as run:
-        pass
+    run = begin(config)
     old = run.config.read_text().replace("experiment: tiny", "task: tiny")
     run.config.write_text(old)
     with pytest.raises(UserError, match=r"another experiment \(toy there, tiny now\), task"):
@@ -137,8 +143,7 @@ def test_two_processes_cannot_share_a_run(config):
         "lock = FileLock(sys.argv[1]); lock.acquire()\n"
         "print('locked', flush=True); sys.stdin.read()"
     )
-    with open_run(config.folder, config):
-        pass
+    begin(config)
     command = [sys.executable, "-c", code, str(config.folder / ".lock")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout

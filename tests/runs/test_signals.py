@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -17,3 +19,14 @@ def test_a_stop_signal_is_noted_and_handlers_come_back(number):
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.slow
+def test_tests_pass_where_sigint_is_ignored():
+    """As in `nohup pytest &` of a script."""
+    command = [sys.executable, "-m", "pytest", "-n0", "-q", __file__, "-k", "is_noted"]
+
+    def ignore() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    subprocess.run(command, preexec_fn=ignore, check=True)

@@ -1,19 +1,23 @@
 """The supervised loop, with learners of the shapes that experiments have."""
 
 import csv
+import shutil
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
 import pytest
 import torch
+import yaml
 from matplotlib.figure import Figure
 from tiny import BASE
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from rl_coordconv.runs.config import UserError
-from rl_coordconv.runs.folder import Run, open_run, run_experiment
+from rl_coordconv.runs.folder import Run, open_run, record_start, run_experiment
+from rl_coordconv.runs.signals import Stopped
 from rl_coordconv.runs.training import TrainingConfig, fit
 
 BATCH, SAMPLES = 4, 10  # two whole batches and a smaller one
@@ -183,7 +187,7 @@ def test_evaluates_and_saves_when_due_and_at_the_end(config):
     run_experiment(train_as(Regression()), sparse)
     assert [row["step"] for row in rows(sparse)] == ["0", "2", "3"]
     names = [path.name for path in Run(sparse.folder).checkpoints.iterdir()]
-    assert names == ["step-0000000009.pt"]
+    assert sorted(names) == ["step-0000000006.pt", "step-0000000009.pt"]
 
 
 @pytest.mark.parametrize("learner", [Regression, Adversaries])
@@ -201,6 +205,48 @@ def test_a_resumed_run_equals_an_uninterrupted_one(config, learner, number):
     assert logs[0] == logs[1]
 
 
+@pytest.mark.parametrize("second", [False, True])
+@pytest.mark.parametrize("number", [0, 3, 9])
+def test_a_signal_interrupts_an_evaluation_which_a_resumed_run_repeats(config, number, second):
+    """It went on to its end, and a second Ctrl-C lost the epochs since the last save."""
+
+    class Sampled(Regression):
+        def evaluate(self, updates):
+            return {**super().evaluate(updates), "test/sample": torch.rand(()).item()}
+
+    class Interrupted(Sampled):
+        def evaluate(self, updates):
+            if updates == number:
+                torch.rand(1)
+                for _ in range(1 + second):
+                    try:
+                        signal.raise_signal(signal.SIGINT)
+                    except Stopped:
+                        if not second:
+                            raise
+            return super().evaluate(updates)
+
+    config = config.model_copy(update={"save_freq": 100})
+    whole = config.model_copy(update={"log_dir": f"{config.log_dir}/whole"})
+    run_experiment(train_as(Sampled()), whole)
+    with pytest.raises(KeyboardInterrupt) if second else nullcontext():
+        assert run_experiment(train_as(Interrupted()), config) == 128 + signal.SIGINT
+    assert int(Run(config.folder).saved[0].stem[5:]) == number
+    learner = Sampled()
+    run_experiment(train_as(learner), config)
+    assert learner.updates == list(range(number, 9))
+    logs = [[{**row, "seconds": ""} for row in rows(c)] for c in (whole, config)]
+    assert logs[0] == logs[1]
+
+
+def test_a_signal_before_an_evaluation_leaves_it_to_the_resumed_run(config):
+    learner = stopping_after(Regression(), 8)
+    evaluated = []
+    learner.evaluate = lambda updates: evaluated.append(updates) or {"test/error": 0.0}
+    assert run_experiment(train_as(learner), config) == 128 + signal.SIGINT
+    assert evaluated == [0, 3, 6]
+
+
 def test_says_where_it_resumes_and_how_good_it_is(config, capsys):
     run_experiment(train_as(stopping_after(Regression(), 3)), config)
     out = capsys.readouterr().out
@@ -210,8 +256,65 @@ def test_says_where_it_resumes_and_how_good_it_is(config, capsys):
     assert "from update 4" in capsys.readouterr().out
 
 
+class TestSettingsOfCheckpoints:
+    """A checkpoint is resumed with the settings it was made with only."""
+
+    @pytest.fixture
+    def stopped(self, config) -> Run:
+        run_experiment(train_as(stopping_after(Regression(), 4)), config)
+        return Run(config.folder)
+
+    def refuses(self, config, sentence):
+        folder = Run(config.folder).folder
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        with pytest.raises(UserError, match=sentence):
+            run_experiment(train_as(Regression()), config)
+        assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+
+    @pytest.mark.parametrize("is_edited", [False, True])
+    def test_are_compared_without_config_or_with_an_edited_one(self, config, stopped, is_edited):
+        changed = config.model_copy(update={"eval_freq": 2})
+        if is_edited:
+            stopped.config.write_text(yaml.safe_dump(changed.model_dump()))
+        else:
+            stopped.config.unlink()
+        self.refuses(changed, r"another eval_freq \(1 there, 2 now\)")
+
+    def test_restore_a_lost_config(self, config, stopped, capsys):
+        stopped.config.unlink()
+        assert run_experiment(train_as(Regression()), config) == 0
+        assert "from update 5" in capsys.readouterr().out
+        assert yaml.safe_load(stopped.config.read_text()) == config.model_dump()
+
+    def test_reveal_a_checkpoint_of_another_run(self, config, stopped):
+        other = config.model_copy(update={"seed": 1})
+        run_experiment(train_as(stopping_after(Regression(), 1)), other)
+        shutil.copy(stopped.saved[0], Run(other.folder).checkpoints)
+        self.refuses(other, r"another seed \(0 there, 1 now\)")
+
+    @pytest.mark.parametrize("damage", ["", "PK"])
+    def test_are_those_of_the_newest_that_is_not_damaged(self, config, stopped, damage):
+        stopped.config.unlink()
+        stopped.saved[0].write_text(damage)
+        self.refuses(config.model_copy(update={"n_epochs": 4}), r"another n_epochs \(3 there")
+
+    def test_of_an_older_version_are_unknown_without_a_config(self, config, stopped):
+        stopped.config.unlink()
+        for path in stopped.saved:
+            torch.save({}, path)
+        self.refuses(config, r"config\.yaml is missing; put it back or start over with")
+
+    def test_of_a_finished_run_are_compared_too(self, config):
+        run_experiment(train_as(Regression()), config)
+        Run(config.folder).config.unlink()
+        self.refuses(config.model_copy(update={"eval_freq": 2}), "another eval_freq")
+        shutil.rmtree(Run(config.folder).checkpoints)
+        self.refuses(config, r"config\.yaml is missing")
+
+
 def test_a_checkpoint_of_an_older_version_is_one_sentence(config):
     with open_run(config.folder, config) as run:
+        record_start(run, device="cpu")
         torch.save({"updates": 3, "model": {}}, run.checkpoints / "step-0000000003.pt")
     with pytest.raises(UserError, match="are of an older version; start over with --overwrite"):
         run_experiment(train_as(Regression()), config)

@@ -84,7 +84,7 @@ def in_the_middle(folder: Path) -> list[Run]:
 
 
 def is_in_the_middle(run: Run) -> bool:
-    has_checkpoint = any(run.checkpoints.glob("step-*"))
+    has_checkpoint = len(run.saved) > 1  # the first one is of the start
     return has_checkpoint and len(run.progress.read_text().splitlines()) <= TOY["n_epochs"] // 2
 
 

@@ -23,6 +23,8 @@ from study.runs import (
     write_study,
 )
 
+from rl_coordconv.study.plan import read_study
+
 # A2C on the real game for a few updates.
 A2C = {
     **{"experiment": "a2c", "n_envs": 2, "total_timesteps": 200, "device": "cpu"},
@@ -212,7 +214,30 @@ def test_a_gpu_that_is_not_here_is_one_sentence(study, tmp_path, capsys):
         main(study, "--device", "cuda")
     assert exit_.value.code == 2
     assert capsys.readouterr().err == "There is no GPU on this machine; choose --device cpu.\n"
-    assert not runs_in(tmp_path)
+    assert list(tmp_path.iterdir()) == [study]
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_a_seed_out_of_range_is_one_sentence(tmp_path, capsys, in_file):
+    study = write_study(tmp_path, {"seed": [0, 2**32 if in_file else 1]}, A2C)
+    with pytest.raises(SystemExit) as exit_:
+        main(study, *([] if in_file else ["--seed", f"0,{2**32}"]))
+    assert exit_.value.code == 2
+    name = f"{study}: seed" if in_file else "--seed"
+    assert capsys.readouterr().err == f"{name} must be at most 4294967295, not 4294967296.\n"
+    assert list(tmp_path.iterdir()) == [study]
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_a_home_folder_is_found_by_its_sign(tmp_path, capsys, monkeypatch, in_file):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    log_dir = {"log_dir": "~/elsewhere"}
+    write_study(tmp_path, {"seed": [0], "n_steps": [5]}, A2C | (log_dir if in_file else {}))
+    flags = [] if in_file else ["--log-dir=~/elsewhere"]
+    assert main("~/study.yaml", "--backend", "print", *flags) == 0
+    assert "--log-dir" in capsys.readouterr().out
+    (run,) = read_study(tmp_path / "study.yaml", ROOT / "configs", {} if in_file else log_dir)
+    assert run.run.folder == tmp_path / "elsewhere/n_steps-5/a2c/MsPacman/coordconv/seed-0"
 
 
 @pytest.mark.parametrize(

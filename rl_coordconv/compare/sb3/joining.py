@@ -1,8 +1,8 @@
-"""Finds out which SB3 logs are of one training.
+"""Joins SB3 logs of the same training.
 
-The logs of one training may be in several files and folders. They are joined if one continues the
+The logs of a training may be in several files and folders. They are joined if one continues the
 other, if their data agree, or if they are different kinds of logs in one folder whose names do not
-contradict.
+contradict each other.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ _FIRST = 10  # points that show how often a training is logged
 
 
 def join_trainings(logs: Sequence[SB3Logs], root: Path, left_out: dict[Path, str]) -> list[SB3Logs]:
-    """Return the logs of each training in one object.
+    """Join the logs of each training.
 
     Args:
         logs: The logs of each file.
         root: The folder that they are in or below.
-        left_out: Files that repeat others and the reason; more are added.
+        left_out: Files and why they are left out; those that repeat others are added.
     """
     once = games_once(logs, left_out)
     joined = joined_by_means(_continued(once))
@@ -53,14 +53,13 @@ def join_trainings(logs: Sequence[SB3Logs], root: Path, left_out: dict[Path, str
 
 
 def _continued(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
-    """Join the events of one training, which may be in several files and folders.
+    """Join the event files of each training.
 
-    They are joined if their points agree, if a later file is beside an earlier one, as TensorBoard
-    does, or if one begins after the other ended, in time and at a step that shows that it did not
-    begin from scratch.
+    They belong together if their points agree, if they are in one folder (as in TensorBoard), or
+    if one begins after the other ended, and at a step that rules out a start from scratch.
     """
     trainings: list[SB3Logs] = []
-    # The first in time names the training; of copies, the one with a telling name.
+    # The earliest names the training; of copies, the one whose name distinguishes a variant.
     for log in sorted(logs, key=lambda log: (start(log.points), not is_telling(log.folder))):
         place, how = _earlier(log, trainings) if log.kinds == ["points"] else (None, "")
         if place is None:
@@ -74,9 +73,9 @@ def _continued(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
 
 
 def _earlier(log: SB3Logs, trainings: Sequence[SB3Logs]) -> tuple[int | None, str]:
-    """Return the place of the training that a log belongs to, and how; None if it is another's."""
+    """Return the index of the training that a log belongs to, and why; None if there is none."""
     first = log.logged[0, 0]
-    # Those first whose end is nearest to the start of the log.
+    # Try those first whose end is nearest to the start of the log.
     places = [i for i, other in enumerate(trainings) if other.kinds == ["points"]]
     places.sort(key=lambda i: abs(first - trainings[i].logged[-1, 0]))
     for belongs, how in (_agrees, "repeat"), (_is_beside, "continue"), (_continues, "continue"):
@@ -95,9 +94,9 @@ def _agrees(log: SB3Logs, other: SB3Logs) -> bool:
 
 
 def _repeats(a: Array, b: Array) -> bool:
-    """Return whether points ``[points, 3]`` agree: most at the steps that both logs have."""
+    """Return whether points ``[points, 3]`` agree at most of the steps that both logs cover."""
     if not len(a) or not len(b) or a[-1, 1] < b[0, 1] or b[-1, 1] < a[0, 1]:
-        return False  # nothing was logged at the same time
+        return False  # they do not overlap in time
     low, high = max(a[:, 0].min(), b[:, 0].min()), min(a[:, 0].max(), b[:, 0].max())
     x, y = ({*map(tuple, log[(log[:, 0] >= low) & (log[:, 0] <= high)])} for log in (a, b))
     n = min(len(x), len(y))
@@ -105,7 +104,7 @@ def _repeats(a: Array, b: Array) -> bool:
 
 
 def _interleaved(a: Array, b: Array) -> bool:
-    """Return whether points ``[points, 3]`` that were logged in turns are of one training."""
+    """Return whether overlapping logs ``[points, 3]`` have ascending steps when merged by time."""
     if min(len(a), len(b)) < 3 or a[-1, 1] < b[0, 1] or b[-1, 1] < a[0, 1]:
         return False
     both = np.unique(np.concatenate([a, b]), axis=0)
@@ -113,7 +112,7 @@ def _interleaved(a: Array, b: Array) -> bool:
 
 
 def _is_beside(log: SB3Logs, other: SB3Logs) -> bool:
-    """Return whether a file is beside another, unless both grew at once."""
+    """Return whether a file is in another's folder and was not written at the same time."""
     now, before = log.points[SCORE], other.points[SCORE]
     follows = not len(now) or not len(before) or now[0, 1] >= before[:, 1].max()
     return follows and log.folder in {file.parent for file in other.files}
@@ -134,13 +133,13 @@ def _continues(log: SB3Logs, other: SB3Logs) -> bool:
 
 
 def _contradict(a: SB3Logs, b: SB3Logs, folder: Path, *, siblings: bool = True) -> bool:
-    """Return whether two logs below a folder name another game, algorithm or seed.
+    """Return whether two logs below a folder name different games, algorithms or seeds.
 
     Args:
-        a: Logs.
-        b: Others.
+        a: The logs of one.
+        b: The logs of the other.
         folder: The folder that both are in.
-        siblings: Whether folders that differ in their number only may be of one training.
+        siblings: Whether folders that differ only in a number may be of one training.
     """
     names_a, names_b = (list(log.folder.relative_to(folder).parts[::-1]) for log in (a, b))
     facts = [
@@ -163,7 +162,7 @@ def _contradict(a: SB3Logs, b: SB3Logs, folder: Path, *, siblings: bool = True) 
 def _group(logs: Sequence[SB3Logs], folder: Path) -> list[SB3Logs]:
     """Join logs of different kinds that are in and below a folder, if they can be of one training.
 
-    They can if no kind occurs twice and nothing contradicts. Otherwise each folder inside is
+    They can if no kind occurs twice and no names contradict. Otherwise each folder inside is
     examined separately.
     """
     kinds = [kind for log in logs for kind in log.kinds]
@@ -208,12 +207,12 @@ def _attach(log: SB3Logs, others: list[SB3Logs]) -> list[SB3Logs]:
             note = f"{log.files[0]} repeats its evaluations"
             merged = join([other, replace(own, notes=(*own.notes, note))], other.folder)
             return [merged if o is other else o for o in others]
-    problem = "its evaluations are above several runs, and those of none" if inside else ""
+    problem = "its evaluations match no run in the folders below" if inside else ""
     return [*others, replace(log, problem=problem)]
 
 
 def _repeats_means(evaluations: Array, points: Array) -> bool:
-    """Return whether the means of evaluations are those of TensorBoard's points."""
+    """Return whether the means of evaluations equal TensorBoard's points at the common steps."""
     means = means_of(evaluations)
     steps, i, j = np.intersect1d(means[:, 0], points[:, 0], return_indices=True)
     return len(steps) > 0 and np.allclose(means[i, 2], points[j, 2], rtol=1e-4)

@@ -40,26 +40,26 @@ STATES = ("train/entropy_loss", "train/ent_coef")
 _SETTINGS = ("train/learning_rate", "train/clip_range")
 _TAGS = (SCORE, EVALUATION, _SPEED, *STATES, *_SETTINGS)
 _RUNNING_MEAN = (
-    "known by rollout/ep_rew_mean only: a running mean of 100 games, of clipped rewards or single"
-    " lives if its environments were wrapped so"
+    "the only score is rollout/ep_rew_mean, a running mean of 100 games; with some"
+    " wrappers, of clipped rewards or single lives"
 )
-_ONLY_EVALUATED = "known by its evaluations only, which are used for its training games here"
-_GREEDY = "its evaluation is EvalCallback's, whose policy is deterministic by default"
+_ONLY_EVALUATED = "there are no training games; evaluations are used in their place"
+_GREEDY = "evaluated by EvalCallback, whose policy is deterministic by default"
 
 
 @dataclass(frozen=True, eq=False)
 class SB3Logs:
-    """Logs of one training, as they were read.
+    """The logs of one training.
 
     Attributes:
-        folder: Where they are; the common folder of several.
+        folder: The folder that names the training.
         files: The files.
         games: Session, length, Unix time and score of each training game ``[games, 4]``.
-        watched: Unix time and score of each game in a monitor of evaluations ``[games, 2]``.
+        watched: Unix time and score of each game in an evaluation monitor ``[games, 2]``.
         evaluations: Step and score of each game in ``evaluations.npz`` ``[games, 2]``.
-        points: Step, time and value ``[points, 3]`` by TensorBoard tag, in the order of time.
+        points: Step, time and value ``[points, 3]`` by TensorBoard tag; `in_order` sorts them.
         tags: The tags that were found.
-        env_id: The environment's name, if a monitor says it.
+        env_id: The environment's name; empty if no monitor has it.
         zoo: rl-zoo3's arguments.
         notes: Sentences for the reader of the report.
         problem: Why they cannot be used; empty if they can.
@@ -79,7 +79,7 @@ class SB3Logs:
 
     @property
     def kinds(self) -> list[str]:
-        """Which logs there are."""
+        """The kinds of logs that are not empty."""
         tables = {"games": self.games, "watched": self.watched, "evaluations": self.evaluations}
         kinds = [kind for kind, table in tables.items() if len(table)]
         return kinds + ["points"] * any(map(len, self.points.values()))
@@ -102,15 +102,15 @@ class SB3Logs:
 
     @cached_property
     def logged(self) -> Array:
-        """The points of whatever was logged most often ``[points, 3]``."""
+        """The points of the tag that was logged most often ``[points, 3]``."""
         return in_order(max(self.points.values(), key=len, default=np.empty((0, 3))))
 
 
 def read_folder(folder: Path, root: Path) -> list[SB3Logs]:
-    """Read each log directly in a folder.
+    """Read each log file directly in a folder.
 
     Raises:
-        BrokenRun: They are damaged, and nothing can be read of them.
+        BrokenRun: All of them are damaged.
         OSError: One of them cannot be read.
     """
     zoo = read_zoo(folder)
@@ -147,7 +147,7 @@ def start(points: dict[str, Array]) -> float:
 
 
 def join(logs: Sequence[SB3Logs], folder: Path | None = None) -> SB3Logs:
-    """Return the logs of one training in one object."""
+    """Join the logs of one training."""
     tags = dict.fromkeys(tag for log in logs for tag in log.points)
     empty = np.empty((0, 3))
     games = np.concatenate([log.games for log in logs])
@@ -175,7 +175,7 @@ def common_folder(logs: Iterable[SB3Logs]) -> Path:
 
 
 def means_of(evaluation: Array) -> Array:
-    """Return step, no time, and mean score of every evaluation ``[evaluations, 3]``."""
+    """Return step, 0 for the time, and mean score of each evaluation ``[evaluations, 3]``."""
     steps = np.unique(evaluation[:, 0])
     means = [evaluation[evaluation[:, 0] == step, 1].mean() for step in steps]
     return np.column_stack([steps, np.zeros_like(steps), means])
@@ -186,8 +186,8 @@ def as_run(log: SB3Logs, root: Path, label: str) -> RunResult:
 
     Args:
         log: Its logs.
-        root: The folder that the report was asked for.
-        label: The root's name.
+        root: The folder given to the report.
+        label: What the root's name says about the variant; see `root_labels`.
 
     Raises:
         BrokenRun: There is no score in them.
@@ -209,7 +209,7 @@ def as_run(log: SB3Logs, root: Path, label: str) -> RunResult:
     elif len(evaluation):
         games, window, notes = means_of(evaluation), 1, (*notes, _ONLY_EVALUATED)
     elif len(log.watched):
-        raise BrokenRun("it holds evaluation games only, without the steps of their training")
+        raise BrokenRun("it has only evaluation games, whose training steps are unknown")
     else:
         raise BrokenRun("none of its logs contains a score yet")
     if len(evaluation):
@@ -257,7 +257,7 @@ def _in_steps(log: SB3Logs, last_step: float, name: str) -> tuple[Array, str]:
         reason = "because the other logs end at that step"
     else:
         in_frames = "NoFrameskip" in name
-        reason = "by the environment's name"
+        reason = "judging by the environment's name"
     divisor = FRAMES_PER_STEP if in_frames else 1
     unit = "frames" if in_frames else "steps"
     games = log.games / [1, divisor, 1, 1]
@@ -291,6 +291,6 @@ _NEARLY = 0.98
 
 
 def _at_steps(watched: Array, games: Array) -> Array:
-    """Return step and score of evaluation games by the time at which they were played."""
+    """Return step and score of evaluation games, with steps interpolated by time."""
     steps = np.interp(watched[:, 0], games[:, 1], games[:, 0])
     return np.column_stack([steps, watched[:, 1]])

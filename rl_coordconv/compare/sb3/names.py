@@ -1,6 +1,6 @@
 """Guesses algorithm, game, seed and variant of SB3 logs from names and logged tags.
 
-Nothing guessed here is hidden: the report shows for every run what it was taken for.
+The report shows the guesses for every run.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from pathlib import Path
 
 from rl_coordconv.compare.published import HUMAN_AND_RANDOM
 from rl_coordconv.runs.results import EXTRACTOR_STYLES
+
+UNKNOWN_VARIANT = "sb3"
+"""The name of a variant about which nothing is known."""
 
 # Spellings without separators, and the name that rl-zoo3 or the library uses.
 _ALGORITHMS = {
@@ -36,11 +39,11 @@ ALGORITHM_TAGS = tuple(_FAMILIES)
 _ENV_ID = re.compile(
     r"^(?:\w+:)?(?:ALE[/-])?([A-Za-z]+?)(NoFrameskip|Deterministic)?-v\d+(?:_\d+)?$"
 )
-# Words that do not say whose runs are inside.
+# Words that say nothing about the runs inside.
 _GENERIC = re.compile(
     r"logs?|runs?|tb|tensorboards?|boards?|mon|monitors?|results?|sb3|csvs?|events?|evals?|evaluations?|val|envs?|ranks?|workers?"
     r"|train(ing)?|data|outputs?|experiments?|exps?|models?|seeds?|rounds?|trials?|best|atari|zoo|v"
-    r"|backups?|cop(y|ies)|old|new|latest|final|sync(ed|hroni[sz]ed)?|tmp|temp|\d+"
+    r"|backups?|cop(y|ies)|old|new|latest|final|sync(ed|hroni[sz]ed)?|tmp|temp"
 )
 
 _DATE = re.compile(r"(19|20)\d\d[-_.]?\d\d[-_.]?\d\d([-_T ]+\d\d[-_.:h]?\d\d([-_.:m]?\d\d)?)?")
@@ -49,7 +52,7 @@ _BETWEEN_WORDS = re.compile(r"(?<!\de)[-_ ]+|(?<!\d)\.+|\.+(?!\d)")
 
 
 def find_algorithm(named: str, names: Sequence[str], tags: Collection[str]) -> str:
-    """Return the algorithm: as rl-zoo3 names it, else one that logs such tags, by the nearest name.
+    """Return the algorithm: rl-zoo3's, else the nearest name that fits the logged tags.
 
     Args:
         named: rl-zoo3's ``--algo``; may be empty.
@@ -82,7 +85,7 @@ def algorithm_in(name: str) -> str:
 
 
 def find_game(names: Iterable[str]) -> tuple[str, str]:
-    """Return game and protocol by the first name that has them, else ``unknown``."""
+    """Return game and protocol from the first name that has them, else ``unknown``."""
     names = list(names)
     for name in names:
         match = _ENV_ID.match(name)
@@ -104,7 +107,7 @@ def _words_of_games(name: str) -> list[str]:
 
 
 def find_seed(names: Iterable[str]) -> str:
-    """Return the seed that a name states, as ``seed_3`` or ``s3``; empty if none does."""
+    """Return the seed in the first name with one, such as ``seed_3`` or ``s3``; empty if none."""
     for name in names:
         match = re.search(r"(?:^|[^a-z])(?:seed|s)[-_=]?(\d+)(?![0-9])", name.lower())
         if match:
@@ -113,7 +116,7 @@ def find_seed(names: Iterable[str]) -> str:
 
 
 def telling(names: Iterable[str]) -> str:
-    """Return what distinguishes a variant in the names of folders.
+    """Return the part of some folders' names that distinguishes a variant.
 
     Algorithms, games, seeds, dates, numbers at the end and general words are left out; a number
     after a word that is kept is kept too.
@@ -152,7 +155,7 @@ def _plain(name: str) -> str:
 
 
 def is_numbered_sibling(a: str, b: str) -> bool:
-    """Return whether two names differ in their numbers only.
+    """Return whether two names differ only in their numbers.
 
     >>> is_numbered_sibling("run_1", "run_2"), is_numbered_sibling("tb", "monitor")
     (True, False)
@@ -161,26 +164,26 @@ def is_numbered_sibling(a: str, b: str) -> bool:
 
 
 def is_telling(folder: Path) -> bool:
-    """Return whether the nearest names of a folder's path distinguish a variant."""
+    """Return whether the last three names of a folder's path distinguish a variant."""
     return bool(telling(folder.parts[-3:]))
 
 
 def is_kind_of_log(name: str) -> bool:
-    """Return whether a folder's name says what kind of logs it holds, not whose they are."""
+    """Return whether a folder's name says only what kind of logs it has, as ``tb`` does."""
     return not _telling_words(name)
 
 
 def variant_name(extractor: str, inner: Sequence[str], root_label: str) -> str:
     """Return the name of the variant of SB3 logs.
 
-    The bare name of an extractor would make its runs seeds of ours.
+    It never equals the name of an extractor, or the runs would count as seeds of ours.
 
     Args:
-        extractor: As the logs say; empty if they do not.
+        extractor: The extractor's name in the logs; empty if unknown.
         inner: The names of the folders between the root and the run.
-        root_label: The name of the root; empty if it says nothing.
+        root_label: What the root's name says about the variant; see `root_labels`.
     """
-    name = "/".join(filter(None, [root_label, telling(inner), extractor])) or "sb3"
+    name = "/".join(filter(None, [root_label, telling(inner), extractor])) or UNKNOWN_VARIANT
     return f"{name} (sb3)" if name in EXTRACTOR_STYLES else name
 
 
@@ -195,7 +198,7 @@ def is_numbered_run(name: str) -> bool:
 
 
 def root_labels(roots: Sequence[Path]) -> dict[Path, str]:
-    """Return what the name of each root says, no two the same; empty if it says nothing."""
+    """Return a label for each root from its name, all distinct; empty if it has none."""
     parts = {root: root.resolve().parts for root in roots}
     labels = {root: telling(path[-1:]) for root, path in parts.items()}
     for label in set(labels.values()):

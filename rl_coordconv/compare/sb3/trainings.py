@@ -24,9 +24,9 @@ def read_trainings(
 
     Args:
         folders: Folders with logs, below the root.
-        root: The folder that the report was asked for.
-        label: The root's name.
-        left_out: Folders that cannot be used and the reason; more are added.
+        root: The folder given to the report.
+        label: What the root's name says about the variant; see `root_labels`.
+        left_out: Folders and why they are left out; more are added.
     """
     logs: list[SB3Logs] = []
     for folder in folders:
@@ -48,7 +48,7 @@ def read_trainings(
 def _chained(runs: Mapping[RunResult, SB3Logs], left_out: dict[Path, str]) -> list[RunResult]:
     """Join the runs that continue another from step 0, as with rl-zoo3's ``-i``, with that one.
 
-    Of several that continue one agent the longest is used: they share their beginning.
+    If several continue one agent, the longest is used, because they share their beginning.
     """
     agents = {run: logs.zoo.named.get("trained_agent", "") for run, logs in runs.items()}
     before = {
@@ -57,7 +57,7 @@ def _chained(runs: Mapping[RunResult, SB3Logs], left_out: dict[Path, str]) -> li
     }
 
     def origin(run: RunResult) -> list[RunResult]:
-        """Return the runs that led to this one, the first one first, and itself."""
+        """Return the runs that led to this one in order, itself last."""
         chain = [run]
         while (earlier := before.get(chain[0])) and earlier not in chain:
             chain.insert(0, earlier)
@@ -74,12 +74,12 @@ def _chained(runs: Mapping[RunResult, SB3Logs], left_out: dict[Path, str]) -> li
         used.append(trainings[best])
         for *_, run in chains:
             if run not in chains[best]:
-                left_out[run.folder] = f"it begins as the training in {trainings[best].folder} does"
+                left_out[run.folder] = f"it begins like the training in {trainings[best].folder}"
     return used
 
 
 def _trained(agent: str, run: RunResult, runs: Sequence[RunResult]) -> RunResult | None:
-    """Return the run whose folder an agent's file was in; None if it is not here."""
+    """Return the run whose folder contained an agent's file; None if it was not found."""
     parts = Path(agent.replace("\\", "/")).parts[-2::-1]
 
     def alike(other: RunResult) -> tuple[int, int]:
@@ -152,11 +152,11 @@ def _with_doubts(runs: Mapping[RunResult, SB3Logs]) -> dict[RunResult, SB3Logs]:
 
 
 def _joined(chain: Sequence[RunResult], agents: Mapping[RunResult, str]) -> RunResult:
-    """Return one training from the runs that continued each other."""
+    """Join a chain of runs, each of which continues the one before."""
     agent = agents[chain[0]]
     whole, start = chain[0], 0.0
     if agent:
-        note = f"it continues an agent that is not here, {agent}, and its steps begin there"
+        note = f"it continues the agent {agent}, which was not found; its steps count from there"
         whole = replace(whole, notes=(*whole.notes, note))
     for run in chain[1:]:
         saved = re.search(r"_(\d+)_steps\.zip$", agents[run])
@@ -166,7 +166,7 @@ def _joined(chain: Sequence[RunResult], agents: Mapping[RunResult, str]) -> RunR
 
 
 def _after(run: RunResult, earlier: RunResult, step: float) -> RunResult:
-    """Return one training: a run until a step, and another that continues it from there."""
+    """Join a run with the earlier one that it continues from a step."""
     kept, evaluated = earlier.steps <= step, earlier.evaluation_steps <= step
     note = f"it continues {earlier.folder} from step {step:,.0f}"
     return replace(

@@ -40,11 +40,14 @@ class Agent:
         model: The agent.
         run: Its run folder; None for a file from elsewhere.
         config: The settings of that run.
+        checkpoint: Which of the run's agents it is: ``final``, ``best``, or a name such as
+            ``step-0000001000``.
     """
 
     model: BaseAlgorithm
     run: Run | None = None
     config: AtariConfig | None = None
+    checkpoint: str = ""
 
 
 def load_agent(
@@ -89,7 +92,7 @@ def load_agent(
     except Exception as error:  # code in a pickle can raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{file} cannot be loaded: {reason}.") from None
-    return Agent(model, run, config)
+    return Agent(model, run, config, file.stem.removesuffix("_model"))
 
 
 def read_config(run: Run) -> AtariConfig:
@@ -111,7 +114,7 @@ def _run_of(path: Path) -> Run | None:
     if path.is_dir():
         return Run(path)
     run = Run(path.parent.parent if path.parent.name == "checkpoints" else path.parent)
-    if path not in (run.final_model, run.best_model, *run.checkpoints.glob("step-*.zip")):
+    if path not in (run.final_model, run.best_model, *run.saved):
         return None
     try:
         read_config(run)
@@ -121,8 +124,11 @@ def _run_of(path: Path) -> Run | None:
 
 
 def _model_file(run: Run, checkpoint: str) -> Path:
-    newest = sorted(run.checkpoints.glob("step-*.zip"), reverse=True)
-    candidates = {"final": [run.final_model, *newest], "best": [run.best_model], "newest": newest}
+    candidates = {
+        "final": [run.final_model, *run.saved],
+        "best": [run.best_model],
+        "newest": run.saved,
+    }
     if checkpoint not in candidates:
         raise UserError(f"There is no checkpoint {checkpoint!r}; {nearest(checkpoint, candidates)}")
     found = next((file for file in candidates[checkpoint] if file.exists()), None)

@@ -13,11 +13,11 @@ from rl_coordconv.experiments.atari.checkpoint import NUMBER, save_checkpoint
 from rl_coordconv.experiments.atari.config import AtariConfig
 from rl_coordconv.experiments.atari.logs import RolloutCallback
 from rl_coordconv.experiments.atari.play import GAME_COLUMNS, Games, evaluate_games
-from rl_coordconv.runs.checkpoint import State, environment_seed, rng_untouched
+from rl_coordconv.runs.checkpoint import State, environment_seed, refuse_diverged, rng_untouched
 from rl_coordconv.runs.console import Bar
 from rl_coordconv.runs.files import CsvLog, atomic_write
 from rl_coordconv.runs.folder import Run
-from rl_coordconv.runs.signals import Stopped, StopSignals
+from rl_coordconv.runs.signals import StopSignals
 
 _STREAM = 1  # separates evaluation games from the training games of the same run
 
@@ -31,13 +31,16 @@ class Evaluation(RolloutCallback):
     """Whole games with the stochastic policy, in separate environments.
 
     The training's random numbers are not touched. The best model so far is saved. A resumed run
-    passes the ``state`` of its checkpoint.
+    passes the ``state`` of its checkpoint. A signal interrupts an evaluation, before which
+    `Checkpoints` has saved; the resumed run repeats it.
     """
 
-    def __init__(self, config: AtariConfig, run: Run, env: VecEnv, state: State) -> None:
+    def __init__(
+        self, config: AtariConfig, run: Run, env: VecEnv, signals: StopSignals, state: State
+    ) -> None:
         super().__init__()
         self.env = env
-        self._config, self._run = config, run
+        self._config, self._run, self._signals = config, run, signals
         self._last_step = state.get("last_step", 0)
         self._best_return = state.get("best_return", -math.inf)
 
@@ -46,11 +49,23 @@ class Evaluation(RolloutCallback):
         """The state that a checkpoint stores."""
         return {"last_step": self._last_step, "best_return": self._best_return}
 
+    @property
+    def is_due(self) -> bool:
+        """Whether an evaluation is due at the current step."""
+        return is_due(self._config.eval_freq, self._last_step, self.num_timesteps)
+
     def _on_training_start(self) -> None:
-        self._csv = CsvLog(self._run.evaluations, GAME_COLUMNS, keep_until=self.num_timesteps)
+        self._csv = CsvLog(
+            self._run.evaluations,
+            GAME_COLUMNS,
+            keep_until=self.num_timesteps,
+            drop=lambda row: (
+                row.get("seed", "training") == "training" and float(row["step"]) > self._last_step
+            ),
+        )
 
     def _on_rollout_start(self) -> None:
-        if is_due(self._config.eval_freq, self._last_step, self.num_timesteps):
+        if self.is_due:
             self._evaluate()
 
     def _on_training_end(self) -> None:
@@ -58,10 +73,11 @@ class Evaluation(RolloutCallback):
             self._evaluate()
 
     def _evaluate(self) -> None:
+        with self._signals.at_once():
+            games = self._play()
         self._last_step = self.num_timesteps
-        games = self._play()
         for row in games.rows(
-            self.num_timesteps, self._config.protocol, policy="stochastic", seed="training"
+            self.num_timesteps, self._config.protocol, "stochastic", "training", "training"
         ):
             self._csv.write(row)
         mean = float(np.mean(games.returns))
@@ -85,7 +101,11 @@ class Evaluation(RolloutCallback):
 
 
 class Checkpoints(RolloutCallback):
-    """Checkpoints between updates: every ``save_freq`` steps, and when a signal stops the run."""
+    """Checkpoints between updates; goes before `Evaluation` in the list of callbacks.
+
+    They are saved at the start, every ``save_freq`` steps, before each evaluation, at the end, and
+    when a signal stops the run.
+    """
 
     def __init__(
         self, save_freq: int, run: Run, signals: StopSignals, evaluation: Evaluation, state: State
@@ -99,15 +119,27 @@ class Checkpoints(RolloutCallback):
         self._last_step = self.num_timesteps
         for name, value, excluded in self._pending_log:
             self.logger.record(name, value, excluded)
+        if not self._run.saved:
+            self._save()
 
     def _on_rollout_start(self) -> None:
-        if self._signals.received:
+        is_save_due = is_due(self._save_freq, self._last_step, self.num_timesteps)
+        has_diverged = not all(map(math.isfinite, self._losses().values()))
+        if self._signals.received or self._evaluation.is_due or is_save_due or has_diverged:
             self._save()
-            raise Stopped(self._signals.received)
-        if is_due(self._save_freq, self._last_step, self.num_timesteps):
-            self._save()
+        self._signals.stop()
+
+    def _on_training_end(self) -> None:
+        self._save()
+
+    def _losses(self) -> dict[str, float]:
+        """Return the losses of the last update by name."""
+        values = self.logger.name_to_value.items()
+        return {name: float(value) for name, value in values if name.endswith("loss")}
 
     def _save(self) -> None:
+        step = f"step {self.num_timesteps:,}"
+        refuse_diverged(self._run, step, self.model.policy, self._losses())
         self._last_step = self.num_timesteps
         # The last update's losses are logged after the next rollout.
         log = self.logger

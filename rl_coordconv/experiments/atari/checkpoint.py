@@ -34,7 +34,7 @@ from rl_coordconv.runs.checkpoint import (
     set_rng_state,
 )
 from rl_coordconv.runs.files import CsvLog, atomic_write, last_rows, rows_until, write_rows
-from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.folder import Run, add_settings
 from rl_coordconv.runs.logging import summary_writer
 
 Algorithm = TypeVar("Algorithm", bound=BaseAlgorithm)
@@ -63,6 +63,7 @@ def save_checkpoint(run: Run, model: BaseAlgorithm, state: State) -> Path:
         torch.save({**state, "rng": rng_state()}, member)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(_STATE_MEMBER, member.getvalue())
+        add_settings(run, temporary)
     delete_old_checkpoints(run)
     return path
 
@@ -102,12 +103,13 @@ def load_checkpoint(
     return found
 
 
-def make_logger(run: Run, step: int) -> Logger:
+def make_logger(run: Run, step: int, last_evaluation: int = 0) -> Logger:
     """Return a logger for TensorBoard and ``progress.csv`` that resumes after a step.
 
-    Everything that earlier starts logged past that step is dropped: those updates were lost.
+    Everything that earlier starts logged after that step is dropped, because those updates were
+    lost; so are evaluations after ``last_evaluation``, which are repeated.
     """
-    formats = [_ResumedTensorBoard(run, step), _ResumedCsv(run.progress, step)]
+    formats = [_ResumedTensorBoard(run, step), _ResumedCsv(run.progress, step, last_evaluation)]
     return Logger(str(run.folder), formats)
 
 
@@ -130,9 +132,13 @@ class _ResumedCsv(KVWriter):
     Only numbers are written; texts, images and the like are for TensorBoard.
     """
 
-    def __init__(self, path: Path, step: int) -> None:
+    def __init__(self, path: Path, step: int, last_evaluation: int) -> None:
         _add_step(path)
-        self._csv = CsvLog(path, keep_until=step)
+
+        def is_repeated(row: Mapping[str, str]) -> bool:
+            return bool(row.get("eval/mean_reward")) and float(row["step"]) > last_evaluation
+
+        self._csv = CsvLog(path, keep_until=step, drop=is_repeated)
         rows = last_rows(path)
         self._seconds_before = float(rows[-1].get("seconds") or 0) if rows else 0.0
         self._started = time.perf_counter()
@@ -152,7 +158,8 @@ class _ResumedCsv(KVWriter):
 
 def _add_step(path: Path) -> None:
     """Add the column ``step`` to a log of version 0.1, so that the run can be resumed."""
-    rows = rows_until(path, "time/total_timesteps", math.inf)
+    rows = last_rows(path)
     if rows and "step" not in rows[0]:
+        rows = rows_until(path, "time/total_timesteps", math.inf)
         steps = [{"step": row["time/total_timesteps"], **row} for row in rows]
         write_rows(path, list(steps[0]), steps)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from rich.console import Console
@@ -14,6 +14,9 @@ from rl_coordconv.experiments.atari.play import GAME_COLUMNS, Games, PlaySetting
 from rl_coordconv.experiments.atari.video import FRAMES_PER_SECOND
 from rl_coordconv.runs.files import rows_until, write_rows
 from rl_coordconv.runs.folder import InUse, Run, lock
+
+_GAME = set(GAME_COLUMNS) - {"game"}  # columns that are equal if the same game is played again
+_EVALUATION = _GAME - {"episode_return", "length_frames"}
 
 
 def evaluate(agent: Agent, settings: PlaySettings, n_games: int, console: Console) -> None:
@@ -38,29 +41,35 @@ def evaluate(agent: Agent, settings: PlaySettings, n_games: int, console: Consol
         console.print(f"Scores not saved: the run's game is {agent.config.env}.")
         return
     try:
-        save_scores(agent.run, games, step, settings)
+        rows = games.rows(step, settings.protocol, settings.policy, settings.seed, agent.checkpoint)
+        save_scores(agent.run, rows)
         console.print(f"Scores saved in {agent.run.evaluations}")
     except InUse as error:  # by a training, say
         console.print(f"Scores not saved: {error}")
 
 
-def save_scores(run: Run, games: Games, step: int, settings: PlaySettings) -> None:
-    """Add games of the run's agent at a step to ``evaluations.csv``.
-
-    They replace those of the same step, protocol, policy and seed.
+def save_scores(run: Run, games: Sequence[Mapping[str, object]]) -> None:
+    """Add rows of games to ``evaluations.csv``, except games that it contains already.
 
     Raises:
         InUse: Another process is using the run.
+        UserError: The file is damaged.
     """
-    new = games.rows(step, settings.protocol, settings.policy, settings.seed)
     with lock(run.folder):
         old = rows_until(run.evaluations, "step", math.inf)
-        others = [row for row in old if _kind(row) != _kind(new[0])]
-        write_rows(run.evaluations, GAME_COLUMNS, [*others, *new])
+        new, number = list(games), 0
+        for row in old:
+            number += _is_same(row, games[0], _EVALUATION)
+            if same := [game for game in new if _is_same(row, game, _GAME)]:
+                new.remove(same[0])
+        numbered = [{**game, "game": i} for i, game in enumerate(new, number)]
+        write_rows(run.evaluations, GAME_COLUMNS, [*old, *numbered])
 
 
-def _kind(row: Mapping[str, object]) -> list[str]:
-    return [str(row.get(name)) for name in ("step", "protocol", "policy", "seed")]
+def _is_same(
+    row: Mapping[str, object], other: Mapping[str, object], columns: Iterable[str]
+) -> bool:
+    return all(str(row.get(name, "")) == str(other[name]) for name in columns)
 
 
 def scores_table(games: Games, title: str) -> Table:

@@ -19,7 +19,10 @@ from rl_coordconv.runs.checkpoint import environment_seed
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.console import Bar
 
-GAME_COLUMNS = ("step", "game", "episode_return", "length_frames", "protocol", "policy", "seed")
+GAME_COLUMNS = (
+    *("step", "game", "episode_return", "length_frames"),
+    *("protocol", "policy", "seed", "checkpoint"),
+)
 """The columns of ``evaluations.csv``."""
 
 _STREAM = 2  # separates these games from those of a training and of its evaluations
@@ -67,7 +70,9 @@ class Games:
         low, high = np.quantile(draws.mean(axis=1), [0.025, 0.975])
         return float(low), float(high)
 
-    def rows(self, step: int, protocol: str, policy: str, seed: object) -> list[dict[str, object]]:
+    def rows(
+        self, step: int, protocol: str, policy: str, seed: object, checkpoint: str
+    ) -> list[dict[str, object]]:
         """Return the games as rows of ``evaluations.csv``.
 
         Args:
@@ -75,9 +80,11 @@ class Games:
             protocol: ``classic`` or ``sticky``.
             policy: ``stochastic`` or ``deterministic``.
             seed: Seed of the games; ``training`` for an evaluation during training.
+            checkpoint: ``final``, ``best``, or a name such as ``step-0000001000``; ``training`` for
+                an evaluation during training.
         """
         scores = enumerate(zip(self.returns, self.frames, strict=True))
-        rows = [(step, i, points, frames, protocol, policy, seed) for i, (points, frames) in scores]
+        rows = [(step, i, *game, protocol, policy, seed, checkpoint) for i, game in scores]
         return [dict(zip(GAME_COLUMNS, row, strict=True)) for row in rows]
 
 
@@ -123,7 +130,7 @@ def open_games(
     rendered, see `make_atari_env`.
 
     Raises:
-        UserError: The agent does not fit the game.
+        UserError: The agent does not fit the game, or its output is NaN.
     """
     env = make_atari_env(
         settings.game,
@@ -143,8 +150,19 @@ def open_games(
         env.seed(env_seed)
         model.set_random_seed(settings.seed)  # of torch, and of NumPy, which a DQN explores with
         yield env
+    except ValueError as error:
+        if is_nan_output(error):
+            raise UserError(
+                "The agent's output is NaN or infinite: its training diverged."
+            ) from None
+        raise
     finally:
         env.close()
+
+
+def is_nan_output(error: ValueError) -> bool:
+    """Return whether torch's error means that a policy's output is NaN or infinite."""
+    return "to satisfy the constraint" in str(error)
 
 
 def evaluate_games(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.buffers import RolloutBuffer
@@ -22,8 +23,9 @@ from rl_coordconv.experiments.atari.logs import (
     EpisodeLog,
     SpeedLog,
 )
+from rl_coordconv.experiments.atari.play import is_nan_output
 from rl_coordconv.extractors import policy_kwargs
-from rl_coordconv.runs.checkpoint import environment_seed
+from rl_coordconv.runs.checkpoint import diverged, environment_seed
 from rl_coordconv.runs.console import Bar, summary
 from rl_coordconv.runs.device import use_device
 from rl_coordconv.runs.files import atomic_write, disk_errors
@@ -46,48 +48,45 @@ def train(config: AtariConfig, run: Run) -> None:
 
     Raises:
         Stopped: SIGINT or SIGTERM came; a checkpoint was saved first.
-        UserError: The disk could not be written.
+        UserError: The disk could not be written, or the training diverged.
     """
     device = str(use_device(config.device, config.num_threads))
     if device == "cpu":
         keep_freed_memory()
     env = make_env(config)
     with disk_errors(run.folder), StopSignals() as signals:
-        record_start(run, device)
         algorithm = A2C if isinstance(config, A2CConfig) else PPO
         resumed = load_checkpoint(run, algorithm, env, device, pickled_classes(config))
         model, state = resumed or (make_model(config, env, device), {})
+        evaluation = Evaluation(config, run, make_env(config, training=False), signals, state)
+        record_start(run, device)  # write nothing before everything is set up
         env.seed(environment_seed(config.seed, model.num_timesteps))
-        model.set_logger(make_logger(run, model.num_timesteps))
+        model.set_logger(make_logger(run, model.num_timesteps, state.get("last_step", 0)))
         console = Console()
-        facts = {
-            "device_used": device,
-            "parameters": f"{sum(p.numel() for p in model.policy.parameters()):,}",
-        }
-        if model.num_timesteps:
-            facts["resuming"] = f"from step {model.num_timesteps:,}"
-        console.print(summary(config, run, **facts))
+        facts = {"resuming": f"from step {model.num_timesteps:,}"} if resumed else {}
+        parameters = f"{sum(p.numel() for p in model.policy.parameters()):,}"
+        console.print(summary(config, run, device_used=device, parameters=parameters, **facts))
 
-        logs = [
-            EpisodeLog(run),
-            SpeedLog(),
-            CoordinateCallback(freq=1, maps=False),
-            ComparisonPages(config),
-        ]
-        evaluation = Evaluation(config, run, make_env(config, training=False), state)
+        coordinates = CoordinateCallback(freq=1, maps=False)
+        logs = [EpisodeLog(run), SpeedLog(), coordinates, ComparisonPages(config)]
         checkpoints = Checkpoints(config.save_freq, run, signals, evaluation, state)
         bar = Bar(console, config.total_timesteps, "steps", model.num_timesteps)
-        # A checkpoint stores the state of the evaluation before it.
         progress = ProgressBar(bar, config.total_timesteps)
-        callbacks: list[BaseCallback] = [*logs, evaluation, checkpoints, progress]
+        callbacks: list[BaseCallback] = [*logs, checkpoints, evaluation, progress]
         try:
-            with bar:
+            # If the training diverges, SB3's statistics would warn before the check finds it.
+            with bar, np.errstate(over="ignore", invalid="ignore"):
                 model.learn(
                     config.total_timesteps - model.num_timesteps,
                     callbacks,
                     log_interval=config.log_interval,
                     reset_num_timesteps=False,
                 )
+        except ValueError as error:
+            if is_nan_output(error):
+                step = f"step {model.num_timesteps:,}"
+                raise diverged(run, step, "the policy's output") from None
+            raise
         finally:
             model.logger.close()
             env.close()

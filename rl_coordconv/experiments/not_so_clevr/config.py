@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from rl_coordconv.experiments.not_so_clevr.data import split
-from rl_coordconv.experiments.not_so_clevr.models import MODELS, Shape, find_model, make_model
+from rl_coordconv.experiments.not_so_clevr.models import MODELS, Shape, build_model, find_model
 from rl_coordconv.experiments.not_so_clevr.tasks import TASKS
 from rl_coordconv.runs.config import (
     Count,
@@ -99,7 +99,7 @@ class ToyConfig(TrainingConfig):
         split(self.split, self.canvas, self.square)
         # Not on the device "meta", for which torch imports for seconds.
         with torch.random.fork_rng(devices=[]):
-            make_model(self.task, self.model, self.shape)
+            build_model(self.task, self.model, self.shape)
         return self
 
     @classmethod

@@ -59,6 +59,16 @@ def find_model(task: str, model: str) -> Callable[[Shape], nn.Module]:
 def make_model(task: str, model: str, shape: Shape) -> nn.Module:
     """Return a network, initialised from torch's global generator.
 
+    Arguments and errors are those of `build_model`.
+    """
+    network = build_model(task, model, shape)
+    initialise(network)
+    return network
+
+
+def build_model(task: str, model: str, shape: Shape) -> nn.Module:
+    """Return a network with torch's initialisation instead of the authors'.
+
     Args:
         task: A key of `MODELS`.
         model: One of the task's.
@@ -70,9 +80,7 @@ def make_model(task: str, model: str, shape: Shape) -> nn.Module:
     build = find_model(task, model)
     if shape.filter_size < 1 or shape.channels < 1:
         raise UserError("The filter size and the channels must be at least 1.")
-    network = build(shape)
-    initialise(network)
-    return network
+    return build(shape)
 
 
 class FromPlace(nn.Module):

@@ -17,6 +17,7 @@ from rl_coordconv.experiments.not_so_clevr.paper import claim
 from rl_coordconv.experiments.not_so_clevr.tasks import TASKS
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.kept import StoredRun
+from rl_coordconv.runs.results import beside_paper
 
 Row = Mapping[str, float]
 """An evaluation: ``step`` (epochs), ``seconds``, ``updates``, and metrics, if known."""
@@ -92,14 +93,14 @@ def results_table(result: Result) -> Table:
     """Return a run's last evaluation beside the paper's values, for the terminal."""
     config, last = result.config, result.last
     paper = claim(config.task, config.split, config.model)
-    table = Table("", "ours", "paper", title=f"{config.task}, {config.split}, {config.model}")
+    rows = []
     for part, theirs in (("train", paper.train), ("test", paper.test)):
         for name in TASKS[config.task].metrics:
             value = last[f"{part}/{name}"]
             ours = f"{value:.2%}" if name == "accuracy" else f"{value:.3f}"
             label = f"{part} {name.replace('_', ' ')}"
-            table.add_row(label, ours, theirs if name == result.metric else "-")
-    table.add_row("seconds of training", f"{last['seconds']:,.1f}", paper.seconds)
-    table.add_row("updates", f"{last['updates']:,.0f}", "-")
-    table.add_row("parameters", f"{result.n_parameters:,}", paper.parameters)
-    return table
+            rows.append((label, ours, theirs if name == result.metric else "-"))
+    rows.append(("seconds of training", f"{last['seconds']:,.1f}", paper.seconds))
+    rows.append(("updates", f"{last['updates']:,.0f}", "-"))
+    rows.append(("parameters", f"{result.n_parameters:,}", paper.parameters))
+    return beside_paper(f"{config.task}, {config.split}, {config.model}", rows)

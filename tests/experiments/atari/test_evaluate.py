@@ -60,6 +60,37 @@ class TestScores:
         evaluate(run.folder, "--episodes", 2, "--seed", 7)
         assert rows(run) == once
 
+    def test_every_game_is_kept_with_its_checkpoint(self, run, tmp_path):
+        """One game replaced five, and those of the best agent replaced the final one's."""
+        folder = tmp_path / "run"
+        shutil.copytree(run.folder, folder)
+        copy = Run(folder)
+        copy.evaluations.unlink()
+        shutil.copy(copy.final_model, copy.best_model)  # the same step, and the same agent
+        evaluate(folder, "--episodes", 2)
+        two = rows(copy)
+        evaluate(folder, "--episodes", 1)
+        evaluate(folder, "--episodes", 1)
+        final = rows(copy)
+        assert final[:2] == two
+        assert [row["game"] for row in final] == ["0", "1", "2"]
+        evaluate(folder, "--episodes", 1, "--checkpoint", "best")
+        evaluate(folder / "checkpoints" / "step-0000000100.zip", "--episodes", 1)
+        assert rows(copy)[:3] == final
+        names = [row["checkpoint"] for row in rows(copy)]
+        assert names == ["final"] * 3 + ["best", "step-0000000100"]
+        assert {row["step"] for row in rows(copy)} == {"100"}
+
+    def test_are_added_to_a_file_of_an_earlier_version(self, run, tmp_path):
+        folder = tmp_path / "run"
+        shutil.copytree(run.folder, folder)
+        copy = Run(folder)
+        copy.evaluations.write_text("step,game,episode_return,length_frames\n100,0,60.0,999\n")
+        evaluate(folder, "--episodes", 1)
+        old, new = rows(copy)
+        assert (old["episode_return"], old["checkpoint"]) == ("60.0", "")
+        assert new["checkpoint"] == "final"
+
     def test_other_ways_to_play_stand_beside(self, run):
         flags = ("--protocol", "sticky", "--deterministic", "--seed", 8)
         evaluate(run.folder, "--episodes", 1, *flags)
@@ -89,7 +120,9 @@ class TestScores:
             assert evaluate(run.folder, "--episodes", 1) == 0
         shown = capsys.readouterr().out
         assert "mean score" in shown
-        assert f"Scores not saved: {run.folder} is in use by another" in shown.replace("\n", "")
+        message = f"Scores not saved: {run.folder} is in use by another"
+        # A terminal wraps lines anywhere.
+        assert "".join(message.split()) in "".join(shown.split())
         assert rows(run) == before
 
     def test_of_another_game_are_not_saved(self, run, capsys):
@@ -175,6 +208,7 @@ class TestMistakes:
         ("flags", "says"),
         [
             (["--seed", "-1"], "--seed must be at least 0"),
+            (["--seed", "4294967296"], "--seed must be at most 4294967295"),
             (["--episodes", "0"], "--episodes must be at least 1"),
             (["--best-of", "2"], "--video or --gif"),
             (["--checkpoint", "bets"], "best"),
@@ -189,6 +223,17 @@ class TestMistakes:
         error = capsys.readouterr().err
         assert says in error
         assert len(error.strip().splitlines()) == 1
+
+    def test_an_agent_that_diverged(self, run, tmp_path, capsys, monkeypatch):
+        """Also under a path that a shell would have expanded."""
+        monkeypatch.setenv("HOME", str(tmp_path))
+        shutil.copytree(run.folder, tmp_path / "run")
+        model = stable_baselines3.A2C.load(run.final_model)
+        model.policy.action_net.bias.data.fill_(np.nan)
+        model.save(tmp_path / "run" / "final_model.zip")
+        assert evaluate("~/run", "--episodes", 1) == 2
+        error = capsys.readouterr().err
+        assert error == "The agent's output is NaN or infinite: its training diverged.\n"
 
     def test_no_such_run(self, tmp_path, capsys):
         assert evaluate(tmp_path / "nothing") == 2

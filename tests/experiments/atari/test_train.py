@@ -1,4 +1,5 @@
 import os
+import re
 import resource
 import shutil
 import signal
@@ -26,6 +27,9 @@ from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from rl_coordconv.envs import AtariVecEnv
+from rl_coordconv.experiments.atari import train as train_module
+from rl_coordconv.experiments.atari.callbacks import Evaluation
 from rl_coordconv.experiments.atari.config import A2CConfig
 from rl_coordconv.runs.config import Defaults, read_yaml
 from rl_coordconv.runs.folder import Run
@@ -177,6 +181,14 @@ def terminate_after(run: Run, step: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+EVALUATED = "--total-timesteps 100 --eval-freq 60 --log-interval 1"
+
+
+@pytest.fixture(scope="module")
+def evaluated_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train("a2c", tmp_path_factory.mktemp("evaluated"), EVALUATED)
+
+
 LONG_PPO = "--total-timesteps 100000 --eval-freq 0 --save-freq 64"
 
 
@@ -203,18 +215,68 @@ def test_a_run_that_was_stopped_resumes(tmp_path, number, capsys):
     assert rates == pytest.approx([2.5e-4 * (1 - step / 100_000) for step in steps[:-1]])
 
 
+@pytest.mark.parametrize(
+    ("how", "step"),
+    [("Ctrl-C", 60), ("SIGTERM", 100), ("killed after it", 60), ("killed after it", 100)],
+)
+def test_an_interrupted_evaluation_is_given_up_and_repeated(
+    evaluated_run, tmp_path, monkeypatch, how, step
+):
+    """A signal waited for its end, and was lost with the steps since the last save."""
+
+    def evaluate(evaluation):
+        if evaluation.num_timesteps == step:
+            if how != "killed after it":
+                interrupt_after(10, evaluation.env, signal.SIGINT if how == "Ctrl-C" else 15)
+            original(evaluation)
+            raise KeyboardInterrupt  # before the next checkpoint
+        original(evaluation)
+
+    original = Evaluation._evaluate
+    monkeypatch.setattr(Evaluation, "_evaluate", evaluate)
+    try:
+        code = load_script("train_a2c").main(arguments("a2c", tmp_path, EVALUATED))
+    except SystemExit as end:
+        code = end.code
+    assert code == {"SIGTERM": 128 + 15}.get(how, 130)
+    run = only_run(tmp_path)
+    assert newest_step(run) == step
+    expected = [60, 100][: [60, 100].index(step) + (how == "killed after it")]
+    assert column(run.evaluations, "step") == expected
+    monkeypatch.undo()
+    train("a2c", tmp_path, EVALUATED)
+    assert column(run.evaluations, "step") == [60, 100]
+    assert column(run.progress, "eval/mean_reward") == column(run.evaluations, "episode_return")
+    if step == 100:  # without new games in between
+        assert run.evaluations.read_text() == evaluated_run.evaluations.read_text()
+        for name in ("step", "train/value_loss", "eval/mean_reward"):
+            assert column(run.progress, name) == column(evaluated_run.progress, name)
+
+
+def interrupt_after(steps: int, env: AtariVecEnv, number: int) -> None:
+    left = iter(range(steps))
+
+    def step(actions):
+        if next(left, None) is None:
+            signal.raise_signal(number)
+        return original(actions)
+
+    original = env.step
+    env.step = step
+
+
 def unfinished_copy(finished: Run, folder: Path) -> Run:
     """A run as it was at its checkpoint."""
     shutil.copytree(finished.folder.parents[3], folder)
     run = only_run(folder)
-    run.done.unlink()
-    run.final_model.unlink()
+    for path in (run.done, run.final_model, run.saved[0]):
+        path.unlink()
     return run
 
 
 def test_a_run_of_an_earlier_version_is_resumed(short_run, tmp_path, capsys):
     run = unfinished_copy(short_run, tmp_path / "runs")
-    (checkpoint,) = run.checkpoints.iterdir()
+    (checkpoint,) = run.saved
     rename_classes(checkpoint)
     settings = yaml.safe_load(run.config.read_text())
     del settings["experiment"]
@@ -230,16 +292,53 @@ def test_a_run_of_an_earlier_version_is_resumed(short_run, tmp_path, capsys):
     assert column(run.progress, "seconds") == sorted(column(run.progress, "seconds"))
 
 
+def refused(name: str, folder: Path, flags: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """The sentence with which a command is refused."""
+    with pytest.raises(SystemExit) as exit_:
+        load_script(f"train_{name}").main(arguments(name, folder, flags))
+    assert exit_.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
+def test_a_checkpoint_is_not_resumed_with_other_settings(short_run, tmp_path, capsys):
+    """Without config.yaml, the new settings were written as if they had always held."""
+    run = unfinished_copy(short_run, tmp_path / "runs")
+    run.config.unlink()
+    error = refused("a2c", tmp_path / "runs", f"{SHORT_FLAGS} --learning-rate 0.1", capsys)
+    assert "another learning_rate (0.0007 there, 0.1 now)" in error
+    assert not run.config.exists()
+    train("a2c", tmp_path / "runs", SHORT_FLAGS)
+    assert "from step 60" in capsys.readouterr().out
+    assert run.config.read_text() == short_run.config.read_text().replace(
+        str(short_run.folder.parents[3]), str(tmp_path / "runs")
+    )
+
+
+def test_a_run_that_cannot_be_resumed_is_refused(short_run, tmp_path, capsys):
+    """Lost checkpoints, and a damaged row of a log."""
+    run = unfinished_copy(short_run, tmp_path / "runs")
+    with run.progress.open("a") as file:
+        file.write("garbage\n")
+    error = refused("a2c", tmp_path / "runs", SHORT_FLAGS, capsys)
+    assert error == f"Line 7 of {run.progress} is damaged; correct or delete it.\n"
+    before = run.progress.read_bytes()
+    shutil.rmtree(run.checkpoints)
+    error = refused("a2c", tmp_path / "runs", SHORT_FLAGS, capsys)
+    assert f"The checkpoints in {run.checkpoints} are missing" in error
+    assert "--overwrite" in error
+    assert run.progress.read_bytes() == before
+
+
 def test_a_full_disk_leaves_the_last_checkpoint(short_run, tmp_path):
     run = unfinished_copy(short_run, tmp_path / "runs")
-    run.config.write_text(run.config.read_text().replace("timesteps: 100", "timesteps: 100000"))
     before = {path.name: path.read_bytes() for path in run.checkpoints.iterdir()}
 
     def allow_one_megabyte() -> None:  # a model has fourteen
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 
-    flags = f"{SHORT_FLAGS} --total-timesteps 100000"
-    with start("a2c", tmp_path / "runs", flags, preexec_fn=allow_one_megabyte) as process:
+    with start("a2c", tmp_path / "runs", SHORT_FLAGS, preexec_fn=allow_one_megabyte) as process:
         _, error = process.communicate()
     assert process.returncode == 2, error
     assert error.startswith("Could not write to ")
@@ -275,6 +374,102 @@ def test_a_mistake_is_one_sentence_with_exit_code_2(name, flags, sentence, capsy
     error = capsys.readouterr().err
     assert error.startswith(sentence)
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ("--seed 20240101123", "--seed must be at most 4294967295, not 20240101123."),
+        ("--seed 4294967296", "--seed must be at most 4294967295"),
+        ("--seed -1", "--seed must be at least 0"),
+        ("--device cuda:99", "There is no cuda:99 device on this machine"),
+        ("--env Pnog", "did you mean Pong?"),
+        ("--config nothing.yaml", "Cannot read the config file nothing.yaml"),
+        ("--log-dir {0}/" + 300 * "x", "Cannot write to"),
+        ("--log-dir {0}/new/" + 300 * "x", "Cannot write to"),
+        ("--log-dir {0}/$NOT_SET", "the environment variable $NOT_SET is not set."),
+        ("--log-dir ~nobody-here/runs", "there is no such user: ~nobody-here/runs."),
+    ],
+)
+def test_a_refused_start_leaves_no_folder(tmp_path, monkeypatch, capsys, flags, sentence):
+    """The folder that it left refused the next start."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "some" / "runs"
+    flags = f"--total-timesteps 20 {flags.format(folder)}"
+    assert sentence in refused("a2c", folder, flags, capsys)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+@pytest.mark.parametrize("function", ["make_atari_env", "make_model"])
+def test_a_start_that_crashes_before_the_first_step_leaves_no_folder(
+    tmp_path, monkeypatch, error, function
+):
+    def crash(*_, **__):
+        assert list(tmp_path.rglob(".lock"))
+        raise error
+
+    monkeypatch.setattr(train_module, function, crash)
+    with pytest.raises((error, SystemExit)):
+        train("a2c", tmp_path, SHORT_FLAGS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_refused_overwrite_deletes_nothing(short_run, tmp_path, capsys):
+    run = unfinished_copy(short_run, tmp_path / "runs")
+    before = sorted((path, path.stat().st_mtime_ns) for path in run.folder.rglob("*"))
+    refused("a2c", tmp_path / "runs", f"{SHORT_FLAGS} --overwrite --device cuda:99", capsys)
+    assert sorted((path, path.stat().st_mtime_ns) for path in run.folder.rglob("*")) == before
+    train("a2c", tmp_path / "runs", f"{SHORT_FLAGS} --overwrite")
+    assert column(run.progress, "step") == [20, 40, 60, 80, 100]
+    assert "resuming" not in capsys.readouterr().out
+
+
+def test_paths_and_games_in_other_spellings(tmp_path, monkeypatch, capsys):
+    """`~` became a folder of that name, and a game with its module was unknown."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HERE", "here")
+    monkeypatch.chdir(tmp_path)
+    settings = yaml.safe_load((ROOT / "configs" / "a2c.yaml").read_text())
+    settings |= {"log_dir": "~/$HERE/${HERE}", "env": "ale_py:ALE/Pong-v5"}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings))
+    flags = "--config ~/mine.yaml --total-timesteps 20 --eval-freq 0 --seed 4294967295"
+    assert load_script("train_a2c").main([*TINY["a2c"].split(), *flags.split()]) == 0
+    run = only_run(tmp_path)
+    assert run.folder == tmp_path / "here/here/a2c/Pong/coordconv/seed-4294967295"
+    assert yaml.safe_load(run.config.read_text())["log_dir"] == str(tmp_path / "here/here")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "mine.yaml"]
+
+
+@pytest.mark.parametrize("name", ["a2c", "ppo"])
+@pytest.mark.parametrize("rate", ["1e6", "1e30"])
+def test_a_training_that_diverges_is_one_sentence(tmp_path, capsys, name, rate):
+    """A traceback, with the step and the last good checkpoint nowhere."""
+    flags = f"--total-timesteps 1000 --eval-freq 32 --learning-rate {rate}"
+    error = refused(name, tmp_path, flags, capsys)
+    found = re.fullmatch(
+        r"The training diverged: .* is NaN or infinite at step ([\d,]+)\. The last good checkpoint"
+        r" is (.*zip); start over with a lower --learning-rate and --overwrite\.\n",
+        error,
+    )
+    assert found, error
+    model = A2C if name == "a2c" else PPO
+    weights = model.load(found[2]).policy.state_dict()
+    assert all(weight.isfinite().all() for weight in weights.values())
+    assert not only_run(tmp_path).is_finished
+
+
+def test_a_weight_that_is_nan_at_the_end_is_never_saved(tmp_path, monkeypatch, capsys):
+    class Broken(train_module.LightRMSpropTFLike):
+        def step(self, closure=None):
+            super().step(closure)
+            with torch.no_grad():
+                self.param_groups[0]["params"][-1].fill_(torch.nan)  # the value's bias
+
+    monkeypatch.setattr(train_module, "LightRMSpropTFLike", Broken)
+    error = refused("a2c", tmp_path, "--total-timesteps 10 --eval-freq 0", capsys)
+    assert error.startswith("The training diverged: value_net.bias is NaN or infinite at step 10.")
+    assert [path.name for path in tmp_path.rglob("*.zip")] == ["step-0000000000.zip"]
 
 
 def test_a_missing_gpu_is_one_sentence(capsys, monkeypatch):

@@ -150,23 +150,38 @@ class TestResume:
         assert tables[0] == tables[1]
 
     def test_a_killed_run_goes_on_from_its_last_checkpoint(self, tmp_path):
-        flags = f"{TINY} --n-epochs 500 --save-freq 1 --log-dir {tmp_path}"
-        command = [sys.executable, str(ROOT / "scripts" / "train_toy.py"), *flags.split()]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-            while not list(tmp_path.rglob("step-*.pt")):
-                assert process.poll() is None
-            os.kill(process.pid, signal.SIGKILL)
+        flags = "--n-epochs 20 --save-freq 1"
+        command = [*TINY.split(), *flags.split(), "--log-dir", str(tmp_path)]
+        script = str(ROOT / "scripts" / "train_toy.py")
+        with subprocess.Popen([sys.executable, script, *command], stdout=subprocess.DEVNULL) as one:
+            while len(list(tmp_path.rglob("step-*.pt"))) < 2:  # the first one is of the start
+                assert one.poll() is None
+            os.kill(one.pid, signal.SIGKILL)
+        assert main(tmp_path, flags) == 0
         (config,) = tmp_path.rglob("config.yaml")
         stopped = Run(config.parent)
-        config.write_text(config.read_text().replace("n_epochs: 500", "n_epochs: 2"))
-        assert main(tmp_path, "--save-freq 1") == 0
-        assert [row["step"] for row in rows(stopped)][:3] == ["0", "1", "2"]
+        assert [row["step"] for row in rows(stopped)] == [str(epoch) for epoch in range(21)]
         assert stopped.is_finished
+
+    def test_a_run_whose_checkpoints_were_deleted_is_refused(self, tmp_path, capsys):
+        """It would begin again and drop its logs."""
+        run = train(tmp_path)
+        run.done.unlink()
+        before = rows(run)
+        for lose in (lambda: [path.unlink() for path in run.saved], run.checkpoints.rmdir):
+            lose()
+            with pytest.raises(SystemExit) as stop:
+                main(tmp_path, "")
+            assert stop.value.code == 2
+            assert "are missing, so the run cannot be resumed" in capsys.readouterr().err
+            assert rows(run) == before
+        assert main(tmp_path, "--overwrite") == 0
 
     def test_a_run_killed_before_its_first_checkpoint_begins_again(self, tmp_path):
         run = train(tmp_path)
         before = rows(run)
-        run.done.unlink()
+        for path in (run.done, run.progress):
+            path.unlink()
         shutil.rmtree(run.checkpoints)
         assert main(tmp_path, "") == 0
         assert [row["test/accuracy"] for row in rows(run)] == [
@@ -185,6 +200,23 @@ class TestResume:
         assert "is damaged" in capsys.readouterr().err
         after = torch.load(run.final_weights, weights_only=True)
         assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_training_that_diverges_is_one_sentence(tmp_path, capsys):
+    """It ended as finished, with networks that return NaN."""
+    with pytest.raises(SystemExit) as stop:
+        main(tmp_path, "--learning-rate 1e30")
+    assert stop.value.code == 2
+    (checkpoint,) = tmp_path.rglob("step-*.pt")
+    assert capsys.readouterr().err == (
+        "The training diverged: train/loss is NaN or infinite at update 8. The last good checkpoint"
+        f" is {checkpoint}; start over with a lower --learning-rate and --overwrite.\n"
+    )
+    assert not list(tmp_path.rglob("DONE"))
+
+
+def test_the_largest_seed_trains(tmp_path):
+    assert train(tmp_path, "--seed 4294967295 --n-epochs 1").is_finished
 
 
 class TestLearner:
@@ -268,6 +300,8 @@ class TestBadInput:
             ("--model deconv --filter-size 1", "at least 2"),
             ("--loss mse", "--loss mse does not go with classification; choose softmax."),
             ("--task regression --inputs raw", "--inputs raw does not go with regression"),
+            ("--seed 4294967296", "--seed must be at most 4294967295, not 4294967296."),
+            ("--device cuda:99", "There is no cuda:99 device on this machine"),
             ("--learning-rate -1", "--learning-rate must be greater than 0"),
             ("--epochs 3", "There is no flag --epochs; did you mean --n-epochs?"),
             ("--device tpu", "There is no device 'tpu'"),

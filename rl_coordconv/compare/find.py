@@ -134,7 +134,7 @@ def _without_copies(runs: Sequence[RunResult], left_out: dict[Path, str]) -> lis
         possible = next((other for other in used if _may_be_its_log(run, other)), None)
         if possible:
             left_out[run.folder] = (
-                f"its games are not known, and it may be the log of a run like {possible.folder}"
+                f"it has no games, and may be the log of a run like {possible.folder}"
             )
             continue
         alike = [o for o in used if _key(o) == _key(run) and o.seed == run.seed]
@@ -152,7 +152,7 @@ def _completed(run: RunResult, copy: RunResult) -> RunResult:
     if is_telling(run.folder) or not is_telling(copy.folder) or "extractor" in run.settings:
         return run
     seed = copy.seed if run.seed == run.folder.name else run.seed
-    note = f"named as its copy, {copy.folder}"
+    note = f"named after its copy {copy.folder}"
     return replace(run, variant=copy.variant, seed=seed, notes=(*run.notes, note))
 
 
@@ -176,7 +176,7 @@ def _same_training(run: RunResult, other: RunResult) -> str:
             is_copy = is_copy or _same_points(run, other)
         return f"it is a copy of {other.folder}" if is_copy else ""
     if run.from_sb3 and _repeats_means(run, other):
-        return f"its mean scores are those of {other.folder}"
+        return f"its scores are means of the games in {other.folder}"
     if run.from_sb3 and _repeats_evaluations(run, other):
         return f"its evaluations are those of {other.folder}"
     return ""

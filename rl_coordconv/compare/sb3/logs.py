@@ -254,7 +254,7 @@ def _in_steps(log: SB3Logs, last_step: float, name: str) -> tuple[Array, str]:
     """
     if np.isfinite(last_step):
         in_frames = log.games[:, 1].sum() > 2 * last_step
-        reason = "because the other logs end at that step"
+        reason = "judging by the last step of the other logs"
     else:
         in_frames = "NoFrameskip" in name
         reason = "judging by the environment's name"

@@ -41,7 +41,8 @@ _ENV_ID = re.compile(
 )
 # Words that say nothing about the runs inside.
 _GENERIC = re.compile(
-    r"logs?|runs?|tb|tensorboards?|boards?|mon|monitors?|results?|sb3|csvs?|events?|evals?|evaluations?|val|envs?|ranks?|workers?"
+    r"logs?|runs?|tb|tensorboards?|boards?|mon|monitors?|results?|sb3|csvs?|events?|evals?|evaluations?"
+    r"|val|envs?|ranks?|workers?"
     r"|train(ing)?|data|outputs?|experiments?|exps?|models?|seeds?|rounds?|trials?|best|atari|zoo|v"
     r"|backups?|cop(y|ies)|old|new|latest|final|sync(ed|hroni[sz]ed)?|tmp|temp"
 )
@@ -118,7 +119,7 @@ def find_seed(names: Iterable[str]) -> str:
 def telling(names: Iterable[str]) -> str:
     """Return the part of some folders' names that distinguishes a variant.
 
-    Algorithms, games, seeds, dates, numbers at the end and general words are left out; a number
+    Algorithms, games, seeds, dates, numbers of runs and general words are left out; a number
     after a word that is kept is kept too.
 
     >>> telling(["logs", "a2c", "lr1e-3_seed2", "PongNoFrameskip-v4_1", "PPO_3_1", "net_64_1"])
@@ -131,11 +132,13 @@ def _telling_words(name: str) -> str:
     if _plain(name) in _ALGORITHMS or _ENV_ID.match(name):
         return ""
     name = re.sub(r"(?i)(?<![a-z])(seed|s|run|rep|trial)[-_=]?\d+(?![0-9])", "", name)
-    name = _without_number(_DATE.sub("", name)).strip("-_ .")
+    name = _DATE.sub("", name).strip("-_ .")
+    # The last of several numbers is that of a run; the only one, as in layers_2, is a setting.
+    name = _without_number(name) if re.search(r"\d", _without_number(name)) else name
     words = [word for word in _BETWEEN_WORDS.split(name) if word]
     kept: list[str] = []
     for before, word in itertools.pairwise(["", *words]):
-        if not _is_general(word) or (word.isdecimal() and before in kept):
+        if before in kept if word.isdecimal() else not _is_general(word):
             kept.append(word)
     return name if kept == words else "-".join(kept)
 

@@ -59,11 +59,11 @@ class _NoiseChannels(CoordConv2d):
     def make_coordinates(
         self, size: Sequence[int], *, device: torch.device, dtype: torch.dtype
     ) -> Tensor:
-        return _noise(self.n_coords, size).to(device=device, dtype=dtype)
+        noise: Tensor = _noise(self.n_coords, size)
+        return noise.to(device=device, dtype=dtype)
 
 
-@fx.wrap
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _noise(n_channels: int, size: Sequence[int]) -> Tensor:
     """Return uniform noise in [-1, 1), ``[n_channels, *size]``, the same at every call.
 
@@ -78,6 +78,9 @@ def _noise(n_channels: int, size: Sequence[int]) -> Tensor:
         return torch.from_numpy(bits.astype(np.float32) * np.float32(2**-23) - 1)
     finally:
         torch._C._set_tracing_state(tracing)  # type: ignore[attr-defined]
+
+
+fx.wrap(_noise)  # one node of a torch.fx graph, in which sizes are unknown
 
 
 _COORD_LAYERS = {None: CoordConv2d, "zeros": _ZeroChannels, "noise": _NoiseChannels}

@@ -104,6 +104,6 @@ def above_zero(name: str, value: object) -> int:
     Raises:
         ValueError: It is something else.
     """
-    if not isinstance(value, Integral) or int(value) < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} is a whole number above 0, not {value!r}.")
     return int(value)

@@ -120,6 +120,7 @@ class TestBuildNetwork:
             ({"with_r": None}, "with_r is True or False, not None."),
             ({"features_dim": 0}, "features_dim is a whole number above 0, not 0."),
             ({"features_dim": "512"}, "features_dim is a whole number above 0, not '512'."),
+            ({"features_dim": True}, "features_dim is a whole number above 0, not True."),
             ({"features_dim": 1.5}, "features_dim is a whole number above 0, not 1.5."),
         ],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Sequence
+from collections.abc import Container, Sequence, Set
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,8 @@ def convert_layers(
     optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer or ())
     if any(weights.isdisjoint(_trained_by(optimizer)) for optimizer in optimizers):
         raise ValueError("The optimiser trains none of the convolutions to convert.")
+    for optimizer in optimizers:
+        _check_state(optimizer)
     converted = {conv: _layer_type(conv).from_conv(conv, with_r) for conv in places.values()}
     by_weight: dict[Tensor, _CoordConvNd] = {}
     for conv, layer in converted.items():
@@ -59,6 +61,13 @@ def convert_layers(
         warnings.warn(
             "An optimiser still trains the old weights of converted layers: pass it as"
             " convert(..., optimizer=...), or create it after converting.",
+            stacklevel=3,
+        )
+    # A convolution by itself is still where the caller will put the new layer.
+    if _is_shared(weights if "" in places else weights | converted.keys(), converted):
+        warnings.warn(
+            "A network outside shares a converted layer or its weight, and has the old one still:"
+            " convert both at once, as in a ModuleList.",
             stacklevel=3,
         )
     return module
@@ -131,6 +140,31 @@ def _is_trained(weights: set[Tensor]) -> bool:
         type(group) is dict and any(group.get("params") is parameters for parameters in lists)
         for group in groups
     )
+
+
+def _is_shared(things: Set[nn.Module | Tensor], converted: Container[nn.Module]) -> bool:
+    """Return whether a module of this process that is not ``converted`` has one of these."""
+    holders = [thing for thing in gc.get_referrers(*things) if type(thing) is dict]
+    modules = gc.get_referrers(*holders) if holders else []
+    # A module's attributes may be a dict of their own, to which it refers.
+    modules += gc.get_referrers(*(x for x in modules if type(x) is dict and "_parameters" in x))
+    return any(
+        isinstance(module, nn.Module)
+        and module not in converted
+        and any(holder is module._parameters or holder is module._modules for holder in holders)
+        for module in modules
+    )
+
+
+def _check_state(optimizer: Optimizer) -> None:
+    """Raise a ValueError if an optimiser's state is not one number per weight."""
+    for parameter, state in optimizer.state.items():
+        for value in state.values():
+            if torch.is_tensor(value) and value.dim() and value.shape != parameter.shape:
+                raise ValueError(
+                    f"The state of {type(optimizer).__name__} cannot be converted; make it anew"
+                    " after converting."
+                )
 
 
 def _replace_weight(optimizer: Optimizer, old: Tensor, layer: _CoordConvNd) -> None:

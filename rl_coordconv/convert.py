@@ -35,10 +35,12 @@ def convert(
 
     Raises:
         ValueError: There is no such convolution, one of them cannot be converted (the message says
-            why), or the optimiser trains none of them. The network is unchanged then.
+            why), the optimiser trains none of them, or its state cannot be converted (Adafactor's,
+            L-BFGS's). The network is unchanged then.
 
     Warns:
-        UserWarning: An optimiser that was not passed trains one of the old weights.
+        UserWarning: An optimiser that was not passed trains one of the old weights, or a network
+            outside of ``module`` shares one.
     """
     # Imported here so that the package can import this function without loading torch. It does so
     # up front: a later import of this module would rebind `rl_coordconv.convert` to the module.

@@ -104,6 +104,6 @@ def above_zero(name: str, value: object) -> int:
     Raises:
         ValueError: It is not a positive integer.
     """
-    if not isinstance(value, Integral) or int(value) < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be a positive integer, not {value!r}.")
     return int(value)

@@ -17,8 +17,9 @@ from functools import partial
 from numbers import Integral
 from typing import Any, ClassVar, Literal, TypedDict, TypeVar
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from typing_extensions import Unpack
 
 from rl_coordconv.coordconv import CoordConv2d
@@ -46,7 +47,7 @@ class _ZeroChannels(CoordConv2d):
     def make_coordinates(
         self, size: Sequence[int], *, device: torch.device, dtype: torch.dtype
     ) -> Tensor:
-        return torch.zeros(self.n_coords, *size, device=device, dtype=dtype)
+        return torch.zeros_like(super().make_coordinates(size, device=device, dtype=dtype))
 
 
 class _NoiseChannels(CoordConv2d):
@@ -58,12 +59,23 @@ class _NoiseChannels(CoordConv2d):
     def make_coordinates(
         self, size: Sequence[int], *, device: torch.device, dtype: torch.dtype
     ) -> Tensor:
-        # The same noise in every run and process, whatever torch's default device and dtype.
-        cpu = torch.device("cpu")
-        generator = torch.Generator(cpu).manual_seed(0)
-        shape = (self.n_coords, *size)
-        noise = torch.rand(shape, generator=generator, device=cpu, dtype=torch.float32) * 2 - 1
+        noise: Tensor = _noise(self.n_coords, size)
         return noise.to(device=device, dtype=dtype)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _noise(n_channels: int, size: Sequence[int]) -> Tensor:
+    """Return uniform noise in [-1, 1), ``[n_channels, *size]``, the same at every call.
+
+    The numbers are those of a torch generator with seed 0, but NumPy draws them: a recorded torch
+    generator would go on drawing at every call.
+    """
+    draw = np.random.RandomState(0).randint  # torch's Mersenne Twister
+    bits = draw(0, 2**32, (n_channels, *map(int, size)), np.uint32) % 2**24
+    return torch.from_numpy(bits.astype(np.float32) * np.float32(2**-23) - 1)
+
+
+fx.wrap(_noise)  # one node of a torch.fx graph, in which sizes are unknown
 
 
 _COORD_LAYERS = {None: CoordConv2d, "zeros": _ZeroChannels, "noise": _NoiseChannels}
@@ -148,13 +160,13 @@ def image_features(
 
     With ``float32``, the caller's autocast and dtypes apply. With ``bf16``, features are float32.
     """
-    device = images.device.type
-    if device == "cpu":
+    if not isinstance(images, fx.Proxy) and images.is_cpu:
         # The gradient of the first layer takes a third of the time.
         images = images.contiguous(memory_format=torch.channels_last)
     if precision == "float32":
         return linear(cnn(images))  # type: ignore[no-any-return]
     # There is no autocast on "meta", where nothing is computed.
+    device = images.device.type
     autocast = torch.autocast(device, dtype=torch.bfloat16) if device != "meta" else nullcontext()
     with autocast:
         features: Tensor = linear(cnn(images))

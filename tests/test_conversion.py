@@ -241,6 +241,23 @@ class TestTies:
         convert(network)
         assert network[1].bias is network[0].bias
 
+    @pytest.mark.parametrize("shared", ["weight", "layer"])
+    def test_to_a_network_outside_are_warned_of(self, shared):
+        actor, critic = nn.Sequential(nn.Conv2d(4, 6, 3)), nn.Sequential(nn.Conv2d(4, 6, 3))
+        if shared == "weight":
+            actor[0].weight = critic[0].weight  # as in SAC-AE and CURL
+        else:
+            actor[0] = critic[0]
+        with pytest.warns(UserWarning, match="A network outside shares .* convert both at once"):
+            convert(critic)
+
+    def test_within_a_network_are_no_reason_for_a_warning(self):
+        network = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3))
+        network[1].weight = network[0].weight
+        convert(network)
+        other = nn.Sequential(nn.Conv2d(4, 4, 3))
+        other[0] = convert(other[0])
+
     def test_that_cannot_remain_are_an_error(self):
         decoder = nn.Sequential(nn.Conv2d(4, 6, 3), nn.ConvTranspose2d(6, 4, 3))
         decoder[1].weight = decoder[0].weight

@@ -110,6 +110,23 @@ class TestOptimizer:
         assert seen[0].filename == __file__
         assert second.param_groups[0]["params"][0] is not network[0].weight
 
+    @pytest.mark.parametrize("kind", [torch.optim.Adafactor, torch.optim.LBFGS])
+    def test_whose_state_has_other_shapes_is_an_error(self, kind):
+        network, x = nn.Sequential(nn.Conv2d(4, 6, 3)), torch.rand(2, 4, 6, 6)
+        optimiser = kind(network.parameters())
+
+        def loss():
+            optimiser.zero_grad()
+            value = network(x).square().mean()
+            value.backward()
+            return value
+
+        optimiser.step(loss)
+        with pytest.raises(ValueError, match=f"{kind.__name__}.* make it anew after converting"):
+            convert(network, optimizer=optimiser)
+        assert type(network[0]) is nn.Conv2d
+        optimiser.step(loss)
+
     def test_that_trains_none_of_the_layers_is_an_error(self):
         network = nn.Sequential(nn.Conv2d(4, 6, 3), nn.Conv2d(6, 4, 3))
         optimiser = torch.optim.Adam(network[1].parameters())

@@ -120,6 +120,7 @@ class TestBuildNetwork:
             ({"with_r": None}, "with_r must be True or False, not None."),
             ({"features_dim": 0}, "features_dim must be a positive integer, not 0."),
             ({"features_dim": "512"}, "features_dim must be a positive integer, not '512'."),
+            ({"features_dim": True}, "features_dim must be a positive integer, not True."),
             ({"features_dim": 1.5}, "features_dim must be a positive integer, not 1.5."),
         ],
     )

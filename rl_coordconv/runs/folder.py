@@ -244,7 +244,10 @@ def refuse_other_run(run: Run, config: Config, remedy: str = "start over with --
     if settings := _checkpoint_settings(run):
         stored.append(settings)
     logs = (run.progress, run.episodes, run.evaluations)
-    has_begun = run.is_finished or any(map(_has_rows, logs))
+    models = (run.best_model, run.final_model, run.final_weights)
+    has_begun = run.is_finished or any(map(_has_rows, logs)) or any(x.exists() for x in models)
+    # A start makes the folder of checkpoints before it records its command.
+    has_begun = has_begun or (run.command.exists() and not run.checkpoints.exists())
     if not stored and (has_begun or run.saved):
         raise UserError(f"{run.config} is missing; put it back or {remedy}.")
     for settings in stored:

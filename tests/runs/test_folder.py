@@ -162,3 +162,23 @@ def test_a_start_records_commands_and_versions(config):
         versions = json.loads(run.versions.read_text())
     assert versions["device"] == "cuda:0"
     assert {"python", "torch", "stable-baselines3", "ale-py", "git_commit"} <= versions.keys()
+
+
+@pytest.mark.parametrize("name", ["best_model.zip", "final_model.zip", "final_weights.pt"])
+def test_a_run_that_lost_its_checkpoints_is_not_started_again_over_its_models(config, name):
+    run = begin(config)
+    (run.folder / name).write_text("model")
+    with pytest.raises(UserError, match="are missing, so the run cannot be resumed"):
+        begin(config)
+    assert (run.folder / name).read_text() == "model"
+
+
+def test_a_run_that_lost_its_folder_of_checkpoints_is_not_started_again_without_any_rows(config):
+    begin(config).checkpoints.rmdir()
+    with pytest.raises(UserError, match="are missing, so the run cannot be resumed"):
+        begin(config)
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(config):
+    begin(config)
+    begin(config)

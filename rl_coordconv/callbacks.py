@@ -1,4 +1,4 @@
-"""What coordinates do in an agent of Stable-Baselines3: a callback that logs it during training."""
+"""A callback that logs during training what the coordinates do in a Stable-Baselines3 agent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rl_coordconv.networks import coordconv_layers
 
 
 class CoordinateCallback(BaseCallback):
-    """Log how an agent of any algorithm uses its coordinates, or a control's channels.
+    """A callback that logs how any algorithm's agent uses coordinates, or a control's channels.
 
         model.learn(1_000_000, callback=CoordinateCallback())
 
@@ -32,11 +32,12 @@ class CoordinateCallback(BaseCallback):
     coordinates beside four frames), and ``coord/positional_map/<layer>``, an image for TensorBoard.
 
     Args:
-        freq: Steps between two logs, at ends of rollouts; the first is logged at once.
-        maps: Draw the images too.
+        freq: Fewest steps between two logs. They are written at the end of a rollout, first at the
+            end of the first one.
+        maps: Whether to log the images.
 
     Raises:
-        ValueError: ``freq`` is not a whole number above 0.
+        ValueError: ``freq`` is not a positive integer.
     """
 
     def __init__(self, freq: int = 10_000, maps: bool = True) -> None:
@@ -55,7 +56,7 @@ class CoordinateCallback(BaseCallback):
             self._log()
 
     def _log(self) -> None:
-        # Not to the console, which stops with an error at two long names that start alike.
+        # Not to the console, where SB3 raises an error if two long names are cut to the same one.
         for name, share in weight_shares(self.model.policy).items():
             self.logger.record(f"coord/weight_share/{name}", share, exclude=("stdout", "log"))
         if self._maps:
@@ -89,7 +90,7 @@ def positional_map_images(policy: BasePolicy) -> dict[str, NDArray[np.uint8]]:
     output there, blue decreases it; full colour is the layer's largest absolute value.
     """
     layers = _layers(policy)
-    sizes: dict[str, torch.Size] = {}  # of each layer's input, taken from an empty observation
+    sizes: dict[str, torch.Size] = {}  # of each layer's input, measured with an empty observation
     hooks = [
         layer.register_forward_pre_hook(
             lambda _, inputs, name=name: sizes.update({name: inputs[0].shape[-2:]})
@@ -101,7 +102,7 @@ def positional_map_images(policy: BasePolicy) -> dict[str, NDArray[np.uint8]]:
     empty = obs_as_tensor(create_empty_array(space), policy.device)  # type: ignore[arg-type]
     observation = preprocess_obs(empty, space, policy.normalize_images)
     for extractor in policy.modules():
-        # Not those of single images inside a `CombinedExtractor`.
+        # Skip those of single images inside a `CombinedExtractor`.
         if isinstance(extractor, BaseFeaturesExtractor) and extractor._observation_space == space:
             extractor(observation)
     for hook in hooks:
@@ -110,7 +111,7 @@ def positional_map_images(policy: BasePolicy) -> dict[str, NDArray[np.uint8]]:
 
 
 def _layers(policy: BasePolicy) -> dict[str, CoordConv2d]:
-    """Return the layers by name, without target networks and ``features_extractor``."""
+    """Return the layers outside target networks, by name without ``features_extractor``."""
     return {
         re.sub(r"(^|\.)features_extractor\.", r"\1", name): layer
         for name, layer in coordconv_layers(policy, controls=True).items()

@@ -1,4 +1,4 @@
-"""How `rl_coordconv.convert` replaces layers; apart from it because this module loads torch."""
+"""The implementation of `rl_coordconv.convert`, in a module of its own because it loads torch."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from rl_coordconv.coordconv import (
 )
 from rl_coordconv.replacement import check_source
 
-# The state that scales the steps of torch's optimisers. Over the coordinates it starts at the mean
-# of the rest: from zero, the first steps would be several times too large.
+# Optimiser state that scales the step size. For coordinate weights it starts at the mean over the
+# other weights: from zero, their first steps would be several times too large.
 _SCALES = {"square_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "sum", "acc_delta", "step_size"}
 
 
@@ -31,10 +31,10 @@ def convert_layers(
     with_r: bool,
     optimizer: Optimizer | Sequence[Optimizer] | None,
 ) -> nn.Module:
-    """Convert layers as `rl_coordconv.convert` describes."""
+    """Convert layers; arguments and errors are those of `rl_coordconv.convert`."""
     places = _places(module, layers)
     _check(module, places)
-    # Parameters and modules are compared by identity: what is shared remains shared.
+    # Parameters and modules are compared by identity, so that what is shared remains shared.
     weights = {conv.weight for conv in places.values()}
     optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer or ())
     if any(weights.isdisjoint(_trained_by(optimizer)) for optimizer in optimizers):
@@ -59,8 +59,8 @@ def convert_layers(
             _replace_weight(optimizer, old, layer)
     if _is_trained(weights):
         warnings.warn(
-            "An optimiser trains the old weights of converted layers: pass it as"
-            " convert(..., optimizer=...), or make it after converting.",
+            "An optimiser still trains the old weights of converted layers: pass it as"
+            " convert(..., optimizer=...), or create it after converting.",
             stacklevel=3,
         )
     # A convolution by itself is still where the caller will put the new layer.
@@ -74,7 +74,7 @@ def convert_layers(
 
 
 def _places(module: nn.Module, layers: str | Sequence[str]) -> dict[str, _ConvNd]:
-    """Return the convolutions to convert by name, with all that share their weights."""
+    """Return the convolutions to convert by name, and all that share their weights."""
     found = {
         name: layer
         for name, layer in module.named_modules(remove_duplicate=False)
@@ -85,7 +85,7 @@ def _places(module: nn.Module, layers: str | Sequence[str]) -> dict[str, _ConvNd
     elif layers == "first":
         names = list(found)[:1]
     elif isinstance(layers, str) or not isinstance(layers, Sequence):
-        raise ValueError(f"layers is a list of names, 'all' or 'first', not {layers!r}.")
+        raise ValueError(f"layers must be 'all', 'first' or a list of names, not {layers!r}.")
     else:
         names = list(layers)
     if not names:
@@ -98,13 +98,13 @@ def _places(module: nn.Module, layers: str | Sequence[str]) -> dict[str, _ConvNd
 
 
 def _identity(conv: _ConvNd) -> nn.Module | Tensor:
-    """Return what is the same for layers that share their weight."""
+    """Return a layer's weight, by which shared ones are recognised, or the layer if it has none."""
     weight = conv._parameters.get("weight")
     return conv if weight is None else weight
 
 
 def _check(module: nn.Module, places: dict[str, _ConvNd]) -> None:
-    """Raise a ValueError that names the layer if one of these cannot be converted."""
+    """Raise a ValueError that names the first layer that cannot be converted."""
     if any(isinstance(part, nn.parallel.DistributedDataParallel) for part in module.modules()):
         raise ValueError(
             "DistributedDataParallel holds the old weights; convert the network before wrapping it."
@@ -114,7 +114,7 @@ def _check(module: nn.Module, places: dict[str, _ConvNd]) -> None:
         try:
             check_source(conv, _layer_type(conv).plain, _layer_type(conv).__name__)
         except (TypeError, ValueError) as error:
-            hint = "" if name == "" else " To convert others, name them: layers=[...]."
+            hint = "" if name == "" else " To convert only others, name them: layers=[...]."
             raise ValueError(f"Layer {name!r} cannot be converted: {error}{hint}") from error
         layout = (_layer_type(conv), conv.groups)
         if layouts.setdefault(conv.weight, layout) != layout:
@@ -137,7 +137,7 @@ def _trained_by(optimizer: Optimizer) -> set[Tensor]:
 
 
 def _is_trained(weights: set[Tensor]) -> bool:
-    """Return whether a parameter group of any optimiser of this process has one of these."""
+    """Return whether any optimiser in this process trains one of these weights."""
     lists = [thing for thing in gc.get_referrers(*weights) if type(thing) is list]
     groups = gc.get_referrers(*lists) if lists else []
     return any(
@@ -172,7 +172,7 @@ def _check_state(optimizer: Optimizer) -> None:
 
 
 def _replace_weight(optimizer: Optimizer, old: Tensor, layer: _CoordConvNd) -> None:
-    """Let an optimiser train a layer's weight in place of the old one, with its state."""
+    """Replace a weight and its state in an optimiser by those of a layer."""
     for group in optimizer.param_groups:
         group["params"][:] = [layer.weight if p is old else p for p in group["params"]]
     state = optimizer.state.pop(old, {})

@@ -18,16 +18,17 @@ def convert(
 ) -> nn.Module:
     """Replace a network's convolutions by CoordConv layers, without changing its output.
 
-    Convert before anything else holds the weights: an optimiser, ``DistributedDataParallel``. An
-    existing optimiser can be passed here. Biases, other parameters and all hooks remain the same
-    objects. Convolutions that share a weight are converted together and share the new one.
+    Convert before creating anything that refers to the weights, such as
+    ``DistributedDataParallel`` or an optimiser, or pass the optimiser. Biases, other parameters and
+    all hooks remain the same objects. Convolutions that share a weight are converted together and
+    share the new one.
 
     Args:
         module: A network, changed in place, or a single convolution.
         layers: ``all`` convolutions; the ``first``, by order of registration; or a list of names.
         with_r: Add the radius to the coordinates.
-        optimizer: The optimiser of the network, or several. It trains the new weights in place of
-            the old ones, in the same groups and with their state.
+        optimizer: The network's optimiser, or several. The new weights replace the old ones in the
+            same parameter groups, with their state.
 
     Returns:
         The network, or the new layer where ``module`` is itself a convolution.
@@ -35,7 +36,7 @@ def convert(
     Raises:
         ValueError: There is no such convolution, one of them cannot be converted (the message says
             why), the optimiser trains none of them, or its state cannot be converted (Adafactor's,
-            L-BFGS's). Nothing has been changed.
+            L-BFGS's). The network is unchanged then.
 
     Warns:
         UserWarning: An optimiser that was not passed trains one of the old weights, or a network

@@ -40,7 +40,7 @@ class _CoordConvNd(_ConvNd):
     # Memos, not buffers: they can be recomputed, so state_dicts, copies and pickles leave them out.
     _coords_memo: tuple[object, Tensor] | None = None
     _map_memo: tuple[object, Tensor, Tensor, Tensor] | None = None
-    _captured: tuple[Tensor, ...] = ()  # the coordinates that CUDA graphs read
+    _captured: tuple[Tensor, ...] = ()  # coordinates that captured CUDA graphs read
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class _CoordConvNd(_ConvNd):
     def from_conv(cls, conv: _ConvNd, with_r: bool = False) -> Self:
         """Return a layer with this convolution's output; its coordinate weights start at zero.
 
-        It has copies of the parameters, and the very hooks: their handles remove them from both.
+        Parameters are copied; hooks are shared, and their handles remove them from both.
 
         Raises:
             TypeError: The convolution is not of the matching torch class, or its forward is not
@@ -126,7 +126,7 @@ class _CoordConvNd(_ConvNd):
         return self._coord_convolve(x, self.output_padding)
 
     def with_zero_coords(self, x_weight: Tensor) -> Tensor:
-        """Return a tensor like ``weight``: this part over the input, zeros over the coordinates."""
+        """Return ``x_weight``, the part over the input, extended by zeros over the coordinates."""
         return F.pad(x_weight, [0, 0] * self.axes + [0, self.n_coords])
 
     def _convolve(
@@ -158,7 +158,7 @@ class _CoordConvNd(_ConvNd):
         return out.add_(repeat_like(positional_map, out))
 
     def _recorded(self, x: Tensor, output_padding: tuple[int, ...]) -> Tensor:
-        """Return the same in plain operations, which torch.fx, torch.jit and ONNX write down."""
+        """Return the same in plain operations that torch.fx, torch.jit and ONNX can record."""
         x_weight, coord_weight = self.split_weight()
         positional_map = self._convolve(self._coordinates(x), coord_weight, None, output_padding)
         return self._convolve(x, x_weight, self.bias, output_padding) + positional_map.squeeze(0)
@@ -197,7 +197,7 @@ class _CoordConvNd(_ConvNd):
                 coords = coords.unsqueeze(0)
             if key is not None:
                 coords = coords.contiguous(memory_format=memory_format_of(x))
-                # What a capture makes has no values before the first replay.
+                # A tensor made in a capture has no values before the first replay.
                 self._coords_memo = memo if captured else (key, coords)
         return coords
 
@@ -336,7 +336,7 @@ class CoordConvTranspose2d(_CoordConvNd, nn.ConvTranspose2d):
         return self._coord_convolve(x, tuple(output_padding))
 
     def with_zero_coords(self, x_weight: Tensor) -> Tensor:
-        """As for the other layers; the coordinates come after each group's input channels."""
+        """Return the same for this layer, where zeros follow each group's input channels."""
         by_group = x_weight.unflatten(0, (self.groups, -1))
         return F.pad(by_group, [0, 0] * (self.axes + 1) + [0, self.n_coords]).flatten(0, 1)
 

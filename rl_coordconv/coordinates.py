@@ -77,33 +77,33 @@ def add_coords(x: Tensor, with_r: bool = False) -> Tensor:
 
 
 def joint_channels(axes: int, in_channels: int, groups: int, with_r: bool) -> int:
-    """Return the channels that a layer's weight is over: its input's, and each group's coordinates.
+    """Return the channels that a layer's weight covers: the input's and each group's coordinates.
 
     Raises:
         ValueError: ``in_channels`` is negative, or ``with_r`` neither true nor false.
     """
     if in_channels < 0:
-        raise ValueError(f"in_channels is 0 or more, not {in_channels}.")
+        raise ValueError(f"in_channels must be at least 0, not {in_channels}.")
     return in_channels + groups * (axes + true_or_false("with_r", with_r))
 
 
 def true_or_false(name: str, value: object) -> bool:
-    """Return a flag.
+    """Return a flag as a bool.
 
     Raises:
-        ValueError: It is something else: any text, ``"False"`` too, would count as true.
+        ValueError: It is neither true nor false. Text, even ``"False"``, would count as true.
     """
     if value not in (True, False):
-        raise ValueError(f"{name} is True or False, not {value!r}.")
+        raise ValueError(f"{name} must be True or False, not {value!r}.")
     return bool(value)
 
 
 def above_zero(name: str, value: object) -> int:
-    """Return a whole number above 0.
+    """Return a positive integer as an int.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: It is not a positive integer.
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} is a whole number above 0, not {value!r}.")
+        raise ValueError(f"{name} must be a positive integer, not {value!r}.")
     return int(value)

@@ -31,11 +31,11 @@ from rl_coordconv.networks import (
 
 
 class _LikeNatureCNN(type):
-    """Make an extractor class equal to `NatureCNN` when compared by ``==``.
+    """Metaclass of extractors that compare equal to `NatureCNN`.
 
-    The policies choose the layers after the extractor by ``features_extractor_class == NatureCNN``,
-    each in its own way: none in A2C, [256, 256] in TD3. Other classes get more or wider layers, so
-    an agent with coordinates would differ from one without in more than the coordinates.
+    Policies choose the layers after the extractor by ``features_extractor_class == NatureCNN``: A2C
+    adds none then, TD3 [256, 256]. After other classes they add more or wider layers, so an agent
+    with coordinates would differ from one without in more than the coordinates.
     """
 
     def __eq__(cls, other: object) -> bool:
@@ -54,8 +54,8 @@ class CoordExtractor(NatureCNN, metaclass=_LikeNatureCNN):
     Args:
         observation_space: Images, channels first: uint8 from 0 to 255 unless ``normalized_image``.
         features_dim: Length of the output; by default the paper's.
-        normalized_image: The images are scaled already: accept a space of any type and range, and
-            do not ask whether its shape looks channels-last.
+        normalized_image: Whether the images are scaled already. Then a space of any dtype and range
+            is accepted, even if its shape looks channels-last.
         settings: ``coordinates``, ``with_r``, ``control`` and ``precision``; see `ImageNetwork`.
 
     Raises:
@@ -109,7 +109,7 @@ class CoordCombinedExtractor(CombinedExtractor):
         A2C("MultiInputPolicy", env, policy_kwargs=policy_kwargs(
             "coordconv", features_extractor_class=CoordCombinedExtractor))
 
-    Every image of the dict has its own network; everything else is flattened. Policies put the same
+    Every image of the dict has its own network; everything else is flattened. Policies add the same
     layers after it as after `CombinedExtractor`.
 
     Args:
@@ -169,8 +169,8 @@ EXTRACTORS: dict[str, tuple[type[CoordExtractor], NetworkSettings]] = {
 def policy_kwargs(extractor: str, **own: Any) -> dict[str, Any]:
     """Return the ``policy_kwargs`` that put an extractor into a Stable-Baselines3 algorithm.
 
-    The agent is the algorithm's own with `NatureCNN`, whichever the algorithm, except for the
-    extractor: ``net_arch`` is left to the algorithm unless ``own`` gives it.
+    With any algorithm, the agent differs from the default one with `NatureCNN` in the extractor
+    alone: ``net_arch`` is left to the algorithm unless ``own`` contains it.
 
     Args:
         extractor: A name in `EXTRACTORS`.
@@ -181,8 +181,8 @@ def policy_kwargs(extractor: str, **own: Any) -> dict[str, Any]:
         A new dict for each call, as algorithms change theirs.
 
     Raises:
-        ValueError: There is no such extractor, ``own`` names another class, or it holds a setting
-            that belongs into ``features_extractor_kwargs``.
+        ValueError: There is no such extractor, ``own`` names another class, or it contains a
+            setting that belongs in ``features_extractor_kwargs``.
     """
     network, settings = find_extractor(extractor)
     for name in own.keys() & {*NetworkSettings.__annotations__, "features_dim"}:
@@ -234,6 +234,6 @@ def _check_space(space: spaces.Space[Any], normalized_image: bool) -> None:
     if width < min(channels, height) and not normalized_image:
         raise ValueError(
             f"Images of shape {space.shape} look channels-last; wrap the environment with"
-            " VecTransposeImage, or move the channels to the front. If they are there, pass"
-            " normalized_image=True in features_extractor_kwargs."
+            " VecTransposeImage, or move the channels to the front. If they are there already,"
+            " pass normalized_image=True in features_extractor_kwargs."
         )

@@ -94,13 +94,13 @@ class ImageNetwork(nn.Module, ABC):
         input_shape: ``(C, H, W)``.
         features_dim: Length of the output; by default the paper's.
         coordinates: Which convolutions see the coordinates: ``none``, ``first``, ``all``, or a list
-            of their numbers, from 0, or names, as ``[1]`` or ``["cnn.2"]``.
+            of numbers (from 0) or names, such as ``[1]`` or ``["cnn.2"]``.
         with_r: Whether these see the distance from the centre too.
         control: What the extra channels hold in place of coordinates.
         precision: ``bf16`` computes under autocast; weights, input and output stay float32.
 
     Raises:
-        ValueError: The images are too small, or an argument is none of the above.
+        ValueError: The images are too small, or an argument is invalid.
     """
 
     paper_features_dim: ClassVar[int]
@@ -117,14 +117,14 @@ class ImageNetwork(nn.Module, ABC):
     ) -> None:
         super().__init__()
         if not isinstance(input_shape, Sequence) or len(input_shape) != 3:
-            raise ValueError(f"input_shape is (channels, height, width), not {input_shape}.")
+            raise ValueError(f"input_shape must be (channels, height, width), not {input_shape}.")
         if features_dim is None:
             features_dim = self.paper_features_dim
         self.features_dim = above_zero("features_dim", features_dim)
         self.precision = find_by_name(precision, _PRECISIONS, "precision")
         layer = find_by_name(control, _COORD_LAYERS, "control")
         coord_conv = partial(layer, with_r=true_or_false("with_r", with_r))
-        # Without weights, only for the names: it draws no random numbers.
+        # A copy without weights gives the names and draws no random numbers.
         outline = self._make_cnn(input_shape[0], nn.Identity)
         names = [f"cnn.{name}" for name, x in outline.named_modules() if isinstance(x, nn.Identity)]
         seeing = _find_convs(coordinates, names)
@@ -163,7 +163,7 @@ def image_features(
 ) -> Tensor:
     """Compute the features ``[B, features_dim]`` of images ``[B, C, H, W]``.
 
-    Under ``float32`` the user's own autocast or types decide; ``bf16`` returns float32.
+    With ``float32``, the caller's autocast and dtypes apply. With ``bf16``, features are float32.
     """
     if not isinstance(images, fx.Proxy) and images.is_cpu:
         # The gradient of the first layer takes a third of the time.
@@ -297,7 +297,7 @@ def _find_convs(coordinates: Placement, names: list[str]) -> list[str]:
         return find_by_name(coordinates, placements, "placement")
     if not isinstance(coordinates, Sequence):
         raise ValueError(
-            "coordinates is none, first, all or a list of convolutions by number or name, not"
+            "coordinates must be none, first, all or a list of convolution numbers or names, not"
             f" {coordinates!r}."
         )
     numbered = dict(enumerate(names)) | {n - len(names): name for n, name in enumerate(names)}

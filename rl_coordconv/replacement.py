@@ -1,4 +1,4 @@
-"""What a layer needs to take the place of one of torch's convolutions."""
+"""Checks and copying for replacing one of torch's convolutions by another layer."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from torch.nn.utils.parametrize import is_parametrized
 
 
 def check_source(conv: nn.Module, plain: type[_ConvNd], target: str) -> None:
-    """Raise unless a convolution computes what torch's class does, with weights of its own.
+    """Raise an error unless a convolution computes what torch's class does, from plain weights.
 
     Args:
         conv: The convolution; it may be of a subclass.
         plain: Torch's class.
-        target: The name of the class that would take its place.
+        target: The name of the class to replace it with, for messages.
 
     Raises:
-        TypeError: It is of another class, or its forward is not torch's.
-        ValueError: Its weights are computed or have no shape yet.
+        TypeError: It is of another class, or its forward is overridden.
+        ValueError: Its weights are computed (by weight norm, say) or have no shape yet.
     """
     mistake = f"{target} cannot be made from a {type(conv).__name__}"
     if not isinstance(conv, plain):
         raise TypeError(f"{mistake}.")
-    # On the object, too: a forward may be replaced there, and compiled calls keep the old layer.
+    # On the instance, where a forward may be replaced too. A compiled call keeps the old layer.
     if vars(conv).get("_compiled_call_impl") or any(
         getattr(getattr(conv, name), "__func__", None) is not getattr(plain, name)
         for name in ("__call__", "forward", "_conv_forward")
@@ -40,9 +40,9 @@ def check_source(conv: nn.Module, plain: type[_ConvNd], target: str) -> None:
 
 
 def take_over(layer: nn.Module, conv: nn.Module) -> None:
-    """Give a layer the settings, mode and hooks of another, and copies of its parameters.
+    """Give a layer the settings, mode and hooks of a convolution, and copies of its parameters.
 
-    The hooks are the same objects in the same dicts, so that their handles remove them from both.
+    Both share their hooks: removing one by its handle removes it from both.
     """
     own = ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set")
     vars(layer).update(vars(conv) | {name: copy.deepcopy(vars(conv)[name]) for name in own})
@@ -52,7 +52,7 @@ def take_over(layer: nn.Module, conv: nn.Module) -> None:
 
 
 def parameter_like(old: Tensor, value: Tensor) -> nn.Parameter:
-    """Return a parameter with this value, and with the hooks and attributes of another."""
+    """Return a parameter with a new value, and the hooks and attributes of an old one."""
     new = nn.Parameter(value, requires_grad=old.requires_grad)
     vars(new).update(vars(old))
     new._backward_hooks = old._backward_hooks

@@ -24,10 +24,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--x", choices=get_args(XAxis), default="steps", help="x-axis (default: steps)"
     )
     parser.add_argument(
-        "--score", type=float, help="report the steps to this score (default: what all reached)"
+        "--score", type=float, help="report the steps to this score (default: lowest final mean)"
     )
     parser.add_argument(
-        "--against", metavar="NAME", help="compare all variants with this one (default: each pair)"
+        "--against",
+        metavar="NAME",
+        help="compare all variants with this one (default: every pair of up to four)",
     )
     with one_sentence_errors():
         options = parser.parse_args(argv)

@@ -21,7 +21,7 @@ def _numbers_next_to_zero() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _ctrl_c_interrupts() -> Iterator[None]:
-    """Item 35: scripts start background processes with SIGINT ignored, and so their children."""
+    """Scripts start background processes with SIGINT ignored, and so their children."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

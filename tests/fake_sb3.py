@@ -11,6 +11,10 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from rl_coordconv.compare.comparison import compare
+from rl_coordconv.compare.find import find_runs
+from rl_coordconv.compare.results import RunResult
+
 START = 1.7e9
 SCORE = "rollout/ep_rew_mean"
 
@@ -87,3 +91,15 @@ def _ordered_dict(content: Mapping[str, object]) -> str:
     for i, (key, value) in enumerate(content.items()):
         lines += [f"{'- ' if i == 0 else '  '}- - {key}", f"    - {value}"]
     return "\n".join([*lines, ""])
+
+
+def only(*roots: Path) -> RunResult:
+    """Return the only run below some folders."""
+    (run,) = find_runs(roots).runs
+    return run
+
+
+def seeds(*roots: Path) -> dict[str, int]:
+    """Return the number of runs of each variant."""
+    comparisons = compare(find_runs(roots).runs)
+    return {v.name: len(v.runs) for comparison in comparisons for v in comparison.variants}

@@ -65,7 +65,7 @@ def test_it_logs_every_so_many_steps_and_in_every_training():
 
 @pytest.mark.parametrize("freq", [0, -1, 1.5, "10"])
 def test_a_wrong_freq_is_an_error(freq):
-    with pytest.raises(ValueError, match="freq is a whole number above 0, not"):
+    with pytest.raises(ValueError, match="freq must be a positive integer, not"):
         CoordinateCallback(freq)
 
 

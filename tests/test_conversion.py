@@ -125,7 +125,7 @@ class TestChoice:
     @pytest.mark.parametrize("layers", [["0", "2"], ["relu"], [1], "0", None, 1])
     def test_of_what_is_not_there_is_an_error(self, layers):
         network = nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU())
-        with pytest.raises(ValueError, match="There is no convolution|layers is a list of names"):
+        with pytest.raises(ValueError, match="There is no convolution|layers must be"):
             convert(network, layers)
         assert type(network[0]) is nn.Conv2d
 

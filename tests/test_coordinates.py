@@ -119,16 +119,16 @@ class TestAddCoords:
 @pytest.mark.parametrize("with_r", ["False", "r", 2, -1, None, 0.5])
 def test_with_r_is_true_or_false_everywhere(with_r):
     for make in (CoordConv1d, CoordConv2d, CoordConv3d, CoordConvTranspose2d):
-        with pytest.raises(ValueError, match="with_r is True or False, not"):
+        with pytest.raises(ValueError, match="with_r must be True or False, not"):
             make(1, 2, 3, with_r=with_r)
-        with pytest.raises(ValueError, match="with_r is True or False, not"):
+        with pytest.raises(ValueError, match="with_r must be True or False, not"):
             make.from_conv(make.plain(1, 2, 3), with_r)
     for call in (
         lambda: convert(nn.Conv2d(1, 2, 3), with_r=with_r),
         lambda: coordinate_channels((2, 3), with_r),
         lambda: add_coords(torch.zeros(1, 1, 2, 3), with_r),
     ):
-        with pytest.raises(ValueError, match="with_r is True or False, not"):
+        with pytest.raises(ValueError, match="with_r must be True or False, not"):
             call()
 
 
@@ -139,5 +139,5 @@ def test_with_r_may_be_a_number_that_is_true_or_false():
 
 @pytest.mark.parametrize("make", [CoordConv1d, CoordConv2d, CoordConv3d, CoordConvTranspose2d])
 def test_a_negative_number_of_channels_is_an_error(make):
-    with pytest.raises(ValueError, match="in_channels is 0 or more, not -1"):
+    with pytest.raises(ValueError, match="in_channels must be at least 0, not -1"):
         make(-1, 4, 3)

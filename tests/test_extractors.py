@@ -117,10 +117,10 @@ def test_takes_its_size_from_the_space(name, shape):
         ({"coordinates": "last"}, "no placement 'last'"),
         ({"control": "foo"}, "no control 'foo'"),
         ({"precision": "fp16"}, r"did you mean bf16\?"),
-        ({"with_r": "no"}, "with_r is True or False, not 'no'"),
-        ({"normalized_image": "False"}, "normalized_image is True or False, not 'False'"),
-        ({"features_dim": -1}, "features_dim is a whole number above 0, not -1"),
-        ({"features_dim": 64.0}, "features_dim is a whole number above 0, not 64.0"),
+        ({"with_r": "no"}, "with_r must be True or False, not 'no'"),
+        ({"normalized_image": "False"}, "normalized_image must be True or False, not 'False'"),
+        ({"features_dim": -1}, "features_dim must be a positive integer, not -1"),
+        ({"features_dim": 64.0}, "features_dim must be a positive integer, not 64.0"),
     ],
 )
 def test_a_wrong_argument_is_an_error(settings, sentence):

@@ -95,10 +95,10 @@ class TestBuildNetwork:
             ({"coordinates": "last"}, "no placement 'last'; there are: all, first, none."),
             ({"coordinates": "None"}, "no placement 'None'; did you mean none?"),
             ({"coordinates": ""}, "no placement ''; there are: all, first, none."),
-            ({"coordinates": None}, "coordinates is none, first, all or a list"),
-            ({"coordinates": True}, "coordinates is none, first, all or a list"),
-            ({"coordinates": 1}, "coordinates is none, first, all or a list"),
-            ({"coordinates": iter([1])}, "coordinates is none, first, all or a list"),
+            ({"coordinates": None}, "coordinates must be none, first, all or a list"),
+            ({"coordinates": True}, "coordinates must be none, first, all or a list"),
+            ({"coordinates": 1}, "coordinates must be none, first, all or a list"),
+            ({"coordinates": iter([1])}, "coordinates must be none, first, all or a list"),
             ({"coordinates": [3]}, "no convolution 3; they are numbered 0 to 2."),
             ({"coordinates": [-4]}, "no convolution -4; they are numbered 0 to 2."),
             ({"coordinates": [True]}, "no convolution True; they are numbered 0 to 2."),
@@ -115,13 +115,13 @@ class TestBuildNetwork:
             ({"precision": "float64"}, "no precision 'float64'; did you mean float32?"),
             ({"precision": torch.bfloat16}, "no precision torch.bfloat16; "),
             ({"precision": None}, "no precision None; there are: bf16, float32."),
-            ({"with_r": "False"}, "with_r is True or False, not 'False'."),
-            ({"with_r": 2}, "with_r is True or False, not 2."),
-            ({"with_r": None}, "with_r is True or False, not None."),
-            ({"features_dim": 0}, "features_dim is a whole number above 0, not 0."),
-            ({"features_dim": "512"}, "features_dim is a whole number above 0, not '512'."),
-            ({"features_dim": True}, "features_dim is a whole number above 0, not True."),
-            ({"features_dim": 1.5}, "features_dim is a whole number above 0, not 1.5."),
+            ({"with_r": "False"}, "with_r must be True or False, not 'False'."),
+            ({"with_r": 2}, "with_r must be True or False, not 2."),
+            ({"with_r": None}, "with_r must be True or False, not None."),
+            ({"features_dim": 0}, "features_dim must be a positive integer, not 0."),
+            ({"features_dim": "512"}, "features_dim must be a positive integer, not '512'."),
+            ({"features_dim": True}, "features_dim must be a positive integer, not True."),
+            ({"features_dim": 1.5}, "features_dim must be a positive integer, not 1.5."),
         ],
     )
     @pytest.mark.parametrize("name", ["nature", "coordconv"])
@@ -131,7 +131,7 @@ class TestBuildNetwork:
 
     @pytest.mark.parametrize("shape", [(84, 84), (2, 4, 84, 84), 84])
     def test_a_wrong_input_shape_is_an_error(self, shape):
-        with pytest.raises(ValueError, match="input_shape is"):
+        with pytest.raises(ValueError, match="input_shape must be"):
             build_network("coordconv", shape)
 
 

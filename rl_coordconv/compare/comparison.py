@@ -30,8 +30,9 @@ MEASURES: dict[Measure, Callable[[RunResult, float], float]] = {
 }
 MIN_GAMES: dict[Measure, int] = {"training": 20, "evaluation": 5, "area": 20}
 """The fewest games per seed from which an interval is computed."""
+_LISTED = 2  # folders listed with the same note; more are only counted
 _NEARLY = 0.95  # a run that got this far counts as complete
-_ALL_PAIRS = 4  # the most variants of which every pair is compared; of more, each with the first
+_ALL_PAIRS = 4  # with more variants, each is compared with the first only
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,9 @@ class Variant:
 
     @cached_property
     def step(self) -> float:
-        """The step at which the variant is compared: half of its runs have reached it.
+        """The step at which the variant is compared, which half of its runs have reached.
 
-        So a run that is behind, or has just begun, does not delay the others.
+        A run that is behind, or has just begun, does not hold back the others.
         """
         reached = sorted(run.last_step for run in self.runs)
         middle = reached[len(reached) // 2]
@@ -57,7 +58,7 @@ class Variant:
         return tuple(run for run in self.runs if run.last_step >= step)
 
     def n_games(self, measure: Measure, step: float) -> list[int]:
-        """Return how many games each score is the mean of, the fewest first."""
+        """Return the number of games behind each score, in ascending order."""
         counts = (run.n_games(measure, step) for run in self.at(step))
         return sorted(count for count in counts if count)
 
@@ -71,7 +72,7 @@ class Variant:
         return estimate if self.has_enough_games(measure, step) else Interval(estimate.value)
 
     def scores(self, measure: Measure, step: float) -> Array:
-        """Return one value per run that reached a step ``[runs]``, if it is known."""
+        """Return the known scores ``[runs]`` of the runs that reached a step."""
         values = np.array([MEASURES[measure](run, step) for run in self.at(step)], dtype=float)
         return np.asarray(values[np.isfinite(values)])
 
@@ -83,7 +84,7 @@ class Pair:
     Attributes:
         first: The variant that the other is compared with.
         second: The other.
-        n_pairs: The number of pairs that hold jointly, each with a wider interval (Bonferroni).
+        n_pairs: The number of pairs whose intervals hold jointly (Bonferroni).
     """
 
     first: Variant
@@ -97,12 +98,12 @@ class Pair:
 
     @property
     def name(self) -> str:
-        """As ``coordconv - nature``."""
+        """The name, such as ``coordconv - nature``."""
         return f"{self.second.name} - {self.first.name}"
 
     @property
     def step(self) -> float:
-        """The step at which they are compared: the lower of theirs."""
+        """The step at which they are compared: the lower of the two."""
         return min(self.first.step, self.second.step)
 
     def scores(self, measure: Measure) -> tuple[Array, Array]:
@@ -161,7 +162,7 @@ class Comparison:
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
-        """The pairs that are compared, adjusted for those with enough seeds for a conclusion."""
+        """The pairs to compare, adjusted for the number with enough data for a conclusion."""
         if len(self.variants) <= _ALL_PAIRS and self.variants[0].name != self.against:
             pairs = list(itertools.combinations(self.variants, 2))
         else:
@@ -177,12 +178,12 @@ class Comparison:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know before believing a number."""
+        """Caveats about the numbers, one sentence each."""
         notes = []
         for variant in self.variants:
             notes += [
                 f"{run.folder} is at step {run.last_step:,.0f} and left out of the numbers of"
-                f" {variant.name}, which are those at step {variant.step:,.0f}."
+                f" {variant.name}, which are for step {variant.step:,.0f}."
                 for run in variant.runs
                 if run.last_step < variant.step
             ]
@@ -191,14 +192,18 @@ class Comparison:
                 spread = f"{games[0]} to {games[-1]}" if games[0] < games[-1] else f"{games[0]}"
                 notes.append(
                     f"The seeds of {variant.name} have {spread} training games each, and their"
-                    f" scores are the means of these; {MIN_GAMES['training']} are the fewest for an"
-                    " interval."
+                    f" scores are the means of these; an interval needs {MIN_GAMES['training']}."
                 )
         keys = _differing(variant.runs[0] for variant in self.variants)
         if keys := [key for key in keys if key != "extractor"]:
             notes.append(f"The variants differ in more than the network: {', '.join(keys)}.")
+        folders: dict[str, list[str]] = {}
         for run in (run for variant in self.variants for run in variant.runs):
-            notes += [f"{run.folder}: {note}." for note in run.notes]
+            for note in run.notes:
+                folders.setdefault(note, []).append(str(run.folder))
+        for note, of in folders.items():
+            where = f"{len(of)} runs" if len(of) > _LISTED else ", ".join(of)
+            notes.append(f"{where}: {note}.")
         return notes
 
 
@@ -209,7 +214,7 @@ def _scores_over(runs: Iterable[RunResult], steps: Array) -> Array:
 
 
 def _differing(runs: Iterable[RunResult]) -> list[str]:
-    """Return the settings in which the runs that know them differ."""
+    """Return the settings that differ between the runs in which they are known."""
     values: dict[str, set[str]] = {}
     for run in runs:
         for key, value in run.settings.items():
@@ -218,7 +223,7 @@ def _differing(runs: Iterable[RunResult]) -> list[str]:
 
 
 def _named_by_settings(runs: Sequence[RunResult]) -> list[RunResult]:
-    """Name the variants of runs of one game by the settings in which they differ, if they do."""
+    """Add the settings that differ between runs of a variant to its name."""
     named = []
     for run in runs:
         keys = _differing(other for other in runs if other.variant == run.variant)
@@ -231,12 +236,12 @@ def compare(runs: Sequence[RunResult], against: str | None = None) -> list[Compa
     """Group runs by algorithm, game and protocol, and then by variant.
 
     Runs are seeds of one variant if their settings are equal, as far as they are known. SB3 logs
-    whose protocol is unknown are compared with our runs if these have one protocol only.
+    whose protocol is unknown join the other runs of the game if these have only one protocol.
 
     Args:
         runs: The runs.
-        against: The variant to compare the others with; None for every pair of a few variants, or
-            for the first of many.
+        against: The variant to compare the others with; None compares every pair, or each with the
+            first if there are more than four.
 
     Raises:
         UserError: There is no such variant.

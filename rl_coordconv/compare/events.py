@@ -17,12 +17,12 @@ from rl_coordconv.compare.results import Array
 
 @dataclass(frozen=True)
 class EventFile:
-    """What an event file contains, up to its end or its tear.
+    """The content of an event file, up to its end or the first damage.
 
     Attributes:
         path: The file.
-        points: Step, time and value ``[points, 3]`` by tag, as they were written.
-        found: Those of the other tags asked for that occur in it.
+        points: Step, time and value ``[points, 3]`` by tag, in the order of the file.
+        found: The ``hints`` that occur in it.
     """
 
     path: Path
@@ -36,7 +36,7 @@ def read_events(path: Path, tags: Sequence[str], hints: Sequence[str]) -> EventF
     Args:
         path: An event file.
         tags: What to read.
-        hints: More tags of which only the presence matters.
+        hints: Further tags of which only the presence matters.
 
     Raises:
         OSError: The file cannot be read.
@@ -59,10 +59,10 @@ def read_events(path: Path, tags: Sequence[str], hints: Sequence[str]) -> EventF
 
 
 def in_order(points: Array) -> Array:
-    """Return the points of one training, ``[points, 3]``, without those that were trained anew.
+    """Return the points of one training, ``[points, 3]``, in order and each step once.
 
-    If steps fall, the training was resumed from an earlier step, and what was logged after that
-    step is replaced, as in TensorBoard.
+    Where steps decrease, the training was resumed from an earlier step, and points logged after
+    that step are replaced, as in TensorBoard.
     """
     kept: list[Array] = []
     for point in points[np.argsort(points[:, 1], kind="stable")]:
@@ -73,7 +73,7 @@ def in_order(points: Array) -> Array:
 
 
 def _records(path: Path) -> Iterator[tuple[bytes, int]]:
-    """Yield the records of an event file and their checksums, up to its end or tear.
+    """Yield the records of an event file and their checksums, up to its end or damage.
 
     A record is its length (8 bytes), a checksum (4), its content, and the content's checksum (4).
     """

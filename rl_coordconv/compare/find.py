@@ -15,23 +15,24 @@ from rl_coordconv.compare.results import (
     BrokenRun,
     NotARun,
     RunResult,
+    has_means,
     is_part,
     read_run,
     shared,
 )
-from rl_coordconv.compare.sb3.names import is_telling, root_labels
+from rl_coordconv.compare.sb3.names import is_numbered_run, is_telling, root_labels
 from rl_coordconv.compare.sb3.trainings import read_trainings
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.kept import is_kept, read_kept, read_stored_run
 
-# Beside a config.yaml, which other programs write too.
+# They identify a run folder of ours; other programs write a config.yaml too.
 _OWN_FILES = {"command.txt", "episodes.csv", "evaluations.csv"}
 _NO_RUNS_INSIDE = {"checkpoints", "figures", ".git"}
 
 
 @dataclass(frozen=True)
 class Found:
-    """Runs, and the folders of runs that are left out, with the reason."""
+    """The runs, and the folders that are left out, each with the reason."""
 
     runs: tuple[RunResult, ...]
     left_out: tuple[tuple[Path, str], ...]
@@ -40,7 +41,7 @@ class Found:
 def find_runs(roots: Sequence[Path]) -> Found:
     """Read every run below some folders: run folders, kept studies and SB3 logs.
 
-    A training counts once, whatever its logs are called and however often they are found.
+    Each training counts once, whatever its logs are called and however often they are found.
 
     Raises:
         UserError: A folder does not exist, a kept study is damaged, or no run can be used.
@@ -60,6 +61,7 @@ def find_runs(roots: Sequence[Path]) -> Found:
                 left_out[folder] = f"it cannot be read: {error.strerror}"
             except NotARun:
                 continue
+    logs = _together(logs)
     of_sb3 = [
         run
         for root, label in root_labels(list(logs)).items()
@@ -73,12 +75,23 @@ def find_runs(roots: Sequence[Path]) -> Found:
     return Found(tuple(used), tuple(left_out.items()))
 
 
+def _together(logs: dict[Path, list[Path]]) -> dict[Path, list[Path]]:
+    """Read several roots such as ``logs/PPO_*`` as parts of the folder that they are in."""
+    numbered = [root for root in logs if is_numbered_run(root.name)]
+    merged: dict[Path, list[Path]] = {}
+    for root, folders in logs.items():
+        several = sum(other.parent == root.parent for other in numbered) > 1
+        top = root.parent if root in numbered and several else root
+        merged.setdefault(top, []).extend(folders)
+    return merged
+
+
 def _readers(
     root: Path, logs: dict[Path, list[Path]]
 ) -> Iterator[tuple[Path, Callable[[], RunResult]]]:
-    """Yield the folder of each of our runs below a root, with the function that reads it.
+    """Yield the folder of each of our runs below a root, and a function that reads it.
 
-    Folders of SB3 logs are added to ``logs``, by root, each once.
+    Folders of SB3 logs are added to ``logs`` by root, each once.
     """
     seen = {folder.resolve() for folders in logs.values() for folder in folders}
     for path, folders, names in os.walk(root):
@@ -108,26 +121,39 @@ def _read_folder(folder: Path) -> RunResult:
 
 
 def _without_copies(runs: Sequence[RunResult], left_out: dict[Path, str]) -> list[RunResult]:
-    """Return the runs without other logs of the same trainings, which are no more seeds."""
+    """Return one run per training; other logs of it do not count as further seeds."""
     used: list[RunResult] = []
-    # Runs whose games are known first, and of copies the longest.
+    # Runs whose games are known come first, then the longest.
     for run in sorted(runs, key=lambda run: (run.window == 1, -run.last_step)):
-        found = ((i, _same_training(run, other)) for i, other in enumerate(used))
-        i, reason = next(((i, reason) for i, reason in found if reason), (0, ""))
-        if reason:
-            left_out[run.folder] = reason
-            if is_telling(run.folder) and not is_telling(used[i].folder):
-                note = f"named as its copy, {run.folder}"
-                used[i] = replace(
-                    used[i], variant=run.variant, seed=run.seed, notes=(*used[i].notes, note)
-                )
+        reasons = {i: _same_training(run, other) for i, other in enumerate(used)}
+        i = next((i for i, reason in reasons.items() if reason), None)
+        if i is not None:
+            left_out[run.folder] = reasons[i]
+            used[i] = _completed(used[i], run)
+            continue
+        possible = next((other for other in used if _may_be_its_log(run, other)), None)
+        if possible:
+            left_out[run.folder] = (
+                f"it has no games, and may be the log of a run like {possible.folder}"
+            )
             continue
         alike = [o for o in used if _key(o) == _key(run) and o.seed == run.seed]
         if alike and not run.from_sb3:
-            note = f"it has the same seed as {alike[0].folder}, but other games; both count"
+            note = f"it has the same seed as {alike[0].folder}, but different games; both count"
             run = replace(run, notes=(*run.notes, note))
         used.append(run)
     return used
+
+
+def _completed(run: RunResult, copy: RunResult) -> RunResult:
+    """Return a run with what the name and the tags of another log of it say."""
+    if run.algorithm == "unknown":
+        run = replace(run, algorithm=copy.algorithm)
+    if is_telling(run.folder) or not is_telling(copy.folder) or "extractor" in run.settings:
+        return run
+    seed = copy.seed if run.seed == run.folder.name else run.seed
+    note = f"named after its copy {copy.folder}"
+    return replace(run, variant=copy.variant, seed=seed, notes=(*run.notes, note))
 
 
 def _key(run: RunResult) -> tuple[str, ...]:
@@ -136,9 +162,9 @@ def _key(run: RunResult) -> tuple[str, ...]:
 
 
 def _same_training(run: RunResult, other: RunResult) -> str:
-    """Return why a run is no other training than one that is used already; empty if it is."""
+    """Return why two runs are the same training; empty if they are not."""
     if not (run.from_sb3 or other.from_sb3) and _key(run) != _key(other):
-        return ""  # their settings say so
+        return ""  # their settings differ
     if run.window == other.window:
         games = min(len(run.steps), len(other.steps), _START)
         same_seed = _key(run) == _key(other) and run.seed == other.seed
@@ -146,15 +172,39 @@ def _same_training(run: RunResult, other: RunResult) -> str:
         is_copy = replayed or shared(_rows(run), _rows(other))
         if run.from_sb3 and run.window > 1:  # appended sessions have other times
             is_copy = is_copy or is_part(_lengths(run), _lengths(other))
+        if run.window == 1 and _key(run)[:3] == _key(other)[:3]:  # the same seed again, later
+            is_copy = is_copy or _same_points(run, other)
         return f"it is a copy of {other.folder}" if is_copy else ""
     if run.from_sb3 and _repeats_means(run, other):
-        return f"its mean scores are those of {other.folder}"
-    if other.from_sb3 and _key(run)[:3] == _key(other)[:3]:
-        return f"its games are not known, and it may be the log of a run like {other.folder}"
+        return f"its scores are means of the games in {other.folder}"
+    if run.from_sb3 and _repeats_evaluations(run, other):
+        return f"its evaluations are those of {other.folder}"
     return ""
 
 
+def _may_be_its_log(run: RunResult, other: RunResult) -> bool:
+    """Return whether SB3 logs without games may be of a run whose games are known."""
+    is_less = run.window < other.window and other.from_sb3
+    return is_less and _key(run)[:3] == _key(other)[:3]
+
+
 _START = 100  # games; those of two seeds differ long before
+
+
+def _same_points(run: RunResult, other: RunResult) -> bool:
+    """Return whether one's points are in the other's, whenever they were logged."""
+    return len(np.unique(run.returns)) >= _DIFFERENT and is_part(_games(run), _games(other))
+
+
+_DIFFERENT = 5  # scores at equal steps
+
+
+def _repeats_evaluations(run: RunResult, other: RunResult) -> bool:
+    a, b = (np.column_stack([o.evaluation_steps, o.evaluation_returns]) for o in (run, other))
+    alike = bool(run.settings) and (run.seed, run.settings) == (other.seed, other.settings)
+    if alike and len(a) and np.array_equal(a, b):
+        return True
+    return len(np.unique(a[:, 1])) >= _DIFFERENT and is_part(a, b)
 
 
 def _games(run: RunResult) -> Array:
@@ -171,7 +221,13 @@ def _rows(run: RunResult) -> Array:
 
 
 def _repeats_means(run: RunResult, games: RunResult) -> bool:
-    """Return whether a run's points are means of another's last 100 games at nearly these steps."""
+    """Return whether a run's points are the means of another's last 100 games."""
+    tables = [np.column_stack([one.times, one.returns]) for one in (games, run)]
+    return has_means(*tables) or _repeats_means_at_steps(run, games)
+
+
+def _repeats_means_at_steps(run: RunResult, games: RunResult) -> bool:
+    """Return whether it does so at nearly these steps, whatever the times are."""
     sums = np.concatenate([[0.0], np.cumsum(games.returns)])
     last = np.arange(1, len(sums))
     means = (sums[last] - sums[np.maximum(last - games.window, 0)]) / np.minimum(last, games.window)

@@ -28,35 +28,36 @@ GAMES_PER_SCORE = 100  # as in Schulman et al. 2017
 POINTS = 200  # of a curve
 _LATER = 1.02  # an evaluation up to 2% after a step belongs to it
 _NO_COINCIDENCE = 10  # equal rows at the start of two logs
+_ENOUGH_MEANS = 3  # different ones
 _PAUSE_SECONDS = 600  # a longer silence between two games is a run that was stopped
-# Settings that are attributes of a `RunResult`, and those that only compute and watch a run.
+# Attributes of a `RunResult`, and settings that affect only how a run is computed or logged.
 _NOT_SETTINGS = MAY_CHANGE_ON_RESUME | {"experiment", "seed", "extractor", "env", "protocol"}
 _NOT_SETTINGS |= {"eval_freq", "eval_episodes", "save_freq", "log_interval"}
 
 
 class BrokenRun(Exception):
-    """A run that cannot be used; the text completes a sentence about its folder."""
+    """Raised for a run that cannot be used; the message is a clause about its folder."""
 
 
 class NotARun(Exception):
-    """A run that did not train an agent."""
+    """Raised for a run that did not train an agent."""
 
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """One run. A training game is one value of `steps`, `hours` and `returns` each.
+    """The games and evaluations of one run.
 
     Attributes:
         folder: Its folder.
-        algorithm: In lower case, as ``a2c``.
-        game: As ``MsPacman``.
+        algorithm: In lower case, such as ``a2c``.
+        game: The game's name, such as ``MsPacman``.
         variant: The extractor's name, or a name for SB3 logs.
         seed: A number; for SB3 logs the folder's name if no number is known.
         protocol: ``classic``, ``sticky`` or ``unknown``.
         steps: Agent steps over all environments when the game ended ``[games]``, ascending.
         times: Unix time when the game ended ``[games]``; zeros if not known.
         returns: Scores of whole games ``[games]``.
-        window: How many games a score is the mean of: 100, or 1 if they are means already.
+        window: Games to average for a score: 100, or 1 if ``returns`` are running means already.
         evaluation_steps: The step of each evaluation game ``[evaluation games]``.
         evaluation_returns: Its score.
         settings: The training's settings by name; empty if not known.
@@ -101,7 +102,7 @@ class RunResult:
     def grid(self, x: XAxis) -> Array:
         """Return the points of the run's curve on an axis.
 
-        They begin with the twentieth game, as the mean of fewer is too noisy.
+        They begin after 20 games, as the mean of fewer is too noisy.
         """
         games = self.axis(x)
         return np.linspace(games[min(self.window // 5, len(games) - 1)], games[-1], POINTS)
@@ -129,7 +130,7 @@ class RunResult:
         return float(self.evaluation_returns[self.evaluation_steps == before[-1]].mean())
 
     def n_games(self, measure: Measure, step: float) -> int:
-        """Return how many games a score at a step is the mean of; 100 if they are not known."""
+        """Return the number of games behind a score at a step; 100 if it is unknown."""
         if measure == "evaluation":
             steps = self.evaluation_steps
             before = steps[steps <= _LATER * step]
@@ -172,7 +173,7 @@ def read_run(run: StoredRun) -> RunResult:
     evaluation_steps, evaluation_returns = _read_evaluations(run)
     not_settings = set(_NOT_SETTINGS)
     if "linear" not in settings.values():
-        not_settings.add("total_timesteps")  # it changes nothing but the length
+        not_settings.add("total_timesteps")  # it affects only the length
     return RunResult(
         folder=run.folder,
         algorithm=settings["experiment"],
@@ -195,16 +196,15 @@ def read_run(run: StoredRun) -> RunResult:
 def read_columns(text: str, name: str, columns: Sequence[str]) -> tuple[Array, tuple[str, ...]]:
     """Read columns of a CSV file of numbers, as far as it can be read.
 
-    A torn last row is left out, and so are repeated headers and the NUL bytes that a power cut can
-    leave at the end.
+    An incomplete last row, repeated headers, and NUL bytes left by a power cut are skipped.
 
     Args:
         text: The file's content.
         name: The file's name.
-        columns: Their names.
+        columns: The names of the columns.
 
     Returns:
-        The finite rows ``[rows, columns]``; and notes of others.
+        The finite rows ``[rows, columns]``; and notes about rows that were left out.
 
     Raises:
         BrokenRun: The file is damaged.
@@ -252,7 +252,7 @@ def _parse(line: str, places: Sequence[int]) -> list[float]:
 def shared(a: Array, b: Array) -> bool:
     """Return whether two tables of the same columns are logs of one training.
 
-    They are if most rows of the shorter are in the other, or if both begin with the same ten.
+    They are if 90% of the shorter's rows are in the other, or if both begin with the same ten rows.
     """
     n = min(len(a), len(b))
     if not n or a[:, 0].max() < b[:, 0].min() or b[:, 0].max() < a[:, 0].min():
@@ -264,7 +264,7 @@ def shared(a: Array, b: Array) -> bool:
 
 
 def is_part(a: Array, b: Array) -> bool:
-    """Return whether the rows of one table are in the other, in the same order, with none between.
+    """Return whether the rows of one table are consecutive rows of the other.
 
     Fewer than ten different rows are no evidence.
     """
@@ -274,6 +274,29 @@ def is_part(a: Array, b: Array) -> bool:
         return False
     places = np.flatnonzero((b[: len(b) - len(a) + 1] == a[0]).all(axis=1))
     return any(np.array_equal(a, b[place : place + len(a)]) for place in places)
+
+
+def has_means(games: Array, points: Array) -> bool:
+    """Return whether points are the mean scores of the last 100 games at these times.
+
+    Of the games since the first point's interval began, if ``learn()`` was called again then.
+
+    Args:
+        games: Unix time at the end, and score ``[games, 2]``.
+        points: Unix time and mean ``[points, 2]``.
+    """
+    games = games[np.argsort(games[:, 0], kind="stable")]
+    last = np.searchsorted(games[:, 0], points[:, 0], side="right")
+    sums = np.concatenate([[0.0], np.cumsum(games[:, 1])])
+    interval = np.diff(points[:2, 0]).sum()
+    for begin in (0, int(np.searchsorted(games[:, 0], points[0, 0] - interval))):
+        first = np.maximum(last - GAMES_PER_SCORE, begin)
+        known = last > first
+        means = (sums[last] - sums[first])[known] / (last - first)[known]
+        same = np.isclose(means, points[known, 1], rtol=1e-5)
+        if len(np.unique(points[known, 1][same])) >= _ENOUGH_MEANS and same.mean() >= 0.8:
+            return True
+    return False
 
 
 def hours_without_pauses(seconds: Array) -> Array:
@@ -290,10 +313,10 @@ def hours_without_pauses(seconds: Array) -> Array:
 def _read_evaluations(run: StoredRun) -> tuple[Array, Array]:
     """Return steps and scores of the evaluation games that count, by step.
 
-    They are those of the run's own protocol and of the stochastic policy, without those of the best
-    agent, which was chosen by its score. Games that ``evaluate.py`` played afterwards, with
-    whatever seeds, replace those of the training at the same step if they are as many. Games of one
-    seed that are equal for two checkpoints are those of one agent, saved twice.
+    These are games under the run's own protocol with the stochastic policy, except those of the
+    best agent, which was chosen by its score. Games that ``evaluate.py`` played afterwards, with
+    any seed, replace those of the training at the same step if they are at least as many. Games of
+    one seed that are equal for two checkpoints count once, because one agent was saved twice.
     """
     games_by_step: dict[float, dict[str, dict[str, Counter[tuple[float, str]]]]] = {}
     own = run.settings.get("protocol")
@@ -320,6 +343,6 @@ def _read_evaluations(run: StoredRun) -> tuple[Array, Array]:
 
 
 def _scores(games_by_checkpoint: Mapping[str, Counter[tuple[float, str]]]) -> list[float]:
-    """Return the score of every game, once if it was played for several checkpoints."""
+    """Return the score of every game, counting one with several checkpoints once."""
     games = reduce(or_, games_by_checkpoint.values(), Counter[tuple[float, str]]())
     return [score for score, _ in games.elements()]

@@ -110,7 +110,7 @@ def stopping_sentence(pair: Pair) -> str:
     if not pair.is_enough:
         return ""
     gaps = pair.over_training(np.linspace(pair.step / 2, pair.step, _STEPS))
-    gaps = [gap for gap in gaps if not math.isnan(gap.low)]  # of before the first games
+    gaps = [gap for gap in gaps if not math.isnan(gap.low)]  # none before the first games
     values = [gap.value for gap in gaps]
     size = max(map(abs, values))
     above = sum(gap.low > 0 for gap in gaps) / len(gaps)

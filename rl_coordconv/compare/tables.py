@@ -72,7 +72,7 @@ def pairs_table(comparison: Comparison) -> Table:
 
 
 def runs_table(comparison: Comparison) -> Table:
-    """Return what every run was taken for, and what it was read from."""
+    """Return the variant, seed, length and files of every run."""
     rows = []
     for variant in comparison.variants:
         for run in variant.runs:
@@ -82,11 +82,11 @@ def runs_table(comparison: Comparison) -> Table:
                 [str(run.folder), variant.name, run.seed, count(run.last_step), games, files]
             )
     head = ["run", "variant", "seed", "last step", "games", "read from"]
-    return Table("Runs, and what each was taken for", head, rows)
+    return Table("Runs and what they were read from", head, rows)
 
 
 def _list_files(run: RunResult) -> str:
-    """Return the files of a run by name below its folder; of many alike, how many."""
+    """Return the files of a run relative to its folder; of many of a kind, their number."""
     names = [os.path.relpath(file, run.folder) for file in run.files]
     kinds: dict[str, list[str]] = {}
     for name in names:

@@ -122,7 +122,7 @@ def refuse_diverged(run: Run, step: str, model: nn.Module, losses: Mapping[str, 
 
 
 def diverged(run: Run, step: str, what: str) -> UserError:
-    """Return the error of a training of which something is NaN or infinite."""
+    """Return the error for a training in which something is NaN or infinite."""
     return UserError(
         f"The training diverged: {what} is NaN or infinite at {step}. The last good checkpoint is"
         f" {run.saved[0] if run.saved else 'none'}; start over with a lower --learning-rate and"
@@ -143,7 +143,7 @@ def load_state(run: Run, device: torch.device) -> State | None:
 def load_newest(run: Run, load: Callable[[Path], T]) -> T | None:
     """Load the newest checkpoint that is not damaged, and name the damaged ones on stderr.
 
-    They are renamed, so that they do not count as the newest ones from then on.
+    The damaged ones are renamed, so that they are not tried again.
 
     Args:
         run: The run.

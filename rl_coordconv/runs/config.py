@@ -42,12 +42,12 @@ def _check_device(name: str) -> str:
     return name
 
 
-MAX_SEED = 2**32 - 1  # NumPy's generators take no larger one
+MAX_SEED = 2**32 - 1  # the largest that NumPy's legacy generator accepts
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
 def expand_path(text: str) -> Path:
-    """Return a path, with the values of ``~`` and of environment variables in it.
+    """Return a path in which ``~`` and environment variables are expanded.
 
     Raises:
         ArgumentTypeError: There is no such user or variable.
@@ -55,10 +55,10 @@ def expand_path(text: str) -> Path:
     try:
         path = str(Path(text).expanduser())
     except RuntimeError:
-        raise argparse.ArgumentTypeError(f"there is no such user as in {text}") from None
+        raise argparse.ArgumentTypeError(f"there is no such user: {text}") from None
     for name in re.findall(r"\$(\w+|\{[^}]*\})", path):
         if name.strip("{}") not in os.environ:
-            raise argparse.ArgumentTypeError(f"there is no environment variable ${name}")
+            raise argparse.ArgumentTypeError(f"the environment variable ${name} is not set")
     return Path(os.path.expandvars(path))
 
 

@@ -1,4 +1,4 @@
-"""Files that survive a kill or a full disk: whole or not at all, or row by row."""
+"""Writes files that survive a kill or a full disk: whole or not at all, or row by row."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def new_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a failed write to a folder (a full disk, say) into a sentence."""
+    """Turn a failed write to a folder (a full disk, say) into a `UserError`."""
     try:
         yield
     except OSError as error:
         if error.filename and folder.resolve() not in Path(error.filename).resolve().parents:
-            raise  # of another file, which was to be read perhaps
+            raise  # it is about another file, perhaps one that was read
         reason = error.strerror or str(error)
         raise UserError(
             f"Could not write to {folder}: {reason}. Earlier files are intact;"
@@ -62,13 +62,13 @@ def disk_errors(folder: Path) -> Iterator[None]:
 class CsvLog:
     """A CSV file that grows by rows and survives a kill: each row is on disk when written.
 
-    A row may bring new columns, which are empty in the rows before.
+    A row may add columns, which are empty in earlier rows.
 
     Args:
         path: The file.
-        columns: Their names, where they are known; ``step`` is among them.
+        columns: The first columns, if known; ``step`` is among them.
         keep_until: The step of the checkpoint that the run resumes from; later rows are dropped.
-        drop: Whether to drop a row of that step or before as well.
+        drop: Whether to drop a row up to that step as well.
 
     Raises:
         UserError: A row is damaged.
@@ -118,7 +118,7 @@ def rows_until(path: Path, column: str, last: float) -> list[dict[str, str]]:
         for line in filter(None, reader):
             row = dict(zip(header, line, strict=True))
             number = float(row[column])
-            if not math.isfinite(number) or "\ufffd" in "".join(line):  # a byte that is no text
+            if not math.isfinite(number) or "\ufffd" in "".join(line):  # undecodable bytes
                 raise ValueError
             if number <= last:
                 rows.append(row)
@@ -138,7 +138,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, o
 
 
 def last_rows(path: Path) -> list[dict[str, str]]:
-    """Return the last rows of a CSV file that may be in the middle of being written.
+    """Return the last rows of a CSV file to which another process may be writing.
 
     Only the end of the file is read. Rows that do not fit the header are skipped.
     """

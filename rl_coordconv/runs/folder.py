@@ -1,4 +1,4 @@
-"""One run, one folder: its paths, its settings, what made it, and whether it is finished.
+"""The run folder: paths, settings, command, versions, lock, and whether the run is finished.
 
 Training and reports share the run folder and nothing else, so this file needs no torch.
 """
@@ -31,15 +31,15 @@ _PACKAGES = ("rl_coordconv", "torch", "stable-baselines3", "gymnasium", "ale-py"
 MAY_CHANGE_ON_RESUME = frozenset({"log_dir", "device", "num_threads"})
 """Settings that may change when a run is resumed: where it is stored and what computes it."""
 
-# In a checkpoint, which is a zip archive. Torch loads its own only if all is in one folder.
+# A file in a checkpoint, which is a zip archive. In torch's own, all files must share one folder.
 _SETTINGS_MEMBER = "archive/rl_coordconv_settings.json"
 
-# Before `config.yaml` named its experiment, these settings gave it away.
+# These settings identify the experiment of older runs, whose `config.yaml` does not name it.
 _EXPERIMENT_BY_SETTING = {"clip_range": "ppo", "rms_prop_eps": "a2c", "task": "toy"}
 
 
 class Run:
-    """The paths in a run folder; `open_run` makes one.
+    """The paths and settings of a run; `open_run` creates one.
 
     Attributes:
         folder: The folder itself.
@@ -56,7 +56,7 @@ class Run:
         final_weights: The weights at the end, if it is no Stable-Baselines3 model.
         figures: The folder of figures.
         done: Exists once the run is finished.
-        settings: The settings it is started with, for `record_start` and its checkpoints.
+        settings: The settings that `record_start` and `add_settings` store.
         overwrite: Whether `record_start` deletes an earlier run.
     """
 
@@ -91,7 +91,7 @@ class Run:
 
     @property
     def saved(self) -> list[Path]:
-        """The checkpoints to resume from, the newest first; none that are to be overwritten."""
+        """The checkpoints to resume from, newest first; none if the run is to be overwritten."""
         return [] if self.overwrite else sorted(self.checkpoints.glob("step-*"), reverse=True)
 
     def finish(self) -> None:
@@ -110,12 +110,12 @@ def open_run(
     """Open the folder of a new run, or of an existing one that has the same config.
 
     The folder is locked while the context lasts: only one process can use a run at a time. Nothing
-    is written or deleted before `record_start`, and a new folder without a run is removed again.
+    is written or deleted before `record_start`, and a new folder that stays empty is removed.
 
     Args:
         folder: The run's folder; created if missing.
         config: The settings, compared with those stored.
-        overwrite: Delete what an earlier run left there.
+        overwrite: Let `record_start` delete an earlier run.
         patience: Seconds to wait for another process to release the folder.
 
     Raises:
@@ -127,7 +127,7 @@ def open_run(
         try:
             opened.enter_context(new_folder(folder))
             _refuse_other_files(run)
-            # Only locking is inside this block: the caller's errors are not its business.
+            # Not the caller's errors: the block ends before `yield`.
             opened.enter_context(lock(folder, patience))
         except OSError as error:
             raise UserError(f"Cannot write to {folder}: {error.strerror}.") from None
@@ -138,7 +138,7 @@ def open_run(
 
 
 def _forget(run: Run) -> None:
-    """Delete the lock file if it is alone, so that the folder is empty again."""
+    """Delete the lock file if nothing else is there, so that the folder is empty again."""
     if set(run.folder.iterdir()) == {_lock_file(run.folder)}:
         _lock_file(run.folder).unlink()
 
@@ -156,8 +156,8 @@ def run_experiment(
     Args:
         train: The experiment's function.
         config: The settings, which name the folder.
-        overwrite: Delete what an earlier run left there, and start over.
-        folder: Another folder.
+        overwrite: Delete an earlier run and start over.
+        folder: A folder to use instead.
         patience: Seconds to wait for another process to release the folder.
 
     Returns:
@@ -226,13 +226,13 @@ def read_settings(run: Run) -> dict[str, Any]:
 def refuse_other_run(run: Run, config: Config, remedy: str = "start over with --overwrite") -> None:
     """Raise a `UserError` if a run's folder contains something that cannot be resumed.
 
-    That is: other files, a run with other settings, or one whose settings or checkpoints are lost.
-    The settings are those of ``config.yaml`` and of the newest checkpoint.
+    That is: other files, a run with other settings (in ``config.yaml`` or the newest checkpoint),
+    or one whose settings or checkpoints are missing.
 
     Args:
         run: The run, whose folder need not exist.
         config: The settings.
-        remedy: What the sentence suggests besides changing the settings back.
+        remedy: What the message suggests besides restoring settings or files.
     """
     _refuse_other_files(run)
     stored = []
@@ -273,7 +273,7 @@ def _refuse_other_settings(
 
 
 def add_settings(run: Run, checkpoint: Path) -> None:
-    """Add the run's settings to a file of its checkpoints."""
+    """Add the run's settings to a checkpoint file."""
     with zipfile.ZipFile(checkpoint, "a") as archive:
         archive.writestr(_SETTINGS_MEMBER, json.dumps(run.settings))
 
@@ -301,7 +301,7 @@ def record_start(run: Run, device: str) -> None:
     """
     if run.overwrite:
         paths = set(run.folder.iterdir()) - {_lock_file(run.folder)}
-        # The config last: until then a start after a kill sees an unfinished deletion as a run.
+        # First DONE, last the config: if killed here, the next start still sees an unfinished run.
         for path in sorted(paths, key=lambda path: (path == run.config, path != run.done)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         run.overwrite = False

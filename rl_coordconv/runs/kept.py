@@ -99,7 +99,7 @@ def read_stored_run(folder: Path, tables: Sequence[str] = TABLES) -> StoredRun:
         versions = json.loads(file.read_text("utf-8")) if file.exists() else {}
         for table, file in files.items():
             if file.exists():
-                # A damaged byte damages its row, not the whole log.
+                # So that a damaged byte costs its row, not the whole log.
                 texts[table] = file.read_text("utf-8", errors="replace")
     except (OSError, ValueError):
         raise UserError(f"{file} cannot be read.") from None

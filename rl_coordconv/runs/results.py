@@ -96,7 +96,7 @@ def markdown_table(
 
 
 def beside_paper(title: str, rows: Iterable[tuple[str, str, str]]) -> Table:
-    """Return a table for the terminal: a quantity, our value and the paper's in each row."""
+    """Return a table for the terminal with rows of a quantity, our value and the paper's."""
     table = Table("", "ours", "paper", title=title)
     for row in rows:
         table.add_row(*row)

@@ -48,7 +48,7 @@ class StopSignals:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Give up what the block does when a signal comes, by `Stopped`; all must be saved."""
+        """Raise `Stopped` inside the block as soon as a signal comes; save everything before."""
         self._at_once = True
         try:
             self.stop()

@@ -48,8 +48,8 @@ class TrainingConfig(Config):
 class Learner(Protocol):
     """What an experiment supplies to `fit`: networks, optimisers and data.
 
-    An update may depend on nothing but `state`, torch's random numbers and the update's number; so
-    a resumed training equals an uninterrupted one, on a CPU bit for bit.
+    An update may depend only on `state`, torch's random numbers and the update's number, so that a
+    resumed training equals an uninterrupted one, bit for bit on a CPU.
     """
 
     updates_per_epoch: int
@@ -107,8 +107,9 @@ class _Progress:
 def fit(learner: Learner, config: TrainingConfig, run: Run) -> None:
     """Train for ``n_epochs``, from scratch or from the run's last checkpoint.
 
-    Writes only into the run folder: a row of ``progress.csv`` and TensorBoard's scalars at every
-    evaluation, the first one before the first update; checkpoints; at the end figures and weights.
+    Writes only into the run folder: a row of ``progress.csv`` and TensorBoard scalars at every
+    evaluation, the first one before the first update; checkpoints; and at the end, figures and
+    weights.
 
     Args:
         learner: What is trained.
@@ -139,7 +140,7 @@ def fit(learner: Learner, config: TrainingConfig, run: Run) -> None:
                 epoch, rest = divmod(progress.updates, per_epoch)
                 is_last = epoch == config.n_epochs
                 evaluates = not rest and (epoch % config.eval_freq == 0 or is_last)
-                # Before the evaluation, which may be interrupted: a resumed run repeats it.
+                # Before the evaluation: if it is interrupted, the resumed run repeats it.
                 if evaluates or signals.received or not (rest or epoch % config.save_freq):
                     _save(learner, progress, run)
                 signals.stop()
@@ -170,7 +171,7 @@ def _update(learner: Learner, progress: _Progress, device: torch.device) -> None
 
 
 def _scores(metrics: Mapping[str, float], config: TrainingConfig) -> str:
-    """Return the score over each part of the data in words."""
+    """Return the score on each part of the data as text."""
     metric = config.score.rpartition("/")[2]
     scores = [f"{name} {value:.3f}" for name, value in metrics.items() if name.endswith(metric)]
     return ", ".join(scores)

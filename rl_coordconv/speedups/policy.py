@@ -69,7 +69,7 @@ class ReuseCnnPolicy(ActorCriticCnnPolicy):
             assert isinstance(features, Tensor)
             return features
 
-        # In this order, as torch's compiler cannot trace the second question.
+        # In this order, as torch.compile cannot trace `is_inference_mode_enabled`.
         if _is_traced(obs) or torch.is_inference_mode_enabled():
             return extract(obs)
         if torch.is_grad_enabled():
@@ -81,7 +81,7 @@ class ReuseCnnPolicy(ActorCriticCnnPolicy):
 
 
 def _is_traced(images: Tensor) -> bool:
-    """Return whether a compiler or exporter is looking: what it passes is no rollout."""
+    """Return whether a compiler or exporter traces the call, which is no rollout then."""
     return (
         torch.compiler.is_compiling()
         or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]

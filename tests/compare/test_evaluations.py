@@ -19,7 +19,7 @@ def evaluations(tmp_path, text: str) -> list[tuple[float, float]]:
 
 
 def test_games_of_the_best_agent_never_count(tmp_path):
-    """Item 30: at the step of the final agent they counted as its games."""
+    """At the step of the final agent they counted as its games."""
     best = FIVE.replace("final", "best").replace("600", "700")
     assert evaluations(tmp_path, HEAD + FIVE + best) == [(9, score) for score in range(5)]
     assert evaluations(tmp_path, HEAD + best) == []

@@ -83,7 +83,7 @@ def test_a_run_of_plain_stable_baselines3_is_compared_with_ours(plain_run, tmp_p
     assert run.steps[-1] == pytest.approx(160, rel=0.05)
     assert run.evaluation_steps[-1] == 128
     assert run.hours[-1] > 0
-    assert "assumed to be steps, because the other logs end at that step" in " ".join(run.notes)
+    assert "assumed to be steps, judging by the last step of the other logs" in " ".join(run.notes)
 
 
 def test_a_folder_of_rl_zoo3_has_game_algorithm_and_seed(tmp_path):
@@ -144,7 +144,7 @@ def test_a_run_known_by_evaluations_only_is_scored_by_them(tmp_path):
     np.savez(folder / "evaluations.npz", timesteps=[10, 20], results=[[1.0, 3.0], [5.0, 9.0]])
     run = only(tmp_path)
     assert (run.algorithm, run.final_score(20)) == ("dqn", 7)
-    assert "known by its evaluations only" in run.notes[0]
+    assert "there are no training games" in run.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_the_tensorboard_logs_of_runs_with_monitors_are_no_more_seeds(tmp_path):
         write_events(tmp_path / "tb" / "Pong" / f"a2c_{number}", [1.0 * number])
     found = find_runs([tmp_path])
     assert len(found.runs) == 2
-    assert ["its games are not known" in reason for _, reason in found.left_out] == [True, True]
+    assert ["it has no games" in reason for _, reason in found.left_out] == [True, True]
 
 
 @pytest.mark.parametrize("name", ["logs", "a2c", "Pong", "PongNoFrameskip-v4_1", "nature"])

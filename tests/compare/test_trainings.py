@@ -9,8 +9,10 @@ from fake_runs import write_run
 from fake_sb3 import (
     START,
     games_of,
+    only,
     points_of,
     row_of,
+    seeds,
     write_events,
     write_monitor,
     write_zoo,
@@ -23,17 +25,6 @@ from rl_coordconv.compare.sb3.names import find_algorithm
 from rl_coordconv.compare.sentences import verdicts
 
 GAME = "MsPacmanNoFrameskip-v4"
-
-
-def only(*roots):
-    (run,) = find_runs(roots).runs
-    return run
-
-
-def seeds(*roots):
-    """The number of runs of each variant."""
-    comparisons = compare(find_runs(roots).runs)
-    return {v.name: len(v.runs) for comparison in comparisons for v in comparison.variants}
 
 
 class TestContinuedWithRlZoo3:
@@ -72,7 +63,7 @@ class TestContinuedWithRlZoo3:
         found = find_runs([root])
         assert len(found.runs) == 1
         assert found.left_out == (
-            (folder, f"it begins as the training in {found.runs[0].folder} does"),
+            (folder, f"it begins like the training in {found.runs[0].folder}"),
         )
 
     def test_from_a_checkpoint_replaces_what_came_after(self, root):
@@ -88,7 +79,7 @@ class TestContinuedWithRlZoo3:
         shutil.rmtree(root / "a2c" / f"{GAME}_1")
         run = only(root)
         assert len(run.returns) == 120
-        assert any("an agent that is not here" in note for note in run.notes)
+        assert any("which was not found" in note for note in run.notes)
 
     def test_two_trainings_from_one_missing_agent_are_no_two_seeds(self, tmp_path):
         for number in 2, 3:
@@ -242,7 +233,7 @@ class TestSessions:
             file.writelines(f"{row_of(game)}\n" for game in second)
         run = only(tmp_path)
         assert run.returns.tolist() == [*first[:, 2], *second[:, 2]]
-        assert "0.monitor.csv holds 2 sessions, one after the other" in run.notes
+        assert "0.monitor.csv contains 2 sessions in sequence" in run.notes
 
     def test_of_several_environments_follow_each_other(self, tmp_path):
         expected = []
@@ -284,7 +275,7 @@ class TestEvaluationGames:
         write_run(tmp_path)
         write_monitor(tmp_path / "a2c_x" / "eval", games_of(0))
         ((_, reason),) = find_runs([tmp_path]).left_out
-        assert reason == "it holds evaluation games only, without the steps of their training"
+        assert reason == "it has only evaluation games, whose training steps are unknown"
 
     def test_in_a_file_above_the_runs_belong_to_the_run_that_repeats_them(self, tmp_path):
         means = {}
@@ -419,6 +410,60 @@ class TestVariants:
 )
 def test_the_algorithm_is_that_of_the_tags_then_of_the_nearest_name(path, tags, algorithm):
     assert find_algorithm("", Path(path).parts[::-1], tags) == algorithm
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("PPO_ent{}", "0.0", "0.1"),
+        ("lr_{}", "0.001", "0.0001"),
+        ("lr_{}", "1e-3", "1e-4"),
+        ("net_{}", "64", "256"),
+    ],
+)
+def test_a_setting_in_a_name_makes_a_variant(tmp_path, name, first, second):
+    for i, value in enumerate([first, first, second, second, second]):
+        folder = tmp_path / "logs" / f"{name.format(value)}_{i + 1}"
+        write_monitor(folder, games_of(i), start=START + i)
+    assert sorted(seeds(tmp_path / "logs").values()) == [2, 3]
+
+
+@pytest.mark.parametrize("name", ["A2C_{}", "seed-{}", GAME + "_{}"])
+def test_roots_that_are_numbered_as_seeds_are_seeds(tmp_path, name):
+    roots = [tmp_path / name.format(i) for i in range(3)]
+    for i, root in enumerate(roots):
+        write_monitor(root, games_of(i), start=START + i)
+    assert list(seeds(*roots).values()) == [3]
+
+
+def test_roots_that_are_numbered_as_anything_else_are_variants(tmp_path):
+    roots = [tmp_path / f"exp{i}" for i in range(3)]
+    for i, root in enumerate(roots):
+        write_monitor(root, games_of(i), start=START + i)
+    assert len(seeds(*roots)) == 3
+
+
+def test_a_date_in_a_name_makes_no_variant(tmp_path):
+    for i in range(3):
+        folder = tmp_path / "logs" / f"coordconv_2026-01-0{i + 1}_12-30-0{i}"
+        write_monitor(folder, games_of(i), start=START + i)
+    assert list(seeds(tmp_path / "logs").values()) == [3]
+
+
+def test_a_log_that_may_be_of_a_run_does_not_rename_it(tmp_path):
+    settings = {"policy_kwargs": "dict(features_extractor_class=CoordNatureCNN)"}
+    for seed in (1, 2):
+        folder = tmp_path / "logs" / "a2c" / f"{GAME}_{seed}"
+        write_zoo(folder, settings, seed=seed)
+        write_monitor(folder, games_of(seed), start=START + seed)
+        points = points_of(games_of(seed + 9, 9), 1000, START + 50 * seed)
+        write_events(tmp_path / "tb_coordconv" / GAME / f"A2C_{seed}", points)
+    found = find_runs([tmp_path / "logs", tmp_path / "tb_coordconv"])
+    used = [run for run in found.runs if run.window > 1]
+    assert sorted((run.seed, run.variant) for run in used) == [
+        ("1", "coordconv (sb3)"),
+        ("2", "coordconv (sb3)"),
+    ]
 
 
 def test_the_report_lists_what_every_run_was_read_from(tmp_path):

@@ -86,7 +86,7 @@ class TestCsvLog:
         "row", ["x,5", "garbage", "2,5,6", ",5", "nan,5", "2", "2,\xff", '2,"5', "2\0,5", "2\r,5"]
     )
     def test_a_damaged_row_is_named_and_harms_nothing(self, tmp_path, row):
-        """Item 32: it was a traceback, or other rows were dropped."""
+        """It was a traceback, or other rows were dropped."""
         path = tmp_path / "log.csv"
         content = f"step,score\n1,5\n{row}\n3,5\n".encode("latin-1")
         path.write_bytes(content)

@@ -23,7 +23,7 @@ def test_a_stop_signal_is_noted_and_handlers_come_back(number):
 
 @pytest.mark.slow
 def test_tests_pass_where_sigint_is_ignored():
-    """Item 35: as in `nohup pytest &` of a script."""
+    """As in `nohup pytest &` of a script."""
     command = [sys.executable, "-m", "pytest", "-n0", "-q", __file__, "-k", "is_noted"]
 
     def ignore() -> None:

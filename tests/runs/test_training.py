@@ -208,7 +208,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(config, learner, number):
 @pytest.mark.parametrize("second", [False, True])
 @pytest.mark.parametrize("number", [0, 3, 9])
 def test_a_signal_interrupts_an_evaluation_which_a_resumed_run_repeats(config, number, second):
-    """Item 33: it went on to its end, and a second Ctrl-C lost the epochs since the last save."""
+    """It went on to its end, and a second Ctrl-C lost the epochs since the last save."""
 
     class Sampled(Regression):
         def evaluate(self, updates):
@@ -257,7 +257,7 @@ def test_says_where_it_resumes_and_how_good_it_is(config, capsys):
 
 
 class TestSettingsOfCheckpoints:
-    """Item 31: a checkpoint is resumed with the settings it was made with only."""
+    """A checkpoint is resumed with the settings it was made with only."""
 
     @pytest.fixture
     def stopped(self, config) -> Run:

@@ -1,6 +1,6 @@
 """Reads the files of Stable-Baselines3 and rl-zoo3: monitors, evaluations, arguments.
 
-A damaged file is named, never a traceback; what can be read of it is read.
+Damaged files are read as far as possible; a `BrokenRun` names a file that has nothing to read.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Monitor:
 
     Attributes:
         games: Session, length, Unix time at the end, and score of each game ``[games, 4]``.
-        env_id: The environment's name; empty if it is not known.
-        notes: Sentences about damage.
+        env_id: The environment's name; empty if unknown.
+        notes: Sentences about damage and sessions.
     """
 
     games: Array
@@ -34,10 +34,10 @@ class Monitor:
 
 
 def read_monitor(path: Path) -> Monitor:
-    """Read a monitor; its file may hold several sessions, one after the other.
+    """Read a ``monitor.csv``, which may contain several sessions in sequence.
 
-    A session ends where ``t``, the seconds since its start, falls: `Monitor` appends to an existing
-    file with ``override_existing=False``.
+    A session ends where ``t``, the seconds since its start, decreases: `Monitor` appends to an
+    existing file with ``override_existing=False``.
 
     Raises:
         BrokenRun: It is damaged.
@@ -59,18 +59,18 @@ def read_monitor(path: Path) -> Monitor:
     session = np.cumsum(np.diff(rows[:, 1], prepend=rows[:1, 1]) < 0)
     games = np.column_stack([session, rows[:, 0], rows[:, 1] + start, rows[:, 2]])
     if session.any():
-        notes = (*notes, f"{path.name} holds {session[-1] + 1} sessions, one after the other")
+        notes = (*notes, f"{path.name} contains {session[-1] + 1} sessions in sequence")
     return Monitor(games, env_id if isinstance(env_id, str) else "", notes)
 
 
 def read_evaluations(path: Path) -> Array:
-    """Return step and score of every game in an ``evaluations.npz``, by step ``[games, 2]``.
+    """Return the step and score of each game in ``evaluations.npz``, by step ``[games, 2]``.
 
     Raises:
         BrokenRun: It is damaged.
     """
     try:
-        # Opened here: NumPy leaves a torn file open.
+        # Opened here because `np.load` leaves a truncated file open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             steps, results = content["timesteps"], content["results"]
         rows = [
@@ -87,7 +87,7 @@ def read_evaluations(path: Path) -> Array:
 
 @dataclass(frozen=True)
 class ZooArguments:
-    """What rl-zoo3 was asked to do.
+    """The arguments of a training with rl-zoo3.
 
     Attributes:
         named: ``algo``, ``env``, ``seed`` and ``trained_agent``, where known.
@@ -111,14 +111,14 @@ def read_zoo(folder: Path) -> ZooArguments:
     if settings:
         settings["extractor"] = _extractor(settings)
         if not any("lin_" in str(value) for value in settings.values()):
-            settings.pop("n_timesteps", None)  # it changes nothing but the length
+            settings.pop("n_timesteps", None)  # it affects only the length
     for key in ("policy_kwargs", "seed"):
         settings.pop(key, None)
     return ZooArguments(named, settings)
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Loads Python objects as what they are written with: a name, a list or a dict."""
+    """Loads tagged Python objects as plain data: a name, a list or a dict."""
 
     def plain(self, suffix: str, node: yaml.Node) -> Any:
         if isinstance(node, yaml.ScalarNode):
@@ -133,7 +133,7 @@ _PlainLoader.add_multi_constructor("", _PlainLoader.plain)
 
 
 def _read_yaml(path: Path) -> dict[Any, Any]:
-    """Return the content of rl-zoo3's ordered dict, ``[[[key, value], ...]]``; empty if damaged."""
+    """Return the dict that rl-zoo3 writes as ``[[[key, value], ...]]``; empty if it is damaged."""
     try:
         content = yaml.load(path.read_bytes(), _PlainLoader)
         return content if isinstance(content, dict) else dict(*content)
@@ -142,7 +142,7 @@ def _read_yaml(path: Path) -> dict[Any, Any]:
 
 
 def _extractor(settings: dict[str, Any]) -> str:
-    """Return the extractor that rl-zoo3's settings name, ours by its own name."""
+    """Return the extractor in rl-zoo3's settings; one of ours by its name in `EXTRACTORS`."""
     kwargs = settings.get("policy_kwargs") or {}
     text = kwargs if isinstance(kwargs, str) else repr(kwargs)
     named = re.search(r"features_extractor_class\W+([\w.]+)", text)
@@ -168,10 +168,12 @@ def _extractor(settings: dict[str, Any]) -> str:
 
 
 def names_evaluation(parts: Sequence[str]) -> bool:
-    """Return whether the names of a file and of its folders are those of evaluation games.
+    """Return whether the name of a file or of a folder around it marks evaluation games.
 
     >>> [names_evaluation([name]) for name in ("eval_0.monitor.csv", "evaluated", "0.monitor.csv")]
     [True, False, False]
     """
     words = {word for part in parts for word in re.split(r"[^a-z]+", part.lower())}
-    return bool(words & {"eval", "evals", "evaluation", "evaluations", "test", "validation"})
+    return bool(
+        words & {"eval", "evals", "evaluation", "evaluations", "test", "val", "valid", "validation"}
+    )

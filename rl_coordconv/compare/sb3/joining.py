@@ -1,22 +1,31 @@
-"""Finds out which SB3 logs are of one training.
+"""Joins SB3 logs of the same training.
 
-The logs of one training may be in several files and folders. They are joined if one continues the
+The logs of a training may be in several files and folders. They are joined if one continues the
 other, if their data agree, or if they are different kinds of logs in one folder whose names do not
-contradict.
+contradict each other.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from rl_coordconv.compare.events import in_order
-from rl_coordconv.compare.results import Array, is_part, shared
-from rl_coordconv.compare.sb3.logs import EVALUATION, SCORE, SB3Logs, join, means_of, start
+from rl_coordconv.compare.results import Array, shared
+from rl_coordconv.compare.sb3.files import names_evaluation
+from rl_coordconv.compare.sb3.logs import (
+    EVALUATION,
+    SCORE,
+    SB3Logs,
+    common_folder,
+    join,
+    means_of,
+    start,
+)
+from rl_coordconv.compare.sb3.monitors import games_once, joined_by_means, without_rounds
 from rl_coordconv.compare.sb3.names import (
     find_algorithm,
     find_game,
@@ -26,56 +35,31 @@ from rl_coordconv.compare.sb3.names import (
     is_telling,
 )
 
+_FEW = 3  # evaluations
 _FIRST = 10  # points that show how often a training is logged
-_FEW = 10  # games in a row
 
 
 def join_trainings(logs: Sequence[SB3Logs], root: Path, left_out: dict[Path, str]) -> list[SB3Logs]:
-    """Return the logs of each training in one object.
+    """Join the logs of each training.
 
     Args:
         logs: The logs of each file.
         root: The folder that they are in or below.
-        left_out: Files that repeat others and the reason; more are added.
+        left_out: Files and why they are left out; those that repeat others are added.
     """
-    return _group(_continued(_games_once(logs, left_out)), root)
-
-
-def _games_once(logs: Sequence[SB3Logs], left_out: dict[Path, str]) -> list[SB3Logs]:
-    """Join the monitors in each folder, and leave out those that repeat games of another file."""
-    monitors = [log for log in logs if log.kinds == ["games"]]
-    by_folder: dict[Path, list[SB3Logs]] = {}
-    seen: dict[tuple[float, ...], SB3Logs] = {}  # whose each game is, and each few in a row
-    for log in sorted(monitors, key=lambda log: (-len(log.games), not is_telling(log.folder))):
-        games = [tuple(game) for game in log.games[:, 2:]]
-        rows = log.games[:, [1, 3]]
-        in_a_row = [tuple(rows[i : i + _FEW].ravel()) for i in range(len(rows) - _FEW + 1)]
-        repeated = [seen[game] for game in games if game in seen]
-        other = repeated[0] if len(repeated) >= 0.9 * len(games) else None
-        # A copy in which sessions were appended has other times, but the same games in a row.
-        alike = seen.get(in_a_row[0]) if in_a_row else None
-        if alike and is_part(rows, alike.games[:, [1, 3]]):
-            other = alike
-        if other:
-            left_out[log.files[0]] = f"it repeats games of {other.files[0]}"
-            continue
-        is_new = [game not in seen or seen[game].folder != log.folder for game in games]
-        by_folder.setdefault(log.folder, []).append(replace(log, games=log.games[is_new]))
-        seen |= dict.fromkeys([*games, *in_a_row], log)
-    others = [log for log in logs if log.kinds != ["games"]]
-    joined = [join(sorted(files, key=lambda log: log.files)) for files in by_folder.values()]
-    return [*others, *joined]
+    once = games_once(logs, left_out)
+    joined = joined_by_means(_continued(once))
+    return _group(without_rounds(joined, left_out), root)
 
 
 def _continued(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
-    """Join the events of one training, which may be in several files and folders.
+    """Join the event files of each training.
 
-    They are joined if their points agree, if a later file is beside an earlier one, as TensorBoard
-    does, or if one begins after the other ended, in time and at a step that shows that it did not
-    begin from scratch.
+    They belong together if their points agree, if they are in one folder (as in TensorBoard), or
+    if one begins after the other ended, and at a step that rules out a start from scratch.
     """
     trainings: list[SB3Logs] = []
-    # The first in time names the training; of copies, the one with a telling name.
+    # The earliest names the training; of copies, the one whose name distinguishes a variant.
     for log in sorted(logs, key=lambda log: (start(log.points), not is_telling(log.folder))):
         place, how = _earlier(log, trainings) if log.kinds == ["points"] else (None, "")
         if place is None:
@@ -89,9 +73,9 @@ def _continued(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
 
 
 def _earlier(log: SB3Logs, trainings: Sequence[SB3Logs]) -> tuple[int | None, str]:
-    """Return the place of the training that a log belongs to, and how; None if it is another's."""
+    """Return the index of the training that a log belongs to, and why; None if there is none."""
     first = log.logged[0, 0]
-    # Those first whose end is nearest to the start of the log.
+    # Try those first whose end is nearest to the start of the log.
     places = [i for i, other in enumerate(trainings) if other.kinds == ["points"]]
     places.sort(key=lambda i: abs(first - trainings[i].logged[-1, 0]))
     for belongs, how in (_agrees, "repeat"), (_is_beside, "continue"), (_continues, "continue"):
@@ -106,13 +90,13 @@ def _agrees(log: SB3Logs, other: SB3Logs) -> bool:
     if any(_repeats(a, b) for a, b in tables):
         return True
     interleaved = any(_interleaved(a, b) for a, b in tables)
-    return interleaved and not _contradict(log, other, _common([log, other]))
+    return interleaved and not _contradict(log, other, common_folder([log, other]))
 
 
 def _repeats(a: Array, b: Array) -> bool:
-    """Return whether points ``[points, 3]`` agree: most at the steps that both logs have."""
+    """Return whether points ``[points, 3]`` agree at most of the steps that both logs cover."""
     if not len(a) or not len(b) or a[-1, 1] < b[0, 1] or b[-1, 1] < a[0, 1]:
-        return False  # nothing was logged at the same time
+        return False  # they do not overlap in time
     low, high = max(a[:, 0].min(), b[:, 0].min()), min(a[:, 0].max(), b[:, 0].max())
     x, y = ({*map(tuple, log[(log[:, 0] >= low) & (log[:, 0] <= high)])} for log in (a, b))
     n = min(len(x), len(y))
@@ -120,7 +104,7 @@ def _repeats(a: Array, b: Array) -> bool:
 
 
 def _interleaved(a: Array, b: Array) -> bool:
-    """Return whether points ``[points, 3]`` that were logged in turns are of one training."""
+    """Return whether overlapping logs ``[points, 3]`` have ascending steps when merged by time."""
     if min(len(a), len(b)) < 3 or a[-1, 1] < b[0, 1] or b[-1, 1] < a[0, 1]:
         return False
     both = np.unique(np.concatenate([a, b]), axis=0)
@@ -128,7 +112,7 @@ def _interleaved(a: Array, b: Array) -> bool:
 
 
 def _is_beside(log: SB3Logs, other: SB3Logs) -> bool:
-    """Return whether a file is beside another, unless both grew at once."""
+    """Return whether a file is in another's folder and was not written at the same time."""
     now, before = log.points[SCORE], other.points[SCORE]
     follows = not len(now) or not len(before) or now[0, 1] >= before[:, 1].max()
     return follows and log.folder in {file.parent for file in other.files}
@@ -139,7 +123,7 @@ def _continues(log: SB3Logs, other: SB3Logs) -> bool:
     if not len(now) or not len(before) or now[0, 1] < before[-1, 1]:
         return False
     first, last = now[0, 0], before[-1, 0]
-    if _contradict(log, other, _common([log, other])):
+    if _contradict(log, other, common_folder([log, other])):
         return False
     steps = now[:_FIRST, 0] if len(now) > 1 else np.concatenate([[0], before[:, 0]])
     interval = np.diff(steps).max()
@@ -148,18 +132,14 @@ def _continues(log: SB3Logs, other: SB3Logs) -> bool:
     return bool(first > 2 * interval and before[0, 0] < first)
 
 
-def _common(logs: Iterable[SB3Logs]) -> Path:
-    return Path(os.path.commonpath([log.folder for log in logs]))
-
-
 def _contradict(a: SB3Logs, b: SB3Logs, folder: Path, *, siblings: bool = True) -> bool:
-    """Return whether two logs below a folder name another game, algorithm or seed.
+    """Return whether two logs below a folder name different games, algorithms or seeds.
 
     Args:
-        a: Logs.
-        b: Others.
+        a: The logs of one.
+        b: The logs of the other.
         folder: The folder that both are in.
-        siblings: Whether folders that differ in their number only may be of one training.
+        siblings: Whether folders that differ only in a number may be of one training.
     """
     names_a, names_b = (list(log.folder.relative_to(folder).parts[::-1]) for log in (a, b))
     facts = [
@@ -175,22 +155,31 @@ def _contradict(a: SB3Logs, b: SB3Logs, folder: Path, *, siblings: bool = True) 
     if siblings or not names_a or not names_b:
         return False
     x, y = names_a[-1], names_b[-1]
-    return is_numbered_sibling(x, y) or not (is_kind_of_log(x) or is_kind_of_log(y))
+    is_kind = any(is_kind_of_log(name) or names_evaluation([name]) for name in (x, y))
+    return is_numbered_sibling(x, y) or not is_kind
 
 
 def _group(logs: Sequence[SB3Logs], folder: Path) -> list[SB3Logs]:
     """Join logs of different kinds that are in and below a folder, if they can be of one training.
 
-    They can if no kind occurs twice and nothing contradicts. Otherwise each folder inside is
+    They can if no kind occurs twice and no names contradict. Otherwise each folder inside is
     examined separately.
     """
     kinds = [kind for log in logs for kind in log.kinds]
+    evaluations = [log for log in logs if log.kinds == ["evaluations"]]
+    if len(evaluations) > 1 and set(kinds) & {"games", "points"}:
+        # Several evaluations of one training, as by the stochastic and the deterministic policy.
+        first, *more = evaluations
+        joined = _group([log for log in logs if log not in more], folder)
+        if len(joined) == 1 and not any(_contradict(first, log, folder) for log in more):
+            notes = (f"{log.files[0]} holds other evaluations, which are not used" for log in more)
+            return [replace(joined[0], notes=(*joined[0].notes, *notes))]
     pairs = ((a, b) for i, a in enumerate(logs) for b in logs[:i])
     if len(kinds) == len(set(kinds)) and not any(
         _contradict(a, b, folder, siblings=False) for a, b in pairs
     ):
         # Their common folder, not this one: there may be more than this training above.
-        return [join(logs, _common(logs))] if logs else []
+        return [join(logs, common_folder(logs))] if logs else []
     below: dict[Path, list[SB3Logs]] = {}
     for log in logs:
         inner = log.folder.relative_to(folder).parts[:1]
@@ -206,9 +195,10 @@ def _group(logs: Sequence[SB3Logs], folder: Path) -> list[SB3Logs]:
 
 
 def _attach(log: SB3Logs, others: list[SB3Logs]) -> list[SB3Logs]:
-    """Add evaluations to the training around which they are and whose evaluations they repeat."""
+    """Add evaluations to the training whose evaluations they repeat."""
     inside = [o for o in others if o.folder.is_relative_to(log.folder) and o.kinds != log.kinds]
-    for other in inside:
+    differ = len(np.unique(means_of(log.evaluations)[:, 2])) >= _FEW
+    for other in [o for o in others if o.kinds != log.kinds] if differ else inside:
         if len(log.evaluations) and (
             shared(log.evaluations, other.evaluations)
             or _repeats_means(log.evaluations, other.evaluated)
@@ -217,12 +207,12 @@ def _attach(log: SB3Logs, others: list[SB3Logs]) -> list[SB3Logs]:
             note = f"{log.files[0]} repeats its evaluations"
             merged = join([other, replace(own, notes=(*own.notes, note))], other.folder)
             return [merged if o is other else o for o in others]
-    problem = "its evaluations are above several runs, and those of none" if inside else ""
+    problem = "its evaluations match no run in the folders below" if inside else ""
     return [*others, replace(log, problem=problem)]
 
 
 def _repeats_means(evaluations: Array, points: Array) -> bool:
-    """Return whether the means of evaluations are those of TensorBoard's points."""
+    """Return whether the means of evaluations equal TensorBoard's points at the common steps."""
     means = means_of(evaluations)
     steps, i, j = np.intersect1d(means[:, 0], points[:, 0], return_indices=True)
     return len(steps) > 0 and np.allclose(means[i, 2], points[j, 2], rtol=1e-4)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -34,29 +35,31 @@ from rl_coordconv.compare.sb3.names import (
 )
 
 SCORE, EVALUATION, _SPEED = "rollout/ep_rew_mean", "eval/mean_reward", "time/fps"
+# What a new model starts with: nearly the same value, whatever its seed.
+STATES = ("train/entropy_loss", "train/ent_coef")
 _SETTINGS = ("train/learning_rate", "train/clip_range")
-_TAGS = (SCORE, EVALUATION, _SPEED, *_SETTINGS)
+_TAGS = (SCORE, EVALUATION, _SPEED, *STATES, *_SETTINGS)
 _RUNNING_MEAN = (
-    "known by rollout/ep_rew_mean only: a running mean of 100 games, of clipped rewards or single"
-    " lives if its environments were wrapped so"
+    "the only score is rollout/ep_rew_mean, a running mean of 100 games; with some"
+    " wrappers, of clipped rewards or single lives"
 )
-_ONLY_EVALUATED = "known by its evaluations only, which are used for its training games here"
-_GREEDY = "its evaluation is EvalCallback's, whose policy is deterministic by default"
+_ONLY_EVALUATED = "there are no training games; evaluations are used in their place"
+_GREEDY = "evaluated by EvalCallback, whose policy is deterministic by default"
 
 
 @dataclass(frozen=True, eq=False)
 class SB3Logs:
-    """Logs of one training, as they were read.
+    """The logs of one training.
 
     Attributes:
-        folder: Where they are; the common folder of several.
+        folder: The folder that names the training.
         files: The files.
         games: Session, length, Unix time and score of each training game ``[games, 4]``.
-        watched: Unix time and score of each game in a monitor of evaluations ``[games, 2]``.
+        watched: Unix time and score of each game in an evaluation monitor ``[games, 2]``.
         evaluations: Step and score of each game in ``evaluations.npz`` ``[games, 2]``.
-        points: Step, time and value ``[points, 3]`` by TensorBoard tag, in the order of time.
+        points: Step, time and value ``[points, 3]`` by TensorBoard tag; `in_order` sorts them.
         tags: The tags that were found.
-        env_id: The environment's name, if a monitor says it.
+        env_id: The environment's name; empty if no monitor has it.
         zoo: rl-zoo3's arguments.
         notes: Sentences for the reader of the report.
         problem: Why they cannot be used; empty if they can.
@@ -76,7 +79,7 @@ class SB3Logs:
 
     @property
     def kinds(self) -> list[str]:
-        """Which logs there are."""
+        """The kinds of logs that are not empty."""
         tables = {"games": self.games, "watched": self.watched, "evaluations": self.evaluations}
         kinds = [kind for kind, table in tables.items() if len(table)]
         return kinds + ["points"] * any(map(len, self.points.values()))
@@ -92,16 +95,22 @@ class SB3Logs:
         return in_order(self.points.get(EVALUATION, np.empty((0, 3))))
 
     @cached_property
+    def processes(self) -> set[str]:
+        """The processes that wrote its events, each as host and number."""
+        names = (re.fullmatch(r"events\.out\.\w+\.\d+\.(.+\.\d+)\.\d+", f.name) for f in self.files)
+        return {name[1] for name in names if name}
+
+    @cached_property
     def logged(self) -> Array:
-        """The points of whatever was logged most often ``[points, 3]``."""
+        """The points of the tag that was logged most often ``[points, 3]``."""
         return in_order(max(self.points.values(), key=len, default=np.empty((0, 3))))
 
 
 def read_folder(folder: Path, root: Path) -> list[SB3Logs]:
-    """Read each log directly in a folder.
+    """Read each log file directly in a folder.
 
     Raises:
-        BrokenRun: They are damaged, and nothing can be read of them.
+        BrokenRun: All of them are damaged.
         OSError: One of them cannot be read.
     """
     zoo = read_zoo(folder)
@@ -138,7 +147,7 @@ def start(points: dict[str, Array]) -> float:
 
 
 def join(logs: Sequence[SB3Logs], folder: Path | None = None) -> SB3Logs:
-    """Return the logs of one training in one object."""
+    """Join the logs of one training."""
     tags = dict.fromkeys(tag for log in logs for tag in log.points)
     empty = np.empty((0, 3))
     games = np.concatenate([log.games for log in logs])
@@ -160,8 +169,13 @@ def join(logs: Sequence[SB3Logs], folder: Path | None = None) -> SB3Logs:
     )
 
 
+def common_folder(logs: Iterable[SB3Logs]) -> Path:
+    """Return the folder that the folders of some logs have in common."""
+    return Path(os.path.commonpath([log.folder for log in logs]))
+
+
 def means_of(evaluation: Array) -> Array:
-    """Return step, no time, and mean score of every evaluation ``[evaluations, 3]``."""
+    """Return step, 0 for the time, and mean score of each evaluation ``[evaluations, 3]``."""
     steps = np.unique(evaluation[:, 0])
     means = [evaluation[evaluation[:, 0] == step, 1].mean() for step in steps]
     return np.column_stack([steps, np.zeros_like(steps), means])
@@ -172,8 +186,8 @@ def as_run(log: SB3Logs, root: Path, label: str) -> RunResult:
 
     Args:
         log: Its logs.
-        root: The folder that the report was asked for.
-        label: The root's name.
+        root: The folder given to the report.
+        label: What the root's name says about the variant; see `root_labels`.
 
     Raises:
         BrokenRun: There is no score in them.
@@ -186,7 +200,7 @@ def as_run(log: SB3Logs, root: Path, label: str) -> RunResult:
     window = GAMES_PER_SCORE
     if len(log.games):
         last = max([*log.logged[-1:, 0], *evaluation[-1:, 0]], default=float("nan"))
-        games, note = _in_steps(log.games[:, 1:], last, log.env_id or str(folder))
+        games, note = _in_steps(log, last, log.env_id or str(folder))
         notes = (*notes, note)
         if len(log.watched) and not len(evaluation):
             evaluation = _at_steps(log.watched, games)
@@ -195,7 +209,7 @@ def as_run(log: SB3Logs, root: Path, label: str) -> RunResult:
     elif len(evaluation):
         games, window, notes = means_of(evaluation), 1, (*notes, _ONLY_EVALUATED)
     elif len(log.watched):
-        raise BrokenRun("it holds evaluation games only, without the steps of their training")
+        raise BrokenRun("it has only evaluation games, whose training steps are unknown")
     else:
         raise BrokenRun("none of its logs contains a score yet")
     if len(evaluation):
@@ -232,26 +246,51 @@ def as_run(log: SB3Logs, root: Path, label: str) -> RunResult:
     )
 
 
-def _in_steps(games: Array, last_step: float, name: str) -> tuple[Array, str]:
-    """Turn the lengths of games ``[games, 3]`` into steps, and return a note of what was assumed.
+def _in_steps(log: SB3Logs, last_step: float, name: str) -> tuple[Array, str]:
+    """Return step, Unix time and score of games ``[games, 3]``, and a note of what was assumed.
 
     Stable-Baselines3's Atari wrappers count frames in a monitor; others count steps. The last step
     of the other logs decides; without one, the environment's name.
     """
-    total = games[:, 0].cumsum()
     if np.isfinite(last_step):
-        in_frames = total[-1] > 2 * last_step
-        reason = "because the other logs end at that step"
+        in_frames = log.games[:, 1].sum() > 2 * last_step
+        reason = "judging by the last step of the other logs"
     else:
         in_frames = "NoFrameskip" in name
-        reason = "by the environment's name"
+        reason = "judging by the environment's name"
     divisor = FRAMES_PER_STEP if in_frames else 1
     unit = "frames" if in_frames else "steps"
-    steps = np.column_stack([total / divisor, games[:, 1:]])
-    return steps, f"lengths in its monitor.csv are assumed to be {unit}, {reason}"
+    games = log.games / [1, divisor, 1, 1]
+    note = f"lengths in its monitor.csv are assumed to be {unit}, {reason}"
+    return _resumed(games, last_step), note
+
+
+def _resumed(games: Array, last_step: float) -> Array:
+    """Return step, Unix time and score of the games of all sessions ``[games, 3]``.
+
+    If they are more than the last step allows, the last session resumed an earlier step, and
+    replaces the games since then. (The times of appended sessions are not known.)
+
+    Args:
+        games: Session, length in steps, Unix time and score ``[games, 4]``.
+        last_step: That of the other logs; NaN if it is not known.
+    """
+    is_last = games[:, 0] == games[-1, 0]
+    steps = games[:, 1].cumsum()
+    before = games[~is_last, 1].sum()
+    start = last_step - games[is_last, 1].sum()
+    if 0 <= start < _NEARLY * before:
+        steps[is_last] += start - before
+    else:
+        start = before
+    kept: Array = np.column_stack([steps, games[:, 2:]])[is_last | (steps <= start)]
+    return kept
+
+
+_NEARLY = 0.98
 
 
 def _at_steps(watched: Array, games: Array) -> Array:
-    """Return step and score of evaluation games by the time at which they were played."""
+    """Return step and score of evaluation games, with steps interpolated by time."""
     steps = np.interp(watched[:, 0], games[:, 1], games[:, 0])
     return np.column_stack([steps, watched[:, 1]])

@@ -1,6 +1,6 @@
 """Guesses algorithm, game, seed and variant of SB3 logs from names and logged tags.
 
-Nothing guessed here is hidden: the report shows for every run what it was taken for.
+The report shows the guesses for every run.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from pathlib import Path
 
 from rl_coordconv.compare.published import HUMAN_AND_RANDOM
 from rl_coordconv.runs.results import EXTRACTOR_STYLES
+
+UNKNOWN_VARIANT = "sb3"
+"""The name of a variant about which nothing is known."""
 
 # Spellings without separators, and the name that rl-zoo3 or the library uses.
 _ALGORITHMS = {
@@ -36,16 +39,21 @@ ALGORITHM_TAGS = tuple(_FAMILIES)
 _ENV_ID = re.compile(
     r"^(?:\w+:)?(?:ALE[/-])?([A-Za-z]+?)(NoFrameskip|Deterministic)?-v\d+(?:_\d+)?$"
 )
-# Words that do not say whose runs are inside.
+# Words that say nothing about the runs inside.
 _GENERIC = re.compile(
-    r"logs?|runs?|tb|tensorboards?|boards?|monitors?|results?|sb3|csvs?|events?|evals?|evaluations?"
+    r"logs?|runs?|tb|tensorboards?|boards?|mon|monitors?|results?|sb3|csvs?|events?|evals?|evaluations?"
+    r"|val|envs?|ranks?|workers?"
     r"|train(ing)?|data|outputs?|experiments?|exps?|models?|seeds?|rounds?|trials?|best|atari|zoo|v"
     r"|backups?|cop(y|ies)|old|new|latest|final|sync(ed|hroni[sz]ed)?|tmp|temp"
 )
 
+_DATE = re.compile(r"(19|20)\d\d[-_.]?\d\d[-_.]?\d\d([-_T ]+\d\d[-_.:h]?\d\d([-_.:m]?\d\d)?)?")
+# Not within a number such as 1e-3 or 0.99.
+_BETWEEN_WORDS = re.compile(r"(?<!\de)[-_ ]+|(?<!\d)\.+|\.+(?!\d)")
+
 
 def find_algorithm(named: str, names: Sequence[str], tags: Collection[str]) -> str:
-    """Return the algorithm: as rl-zoo3 names it, else one that logs such tags, by the nearest name.
+    """Return the algorithm: rl-zoo3's, else the nearest name that fits the logged tags.
 
     Args:
         named: rl-zoo3's ``--algo``; may be empty.
@@ -78,7 +86,7 @@ def algorithm_in(name: str) -> str:
 
 
 def find_game(names: Iterable[str]) -> tuple[str, str]:
-    """Return game and protocol by the first name that has them, else ``unknown``."""
+    """Return game and protocol from the first name that has them, else ``unknown``."""
     names = list(names)
     for name in names:
         match = _ENV_ID.match(name)
@@ -100,7 +108,7 @@ def _words_of_games(name: str) -> list[str]:
 
 
 def find_seed(names: Iterable[str]) -> str:
-    """Return the seed that a name states, as ``seed_3`` or ``s3``; empty if none does."""
+    """Return the seed in the first name with one, such as ``seed_3`` or ``s3``; empty if none."""
     for name in names:
         match = re.search(r"(?:^|[^a-z])(?:seed|s)[-_=]?(\d+)(?![0-9])", name.lower())
         if match:
@@ -109,12 +117,13 @@ def find_seed(names: Iterable[str]) -> str:
 
 
 def telling(names: Iterable[str]) -> str:
-    """Return what distinguishes a variant in the names of folders.
+    """Return the part of some folders' names that distinguishes a variant.
 
-    Algorithms, games, seeds, numbers of runs and general words are left out.
+    Algorithms, games, seeds, dates, numbers of runs and general words are left out; a number
+    after a word that is kept is kept too.
 
-    >>> telling(["logs", "a2c", "lr1e-3_seed2", "PongNoFrameskip-v4_1"])
-    'lr1e-3'
+    >>> telling(["logs", "a2c", "lr1e-3_seed2", "PongNoFrameskip-v4_1", "PPO_3_1", "net_64_1"])
+    'lr1e-3/net_64'
     """
     return "/".join(filter(None, map(_telling_words, names)))
 
@@ -123,11 +132,14 @@ def _telling_words(name: str) -> str:
     if _plain(name) in _ALGORITHMS or _ENV_ID.match(name):
         return ""
     name = re.sub(r"(?i)(?<![a-z])(seed|s|run|rep|trial)[-_=]?\d+(?![0-9])", "", name)
-    name = name.strip("-_ .")
-    words = [word for word in re.split(r"[-_ .]+", name) if word]
-    kept = [word for word in words if not _is_general(word)]
-    if all(word.isdigit() for word in kept):
-        return ""  # the number of a run; that of `layers_2` is part of the name
+    name = _DATE.sub("", name).strip("-_ .")
+    # The last of several numbers is that of a run; the only one, as in layers_2, is a setting.
+    name = _without_number(name) if re.search(r"\d", _without_number(name)) else name
+    words = [word for word in _BETWEEN_WORDS.split(name) if word]
+    kept: list[str] = []
+    for before, word in itertools.pairwise(["", *words]):
+        if before in kept if word.isdecimal() else not _is_general(word):
+            kept.append(word)
     return name if kept == words else "-".join(kept)
 
 
@@ -138,7 +150,7 @@ def _is_general(word: str) -> bool:
 
 
 def _without_number(name: str) -> str:
-    return re.sub(r"[-_ ]\d+$", "", name)
+    return re.sub(r"(?<!\de)[-_ ]\d+$", "", name)
 
 
 def _plain(name: str) -> str:
@@ -146,7 +158,7 @@ def _plain(name: str) -> str:
 
 
 def is_numbered_sibling(a: str, b: str) -> bool:
-    """Return whether two names differ in their numbers only.
+    """Return whether two names differ only in their numbers.
 
     >>> is_numbered_sibling("run_1", "run_2"), is_numbered_sibling("tb", "monitor")
     (True, False)
@@ -155,31 +167,41 @@ def is_numbered_sibling(a: str, b: str) -> bool:
 
 
 def is_telling(folder: Path) -> bool:
-    """Return whether the nearest names of a folder's path distinguish a variant."""
+    """Return whether the last three names of a folder's path distinguish a variant."""
     return bool(telling(folder.parts[-3:]))
 
 
 def is_kind_of_log(name: str) -> bool:
-    """Return whether a folder's name says what kind of logs it holds, not whose they are."""
+    """Return whether a folder's name says only what kind of logs it has, as ``tb`` does."""
     return not _telling_words(name)
 
 
 def variant_name(extractor: str, inner: Sequence[str], root_label: str) -> str:
     """Return the name of the variant of SB3 logs.
 
-    The bare name of an extractor would make its runs seeds of ours.
+    It never equals the name of an extractor, or the runs would count as seeds of ours.
 
     Args:
-        extractor: As the logs say; empty if they do not.
+        extractor: The extractor's name in the logs; empty if unknown.
         inner: The names of the folders between the root and the run.
-        root_label: The name of the root; empty if it says nothing.
+        root_label: What the root's name says about the variant; see `root_labels`.
     """
-    name = "/".join(filter(None, [root_label, telling(inner), extractor])) or "sb3"
+    name = "/".join(filter(None, [root_label, telling(inner), extractor])) or UNKNOWN_VARIANT
     return f"{name} (sb3)" if name in EXTRACTOR_STYLES else name
 
 
+def is_numbered_run(name: str) -> bool:
+    """Return whether a folder's name is one that SB3 and rl-zoo3 give, or is that of a seed.
+
+    >>> [is_numbered_run(name) for name in ("PPO_1", "PongNoFrameskip-v4_2", "seed-3", "exp_1")]
+    [True, True, True, False]
+    """
+    is_known = algorithm_in(name) or _ENV_ID.match(name)
+    return bool(find_seed([name]) or (is_known and re.search(r"_\d+$", name)))
+
+
 def root_labels(roots: Sequence[Path]) -> dict[Path, str]:
-    """Return what the name of each root says, no two the same; empty if it says nothing."""
+    """Return a label for each root from its name, all distinct; empty if it has none."""
     parts = {root: root.resolve().parts for root in roots}
     labels = {root: telling(path[-1:]) for root, path in parts.items()}
     for label in set(labels.values()):

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from rl_coordconv.compare.events import in_order
 from rl_coordconv.compare.results import BrokenRun, RunResult
 from rl_coordconv.compare.sb3.joining import join_trainings
-from rl_coordconv.compare.sb3.logs import SB3Logs, as_run, read_folder
+from rl_coordconv.compare.sb3.logs import STATES, SB3Logs, as_run, read_folder
+from rl_coordconv.compare.sb3.names import find_seed
 
 
 def read_trainings(
@@ -22,9 +24,9 @@ def read_trainings(
 
     Args:
         folders: Folders with logs, below the root.
-        root: The folder that the report was asked for.
-        label: The root's name.
-        left_out: Folders that cannot be used and the reason; more are added.
+        root: The folder given to the report.
+        label: What the root's name says about the variant; see `root_labels`.
+        left_out: Folders and why they are left out; more are added.
     """
     logs: list[SB3Logs] = []
     for folder in folders:
@@ -34,26 +36,28 @@ def read_trainings(
             left_out[folder] = str(error)
         except OSError as error:
             left_out[folder] = f"it cannot be read: {error.strerror}"
-    runs: list[tuple[RunResult, str]] = []
+    runs: dict[RunResult, SB3Logs] = {}
     for training in join_trainings(logs, root, left_out):
         try:
-            run = as_run(training, root, label)
-            runs.append((run, training.zoo.named.get("trained_agent", "")))
+            runs[as_run(training, root, label)] = training
         except BrokenRun as error:
             left_out[training.folder] = str(error)
-    return _chained(runs, left_out)
+    return _chained(_with_doubts(runs), left_out)
 
 
-def _chained(runs: Sequence[tuple[RunResult, str]], left_out: dict[Path, str]) -> list[RunResult]:
-    """Join the runs that rl-zoo3 continued (``-i``), each with the agent that it started from.
+def _chained(runs: Mapping[RunResult, SB3Logs], left_out: dict[Path, str]) -> list[RunResult]:
+    """Join the runs that continue another from step 0, as with rl-zoo3's ``-i``, with that one.
 
-    Of several that continue one agent the longest is used: they share their beginning.
+    If several continue one agent, the longest is used, because they share their beginning.
     """
-    agents = dict(runs)
-    before = {run: _trained(agent, run, list(agents)) for run, agent in runs if agent}
+    agents = {run: logs.zoo.named.get("trained_agent", "") for run, logs in runs.items()}
+    before = {
+        run: _trained(agent, run, list(agents)) if agent else _learned(run, runs)
+        for run, agent in agents.items()
+    }
 
     def origin(run: RunResult) -> list[RunResult]:
-        """Return the runs that led to this one, the first one first, and itself."""
+        """Return the runs that led to this one in order, itself last."""
         chain = [run]
         while (earlier := before.get(chain[0])) and earlier not in chain:
             chain.insert(0, earlier)
@@ -70,12 +74,12 @@ def _chained(runs: Sequence[tuple[RunResult, str]], left_out: dict[Path, str]) -
         used.append(trainings[best])
         for *_, run in chains:
             if run not in chains[best]:
-                left_out[run.folder] = f"it begins as the training in {trainings[best].folder} does"
+                left_out[run.folder] = f"it begins like the training in {trainings[best].folder}"
     return used
 
 
 def _trained(agent: str, run: RunResult, runs: Sequence[RunResult]) -> RunResult | None:
-    """Return the run whose folder an agent's file was in; None if it is not here."""
+    """Return the run whose folder contained an agent's file; None if it was not found."""
     parts = Path(agent.replace("\\", "/")).parts[-2::-1]
 
     def alike(other: RunResult) -> tuple[int, int]:
@@ -91,12 +95,68 @@ def _trained(agent: str, run: RunResult, runs: Sequence[RunResult]) -> RunResult
     return best if best and alike(best)[0] else None
 
 
+def _learned(run: RunResult, runs: Mapping[RunResult, SB3Logs]) -> RunResult | None:
+    """Return the run whose model learned on in another call of ``learn()``; None if none did."""
+    before = _just_before(run, runs)
+    if not before:
+        return None
+    # Of another variant, it must be clearly so.
+    is_alike = (run.variant, run.settings) == (before.variant, before.settings)
+    continuity = _continuity(runs[before], runs[run]) or 0
+    return before if continuity > (1 if is_alike else 2) else None
+
+
+def _just_before(run: RunResult, runs: Mapping[RunResult, SB3Logs]) -> RunResult | None:
+    """Return the run that the same process logged before one; None if seeds are named."""
+    logs = runs[run]
+    if run.window > 1 or not len(logs.logged) or find_seed(run.folder.parts[-3:]):
+        return None
+    earlier = [
+        other
+        for other, its in runs.items()
+        if other is not run
+        and logs.processes & its.processes
+        and (other.algorithm, other.game, other.window) == (run.algorithm, run.game, 1)
+        and its.logged[-1, 1] <= logs.logged[0, 1]
+    ]
+    return max(earlier, key=lambda other: float(runs[other].logged[-1, 1]), default=None)
+
+
+def _continuity(before: SB3Logs, logs: SB3Logs) -> float | None:
+    """Return above 1 if a model learned on, below 1 if it is a new one; None if it is not known.
+
+    Steps begin with 0 either way. A new model has the entropy with which the one before began; one
+    that learned on, that with which it ended.
+    """
+    for tag in STATES:
+        old, new = (in_order(one.points[tag])[:, 2] for one in (before, logs))
+        if len(old) > 1 and len(new):
+            return float(abs(new[0] - old[0]) / max(abs(new[0] - old[-1]), 1e-9))
+    return None
+
+
+def _with_doubts(runs: Mapping[RunResult, SB3Logs]) -> dict[RunResult, SB3Logs]:
+    """Add a note to runs that may be another seed, or another call of ``learn()`` for the same."""
+    noted = {}
+    for run, logs in runs.items():
+        before = _just_before(run, runs)
+        if before and _continuity(runs[before], logs) is None:
+            note = (
+                f"it counts as another seed than {before.folder}, which the same process logged"
+                " before; if learn() was called again for the same model, it is none"
+            )
+            noted[replace(run, notes=(*run.notes, note))] = logs
+        else:
+            noted[run] = logs
+    return noted
+
+
 def _joined(chain: Sequence[RunResult], agents: Mapping[RunResult, str]) -> RunResult:
-    """Return one training from the runs that continued each other."""
+    """Join a chain of runs, each of which continues the one before."""
     agent = agents[chain[0]]
     whole, start = chain[0], 0.0
     if agent:
-        note = f"it continues an agent that is not here, {agent}, and its steps begin there"
+        note = f"it continues the agent {agent}, which was not found; its steps count from there"
         whole = replace(whole, notes=(*whole.notes, note))
     for run in chain[1:]:
         saved = re.search(r"_(\d+)_steps\.zip$", agents[run])
@@ -106,7 +166,7 @@ def _joined(chain: Sequence[RunResult], agents: Mapping[RunResult, str]) -> RunR
 
 
 def _after(run: RunResult, earlier: RunResult, step: float) -> RunResult:
-    """Return one training: a run until a step, and another that continues it from there."""
+    """Join a run with the earlier one that it continues from a step."""
     kept, evaluated = earlier.steps <= step, earlier.evaluation_steps <= step
     note = f"it continues {earlier.folder} from step {step:,.0f}"
     return replace(

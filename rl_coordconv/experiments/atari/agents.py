@@ -40,7 +40,8 @@ class Agent:
         model: The agent.
         run: Its run folder; None for a file from elsewhere.
         config: The settings of that run.
-        checkpoint: Which of its agents it is: ``final``, ``best``, or as ``step-0000001000``.
+        checkpoint: Which of the run's agents it is: ``final``, ``best``, or a name such as
+            ``step-0000001000``.
     """
 
     model: BaseAlgorithm

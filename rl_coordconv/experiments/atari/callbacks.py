@@ -31,8 +31,8 @@ class Evaluation(RolloutCallback):
     """Whole games with the stochastic policy, in separate environments.
 
     The training's random numbers are not touched. The best model so far is saved. A resumed run
-    passes the ``state`` of its checkpoint. A signal interrupts the games of an evaluation, before
-    which `Checkpoints` saves; the resumed run repeats it.
+    passes the ``state`` of its checkpoint. A signal interrupts an evaluation, before which
+    `Checkpoints` has saved; the resumed run repeats it.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Evaluation(RolloutCallback):
 
     @property
     def is_due(self) -> bool:
-        """Whether the games of the current step are to be played."""
+        """Whether an evaluation is due at the current step."""
         return is_due(self._config.eval_freq, self._last_step, self.num_timesteps)
 
     def _on_training_start(self) -> None:
@@ -101,7 +101,7 @@ class Evaluation(RolloutCallback):
 
 
 class Checkpoints(RolloutCallback):
-    """Checkpoints between updates; it comes before the evaluation.
+    """Checkpoints between updates; goes before `Evaluation` in the list of callbacks.
 
     They are saved at the start, every ``save_freq`` steps, before each evaluation, at the end, and
     when a signal stops the run.

@@ -106,8 +106,8 @@ def load_checkpoint(
 def make_logger(run: Run, step: int, last_evaluation: int = 0) -> Logger:
     """Return a logger for TensorBoard and ``progress.csv`` that resumes after a step.
 
-    Everything that earlier starts logged past that step is dropped: those updates were lost. So are
-    evaluations after the last one that counts, which are repeated.
+    Everything that earlier starts logged after that step is dropped, because those updates were
+    lost; so are evaluations after ``last_evaluation``, which are repeated.
     """
     formats = [_ResumedTensorBoard(run, step), _ResumedCsv(run.progress, step, last_evaluation)]
     return Logger(str(run.folder), formats)

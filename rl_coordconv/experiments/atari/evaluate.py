@@ -15,7 +15,7 @@ from rl_coordconv.experiments.atari.video import FRAMES_PER_SECOND
 from rl_coordconv.runs.files import rows_until, write_rows
 from rl_coordconv.runs.folder import InUse, Run, lock
 
-_GAME = set(GAME_COLUMNS) - {"game"}  # equal for two rows of the same game, played again
+_GAME = set(GAME_COLUMNS) - {"game"}  # columns that are equal if the same game is played again
 _EVALUATION = _GAME - {"episode_return", "length_frames"}
 
 
@@ -49,7 +49,7 @@ def evaluate(agent: Agent, settings: PlaySettings, n_games: int, console: Consol
 
 
 def save_scores(run: Run, games: Sequence[Mapping[str, object]]) -> None:
-    """Add the rows of games to ``evaluations.csv``, but for those that it has from an earlier time.
+    """Add rows of games to ``evaluations.csv``, except games that it contains already.
 
     Raises:
         InUse: Another process is using the run.

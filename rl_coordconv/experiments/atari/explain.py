@@ -137,7 +137,7 @@ def _shuffled(
 ) -> Tensor:
     """Return a layer's coordinates, shuffled among the pixels."""
     coords = make(size, device=device, dtype=dtype)
-    cpu = torch.device("cpu")  # whatever torch's default device
+    cpu = torch.device("cpu")  # not torch's default device
     generator = torch.Generator(cpu).manual_seed(0)
     order = torch.randperm(coords[0].numel(), generator=generator, device=cpu).to(coords.device)
     return coords.flatten(1)[:, order].view_as(coords)

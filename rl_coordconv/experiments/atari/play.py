@@ -80,8 +80,8 @@ class Games:
             protocol: ``classic`` or ``sticky``.
             policy: ``stochastic`` or ``deterministic``.
             seed: Seed of the games; ``training`` for an evaluation during training.
-            checkpoint: ``final``, ``best``, or a name as ``step-0000001000``; ``training`` for an
-                evaluation during training.
+            checkpoint: ``final``, ``best``, or a name such as ``step-0000001000``; ``training`` for
+                an evaluation during training.
         """
         scores = enumerate(zip(self.returns, self.frames, strict=True))
         rows = [(step, i, *game, protocol, policy, seed, checkpoint) for i, game in scores]
@@ -161,7 +161,7 @@ def open_games(
 
 
 def is_nan_output(error: ValueError) -> bool:
-    """Return whether torch refused the output of a policy because it is NaN or infinite."""
+    """Return whether torch's error means that a policy's output is NaN or infinite."""
     return "to satisfy the constraint" in str(error)
 
 

@@ -59,7 +59,7 @@ def train(config: AtariConfig, run: Run) -> None:
         resumed = load_checkpoint(run, algorithm, env, device, pickled_classes(config))
         model, state = resumed or (make_model(config, env, device), {})
         evaluation = Evaluation(config, run, make_env(config, training=False), signals, state)
-        record_start(run, device)  # nothing is written before all is made
+        record_start(run, device)  # write nothing before everything is set up
         env.seed(environment_seed(config.seed, model.num_timesteps))
         model.set_logger(make_logger(run, model.num_timesteps, state.get("last_step", 0)))
         console = Console()
@@ -74,7 +74,7 @@ def train(config: AtariConfig, run: Run) -> None:
         progress = ProgressBar(bar, config.total_timesteps)
         callbacks: list[BaseCallback] = [*logs, checkpoints, evaluation, progress]
         try:
-            # Before it is found to have diverged, SB3's statistics of it would warn.
+            # If the training diverges, SB3's statistics would warn before the check finds it.
             with bar, np.errstate(over="ignore", invalid="ignore"):
                 model.learn(
                     config.total_timesteps - model.num_timesteps,

@@ -67,7 +67,7 @@ def make_model(task: str, model: str, shape: Shape) -> nn.Module:
 
 
 def build_model(task: str, model: str, shape: Shape) -> nn.Module:
-    """Return a network whose weights are not initialised as the authors' are.
+    """Return a network with torch's initialisation instead of the authors'.
 
     Args:
         task: A key of `MODELS`.

@@ -61,7 +61,7 @@ class TestScores:
         assert rows(run) == once
 
     def test_every_game_is_kept_with_its_checkpoint(self, run, tmp_path):
-        """Item 30: one game replaced five, and those of the best agent replaced the final one's."""
+        """One game replaced five, and those of the best agent replaced the final one's."""
         folder = tmp_path / "run"
         shutil.copytree(run.folder, folder)
         copy = Run(folder)
@@ -225,7 +225,7 @@ class TestMistakes:
         assert len(error.strip().splitlines()) == 1
 
     def test_an_agent_that_diverged(self, run, tmp_path, capsys, monkeypatch):
-        """Item 34: also under a path that a shell would have expanded."""
+        """Also under a path that a shell would have expanded."""
         monkeypatch.setenv("HOME", str(tmp_path))
         shutil.copytree(run.folder, tmp_path / "run")
         model = stable_baselines3.A2C.load(run.final_model)

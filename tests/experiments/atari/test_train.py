@@ -222,7 +222,7 @@ def test_a_run_that_was_stopped_resumes(tmp_path, number, capsys):
 def test_an_interrupted_evaluation_is_given_up_and_repeated(
     evaluated_run, tmp_path, monkeypatch, how, step
 ):
-    """Item 33: a signal waited for its end, and was lost with the steps since the last save."""
+    """A signal waited for its end, and was lost with the steps since the last save."""
 
     def evaluate(evaluation):
         if evaluation.num_timesteps == step:
@@ -303,7 +303,7 @@ def refused(name: str, folder: Path, flags: str, capsys: pytest.CaptureFixture[s
 
 
 def test_a_checkpoint_is_not_resumed_with_other_settings(short_run, tmp_path, capsys):
-    """Item 31: without config.yaml, the new settings were written as if they had always held."""
+    """Without config.yaml, the new settings were written as if they had always held."""
     run = unfinished_copy(short_run, tmp_path / "runs")
     run.config.unlink()
     error = refused("a2c", tmp_path / "runs", f"{SHORT_FLAGS} --learning-rate 0.1", capsys)
@@ -317,7 +317,7 @@ def test_a_checkpoint_is_not_resumed_with_other_settings(short_run, tmp_path, ca
 
 
 def test_a_run_that_cannot_be_resumed_is_refused(short_run, tmp_path, capsys):
-    """Item 32: lost checkpoints, and a damaged row of a log."""
+    """Lost checkpoints, and a damaged row of a log."""
     run = unfinished_copy(short_run, tmp_path / "runs")
     with run.progress.open("a") as file:
         file.write("garbage\n")
@@ -387,12 +387,12 @@ def test_a_mistake_is_one_sentence_with_exit_code_2(name, flags, sentence, capsy
         ("--config nothing.yaml", "Cannot read the config file nothing.yaml"),
         ("--log-dir {0}/" + 300 * "x", "Cannot write to"),
         ("--log-dir {0}/new/" + 300 * "x", "Cannot write to"),
-        ("--log-dir {0}/$NOT_SET", "there is no environment variable $NOT_SET."),
-        ("--log-dir ~nobody-here/runs", "there is no such user as in ~nobody-here/runs."),
+        ("--log-dir {0}/$NOT_SET", "the environment variable $NOT_SET is not set."),
+        ("--log-dir ~nobody-here/runs", "there is no such user: ~nobody-here/runs."),
     ],
 )
 def test_a_refused_start_leaves_no_folder(tmp_path, monkeypatch, capsys, flags, sentence):
-    """Item 34: the folder that it left refused the next start."""
+    """The folder that it left refused the next start."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "some" / "runs"
     flags = f"--total-timesteps 20 {flags.format(folder)}"
@@ -426,7 +426,7 @@ def test_a_refused_overwrite_deletes_nothing(short_run, tmp_path, capsys):
 
 
 def test_paths_and_games_in_other_spellings(tmp_path, monkeypatch, capsys):
-    """Item 34: `~` became a folder of that name, and a game with its module was unknown."""
+    """`~` became a folder of that name, and a game with its module was unknown."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("HERE", "here")
     monkeypatch.chdir(tmp_path)
@@ -444,7 +444,7 @@ def test_paths_and_games_in_other_spellings(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("name", ["a2c", "ppo"])
 @pytest.mark.parametrize("rate", ["1e6", "1e30"])
 def test_a_training_that_diverges_is_one_sentence(tmp_path, capsys, name, rate):
-    """Item 34: a traceback, with the step and the last good checkpoint nowhere."""
+    """A traceback, with the step and the last good checkpoint nowhere."""
     flags = f"--total-timesteps 1000 --eval-freq 32 --learning-rate {rate}"
     error = refused(name, tmp_path, flags, capsys)
     found = re.fullmatch(

@@ -164,7 +164,7 @@ class TestResume:
         assert stopped.is_finished
 
     def test_a_run_whose_checkpoints_were_deleted_is_refused(self, tmp_path, capsys):
-        """Item 32: it would begin again and drop its logs."""
+        """It would begin again and drop its logs."""
         run = train(tmp_path)
         run.done.unlink()
         before = rows(run)
@@ -203,7 +203,7 @@ class TestResume:
 
 
 def test_a_training_that_diverges_is_one_sentence(tmp_path, capsys):
-    """Item 34: it ended as finished, with networks that return NaN."""
+    """It ended as finished, with networks that return NaN."""
     with pytest.raises(SystemExit) as stop:
         main(tmp_path, "--learning-rate 1e30")
     assert stop.value.code == 2

@@ -105,6 +105,10 @@ def _identity(conv: _ConvNd) -> nn.Module | Tensor:
 
 def _check(module: nn.Module, places: dict[str, _ConvNd]) -> None:
     """Raise a ValueError that names the first layer that cannot be converted."""
+    if any(isinstance(part, nn.parallel.DistributedDataParallel) for part in module.modules()):
+        raise ValueError(
+            "DistributedDataParallel holds the old weights; convert the network before wrapping it."
+        )
     layouts: dict[Tensor, object] = {}
     for name, conv in places.items():
         try:

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from torch import nn
+from torch import distributed, nn
 from torch.nn.utils import parametrizations, prune
 
 from rl_coordconv import CoordConv2d, CoordConvTranspose2d, convert
@@ -128,6 +128,19 @@ class TestChoice:
         with pytest.raises(ValueError, match="There is no convolution|layers must be"):
             convert(network, layers)
         assert type(network[0]) is nn.Conv2d
+
+    def test_of_a_network_that_several_processes_train_is_an_error(self, tmp_path):
+        rendezvous = f"file://{tmp_path}/rendezvous"
+        distributed.init_process_group("gloo", init_method=rendezvous, rank=0, world_size=1)
+        try:
+            parallel = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Conv2d(4, 4, 3)))
+            with pytest.raises(
+                ValueError, match="holds the old weights; convert the network before"
+            ):
+                convert(parallel)
+            assert type(parallel.module[0]) is nn.Conv2d
+        finally:
+            distributed.destroy_process_group()
 
 
 class Recorder:

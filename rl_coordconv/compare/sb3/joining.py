@@ -95,7 +95,7 @@ def _agrees(log: SB3Logs, other: SB3Logs) -> bool:
 
 def _repeats(a: Array, b: Array) -> bool:
     """Return whether points ``[points, 3]`` agree at most of the steps that both logs cover."""
-    if not len(a) or not len(b) or a[-1, 1] < b[0, 1] or b[-1, 1] < a[0, 1]:
+    if not len(a) or not len(b) or not _overlap(a, b):
         return False  # they do not overlap in time
     low, high = max(a[:, 0].min(), b[:, 0].min()), min(a[:, 0].max(), b[:, 0].max())
     x, y = ({*map(tuple, log[(log[:, 0] >= low) & (log[:, 0] <= high)])} for log in (a, b))
@@ -103,9 +103,15 @@ def _repeats(a: Array, b: Array) -> bool:
     return shared(a, b) or (n > 0 and len(x & y) >= 0.9 * n)
 
 
+def _overlap(a: Array, b: Array) -> bool:
+    """Return whether the times of points ``[points, 3]``, in any order, overlap."""
+    times, others = a[:, 1], b[:, 1]
+    return bool(times.max() >= others.min() and others.max() >= times.min())
+
+
 def _interleaved(a: Array, b: Array) -> bool:
     """Return whether overlapping logs ``[points, 3]`` have ascending steps when merged by time."""
-    if min(len(a), len(b)) < 3 or a[-1, 1] < b[0, 1] or b[-1, 1] < a[0, 1]:
+    if min(len(a), len(b)) < 3 or not _overlap(a, b):
         return False
     both = np.unique(np.concatenate([a, b]), axis=0)
     return len(in_order(both)) == len(both)

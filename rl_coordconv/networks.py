@@ -63,7 +63,6 @@ class _NoiseChannels(CoordConv2d):
         return noise.to(device=device, dtype=dtype)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _noise(n_channels: int, size: Sequence[int]) -> Tensor:
     """Return uniform noise in [-1, 1), ``[n_channels, *size]``, the same at every call.
 

@@ -56,7 +56,7 @@ def test_nothing_to_convert_is_an_error():
 
 
 def test_another_choice_of_layers_is_an_error():
-    with pytest.raises(ValueError, match="'all' or 'first', not 'frist'"):
+    with pytest.raises(ValueError, match="a list of names, not 'frist'"):
         convert(make_network(), "frist")
 
 

@@ -362,6 +362,14 @@ class TestVariants:
             write_monitor(tmp_path / "logs" / name, games_of(number))
         assert seeds(tmp_path / "logs") == {"deep": 2, "wide": 1}
 
+    def test_numbers_that_sb3_gives_to_events_are_those_of_seeds(self, tmp_path):
+        """``tb_log_name="deep"`` makes deep_1, deep_2 and so on."""
+        names = ["deep_1", "deep_2", "wide_1", "wide_2", "wide_3", "layers_2", "layers_4"]
+        for number, name in enumerate(names):
+            points = points_of(games_of(number), start=START + 5e4 * number)
+            write_events(tmp_path / "tb" / name, points)
+        assert seeds(tmp_path / "tb") == {"deep": 2, "wide": 3, "layers_2": 1, "layers_4": 1}
+
     def test_numbers_in_telling_names_are_part_of_them(self, tmp_path):
         for number, name in enumerate(("lr1e-3", "lr1e-4", "layers_2", "layers_3", "run_4")):
             write_monitor(tmp_path / "logs" / name / "A2C_1", games_of(number))

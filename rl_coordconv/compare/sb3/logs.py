@@ -219,7 +219,7 @@ def as_run(log: SB3Logs, root: Path, label: str) -> RunResult:
     inner = [part for path in (folder, *parents) for part in path.relative_to(common).parts[::-1]]
     names = [*inner, *common.parts[::-1]]
     game, protocol = find_game([log.zoo.named.get("env", ""), log.env_id, *names])
-    below = folder.relative_to(root.resolve()).parts
+    below = _names_below(root, log)
     settings = dict(log.zoo.settings)
     extractor = settings.pop("extractor", "")
     for tag in _SETTINGS:
@@ -244,6 +244,20 @@ def as_run(log: SB3Logs, root: Path, label: str) -> RunResult:
         files=log.files,
         notes=notes,
     )
+
+
+def _names_below(root: Path, log: SB3Logs) -> tuple[str, ...]:
+    """Return the names of the folders from a root to a training, without SB3's number of a run.
+
+    SB3 writes events to ``<tb_log_name>_<n>``; n begins with 1.
+    """
+    names = log.folder.resolve().relative_to(root.resolve()).parts
+    name, _, number = log.folder.resolve().name.rpartition("_")
+    has_events = any(f.parent == log.folder and f.name.startswith("events.") for f in log.files)
+    if not (names and has_events and number.isdecimal()):
+        return names
+    earlier = (log.folder.with_name(f"{name}_{n}") for n in range(1, int(number)))
+    return (*names[:-1], name) if all(map(Path.is_dir, earlier)) else names
 
 
 def _in_steps(log: SB3Logs, last_step: float, name: str) -> tuple[Array, str]:

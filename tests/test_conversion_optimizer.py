@@ -119,7 +119,7 @@ class TestOptimizer:
             optimiser.zero_grad()
             value = network(x).square().mean()
             value.backward()
-            return value
+            return value.detach()
 
         optimiser.step(loss)
         with pytest.raises(ValueError, match=f"{kind.__name__}.* make it anew after converting"):

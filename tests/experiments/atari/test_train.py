@@ -417,9 +417,9 @@ def test_a_start_that_crashes_before_the_first_step_leaves_no_folder(
 
 def test_a_refused_overwrite_deletes_nothing(short_run, tmp_path, capsys):
     run = unfinished_copy(short_run, tmp_path / "runs")
-    before = sorted((path, path.stat().st_mtime_ns) for path in run.folder.rglob("*"))
+    times = {path: path.stat().st_mtime_ns for path in run.folder.rglob("[!.]*")}
     refused("a2c", tmp_path / "runs", f"{SHORT_FLAGS} --overwrite --device cuda:99", capsys)
-    assert sorted((path, path.stat().st_mtime_ns) for path in run.folder.rglob("*")) == before
+    assert {path: path.stat().st_mtime_ns for path in run.folder.rglob("[!.]*")} == times
     train("a2c", tmp_path / "runs", f"{SHORT_FLAGS} --overwrite")
     assert column(run.progress, "step") == [20, 40, 60, 80, 100]
     assert "resuming" not in capsys.readouterr().out

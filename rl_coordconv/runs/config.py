@@ -121,13 +121,12 @@ class Config(BaseModel, ABC):
 
         Args:
             path: The experiment's file in ``configs/``.
-            flags: The flags that are given, by name; ``config`` names another file.
+            flags: The flags that are given, by name; ``config`` names a file that overrides it.
 
         Raises:
-            UserError: The file cannot be read, or a flag that it depends on is wrong.
+            UserError: A file cannot be read, or a flag that it depends on is wrong.
         """
-        file = Path(str(flags.get("config", path)))
-        return Defaults(file, read_yaml(file))
+        return Defaults(path, read_yaml(path)).overridden_by(flags.get("config"))
 
     @classmethod
     def flags(cls) -> dict[str, FieldInfo]:
@@ -148,14 +147,22 @@ class Config(BaseModel, ABC):
         """
         flags = flags or {}
         try:
-            return cls.model_validate({**defaults.values, **flags})
+            return cls.model_validate(
+                {name: cls._number(name, x) for name, x in {**defaults.values, **flags}.items()}
+            )
         except ValidationError as error:
             details = error.errors()[0]
             name = ".".join(str(part) for part in details["loc"])
             if details["type"] == "value_error":  # a sentence of the config's own
                 raise UserError(str(details["ctx"]["error"])) from None
-            where = flag(name) if name in flags else f"{defaults.file}: {name}"
+            where = flag(name) if name in flags else f"{defaults.file_of(name)}: {name}"
             raise UserError(f"{where} {_end_of_sentence(details, cls)}") from None
+
+    @classmethod
+    def _number(cls, name: str, value: object) -> object:
+        """Return the number in a text such as 1e3, which is none to YAML."""
+        field = cls.model_fields.get(name)
+        return parse_value(value, field) if field else value
 
 
 C = TypeVar("C", bound=Config)
@@ -183,10 +190,33 @@ def nearest(name: object, names: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Defaults:
-    """The values of an experiment's settings, and the file that they were read from."""
+    """The values of an experiment's settings, and the files that they were read from.
+
+    Attributes:
+        file: The experiment's file.
+        values: The values by name.
+        own: The user's file, and the names of the settings in it.
+    """
 
     file: Path
     values: Mapping[str, Any]
+    own: tuple[Path | None, frozenset[str]] = (None, frozenset())
+
+    def overridden_by(self, file: object) -> Defaults:
+        """Return the values with those in a user's file in their place; None for no file.
+
+        Raises:
+            UserError: The file cannot be read.
+        """
+        if file is None:
+            return self
+        values = read_yaml(Path(str(file)))
+        return Defaults(self.file, {**self.values, **values}, (Path(str(file)), frozenset(values)))
+
+    def file_of(self, name: str) -> Path:
+        """Return the file with the value of a setting."""
+        file, names = self.own
+        return file if file and name in names else self.file
 
 
 def parse_args(
@@ -196,7 +226,7 @@ def parse_args(
 
     Args:
         config_class: The experiment's config, whose fields are the flags.
-        defaults: The experiment's file in ``configs/``; ``--config`` names another.
+        defaults: The experiment's file in ``configs/``; ``--config`` names one that overrides it.
         description: What the script does, for ``--help``.
         argv: The command line; None for the process's own.
 
@@ -209,7 +239,12 @@ def parse_args(
     fields = config_class.flags()
     parser = Parser(description=description, add_help=False, argument_default=argparse.SUPPRESS)
     parser.add_argument("-h", "--help", action="store_true", help="show this help and exit")
-    parser.add_argument("--config", type=expand_path, metavar="FILE", help="YAML file of settings")
+    parser.add_argument(
+        "--config",
+        type=expand_path,
+        metavar="FILE",
+        help="YAML file of settings that differ from the defaults",
+    )
     parser.add_argument(
         "--overwrite", action="store_true", help="delete this run's folder and start over"
     )
@@ -298,7 +333,7 @@ def _end_of_sentence(details: ErrorDetails, config_class: type[Config]) -> str:
     wanted = {
         "int_type": "a whole number",
         "int_from_float": "a whole number",
-        "float_type": "a number (in YAML, 0.0007 or 7.0e-4)",
+        "float_type": "a number",
         "finite_number": "a finite number",
         "string_type": "text",
         "literal_error": limits.get("expected", ""),

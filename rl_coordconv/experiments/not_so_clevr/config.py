@@ -111,18 +111,20 @@ class ToyConfig(TrainingConfig):
 
         Args:
             path: The folder ``configs/toy``.
-            flags: ``task``, ``split``, ``model``, ``preset`` and ``config``, where given.
+            flags: ``task``, ``split``, ``model``, ``preset`` and ``config``, where given; the file
+                of ``config`` has settings too, which override the preset's.
 
         Raises:
             UserError: There is no such task, model or preset, or the file is of another kind.
         """
         chosen = dict(task="classification", split="quadrant", model="coordconv", preset="paper")
-        chosen |= {key: str(flags[key]) for key in chosen if key in flags}
+        own = Defaults(path, {}).overridden_by(flags.get("config")).values
+        chosen |= {key: str(value) for key, value in {**own, **flags}.items() if key in chosen}
         task, model, preset = chosen["task"], chosen["model"], chosen["preset"]
         find_model(task, model)
         if preset not in get_args(Preset):
             raise UserError(f"There is no preset {preset!r}; {nearest(preset, get_args(Preset))}")
-        file = Path(str(flags.get("config", path / f"{task}.yaml")))
+        file = path / f"{task}.yaml"
         blocks = read_yaml(file)
         try:
             values = {**blocks["all"], **blocks[model]["paper"]}
@@ -130,4 +132,4 @@ class ToyConfig(TrainingConfig):
                 values |= blocks[model]["quick"]
         except (KeyError, TypeError):
             raise UserError(f"{file} has no {preset} settings of {model}.") from None
-        return Defaults(file, values | chosen)
+        return Defaults(file, values | chosen).overridden_by(flags.get("config"))

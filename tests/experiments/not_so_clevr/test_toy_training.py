@@ -123,6 +123,18 @@ def test_every_model_has_settings(task, model, preset):
     assert (config.task, config.model, config.preset) == (task, model, preset)
 
 
+def test_a_file_has_only_the_settings_that_differ(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("task: rendering\nmodel: deconv\nlearning_rate: 1e-3\n")
+    find = ToyConfig.find_defaults
+    config = ToyConfig.load(find(CONFIGS, {"config": str(file), "split": "uniform"}))
+    preset = ToyConfig.load(
+        find(CONFIGS, {"task": "rendering", "model": "deconv", "split": "uniform"})
+    )
+    assert preset.learning_rate != 1e-3
+    assert config == preset.model_copy(update={"learning_rate": 1e-3})
+
+
 class TestResume:
     @pytest.mark.parametrize("model", ["coordconv", "deconv"])
     def test_a_resumed_run_equals_an_uninterrupted_one(self, model, tmp_path, monkeypatch):
@@ -320,7 +332,9 @@ class TestBadInput:
         assert "another learning_rate (0.005 there, 0.5 now)" in capsys.readouterr().err
 
     def test_a_file_of_another_kind_is_named(self, tmp_path):
-        file = tmp_path / "flat.yaml"
-        file.write_text("seed: 0\n")
+        file = CONFIGS / "classification.yaml"  # of presets, not of settings
+        with pytest.raises(UserError, match=r"classification.yaml: all is not a setting"):
+            ToyConfig.load(ToyConfig.find_defaults(CONFIGS, {"config": str(file)}))
+        (tmp_path / "classification.yaml").write_text("all: {}\n")
         with pytest.raises(UserError, match="has no paper settings of coordconv"):
-            ToyConfig.find_defaults(CONFIGS, {"config": str(file)})
+            ToyConfig.find_defaults(tmp_path, {})

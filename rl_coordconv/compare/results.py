@@ -32,7 +32,6 @@ _ENOUGH_MEANS = 3  # different ones
 _PAUSE_SECONDS = 600  # a longer silence between two games is a run that was stopped
 # Attributes of a `RunResult`, and settings that affect only how a run is computed or logged.
 _NOT_SETTINGS = MAY_CHANGE_ON_RESUME | {"experiment", "seed", "extractor", "env", "protocol"}
-_NOT_SETTINGS |= {"eval_freq", "eval_episodes", "save_freq", "log_interval"}
 
 
 class BrokenRun(Exception):

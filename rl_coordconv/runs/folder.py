@@ -28,8 +28,10 @@ from rl_coordconv.runs.files import atomic_write, new_folder
 from rl_coordconv.runs.signals import Stopped
 
 _PACKAGES = ("rl_coordconv", "torch", "stable-baselines3", "gymnasium", "ale-py", "numpy")
-MAY_CHANGE_ON_RESUME = frozenset({"log_dir", "device", "num_threads"})
-"""Settings that may change when a run is resumed: where it is stored and what computes it."""
+MAY_CHANGE_ON_RESUME = frozenset(
+    {"log_dir", "device", "num_threads", "eval_freq", "eval_episodes", "save_freq", "log_interval"}
+)
+"""Settings that may change when a run is resumed: where it is stored, computed and watched."""
 
 # A file in a checkpoint, which is a zip archive. In torch's own, all files must share one folder.
 _SETTINGS_MEMBER = "archive/rl_coordconv_settings.json"
@@ -305,9 +307,10 @@ def record_start(run: Run, device: str) -> None:
         for path in sorted(paths, key=lambda path: (path == run.config, path != run.done)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         run.overwrite = False
-    if not run.config.exists():
+    text = yaml.safe_dump(run.settings, sort_keys=False)
+    if not run.config.exists() or run.config.read_text(encoding="utf-8") != text:
         with atomic_write(run.config) as file:
-            file.write_text(yaml.safe_dump(run.settings, sort_keys=False))
+            file.write_text(text, encoding="utf-8")
     run.checkpoints.mkdir(exist_ok=True)
     with run.command.open("a") as file:
         file.write(shlex.join(sys.argv) + "\n")

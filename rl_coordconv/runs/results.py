@@ -10,10 +10,9 @@ from pathlib import Path
 from rich.table import Table
 
 from rl_coordconv.runs.files import atomic_write
-from rl_coordconv.runs.folder import MAY_CHANGE_ON_RESUME
 from rl_coordconv.runs.kept import StoredRun
 
-MAY_DIFFER_IN_GROUP = frozenset({"seed", *MAY_CHANGE_ON_RESUME})
+MAY_DIFFER_IN_GROUP = frozenset({"seed", "log_dir", "device", "num_threads"})
 """The settings that may differ between the runs of one group."""
 
 # Okabe and Ito's colours, which colour-blind people can distinguish and which stand out from white

@@ -54,6 +54,15 @@ def test_the_same_config_opens_the_run_again_even_if_it_was_moved(config, tmp_pa
         assert run.episodes.read_text() == "kept"
 
 
+def test_settings_that_change_no_training_may_change_and_are_stored(config):
+    begin(config)
+    changed = config.model_copy(update={"save_freq": 7, "num_threads": 2})
+    begin(changed)
+    assert yaml.safe_load(Run(config.folder).config.read_text()) == changed.model_dump()
+    begin(config)
+    assert yaml.safe_load(Run(config.folder).config.read_text()) == config.model_dump()
+
+
 def test_another_config_is_refused_by_the_names_of_its_keys(config):
     begin(config)
     before = contents(config.folder)

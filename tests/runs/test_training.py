@@ -273,12 +273,12 @@ class TestSettingsOfCheckpoints:
 
     @pytest.mark.parametrize("is_edited", [False, True])
     def test_are_compared_without_config_or_with_an_edited_one(self, config, stopped, is_edited):
-        changed = config.model_copy(update={"eval_freq": 2})
+        changed = config.model_copy(update={"n_epochs": 4})
         if is_edited:
             stopped.config.write_text(yaml.safe_dump(changed.model_dump()))
         else:
             stopped.config.unlink()
-        self.refuses(changed, r"another eval_freq \(1 there, 2 now\)")
+        self.refuses(changed, r"another n_epochs \(3 there, 4 now\)")
 
     def test_restore_a_lost_config(self, config, stopped, capsys):
         stopped.config.unlink()
@@ -307,7 +307,7 @@ class TestSettingsOfCheckpoints:
     def test_of_a_finished_run_are_compared_too(self, config):
         run_experiment(train_as(Regression()), config)
         Run(config.folder).config.unlink()
-        self.refuses(config.model_copy(update={"eval_freq": 2}), "another eval_freq")
+        self.refuses(config.model_copy(update={"n_epochs": 4}), "another n_epochs")
         shutil.rmtree(Run(config.folder).checkpoints)
         self.refuses(config, r"config\.yaml is missing")
 

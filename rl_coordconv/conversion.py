@@ -1,4 +1,4 @@
-"""The implementation of `rl_coordconv.convert`, in a module of its own because it loads torch."""
+"""The implementation of `rl_coordconv.convert`, in a separate module because it loads torch."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def convert_layers(
             " convert(..., optimizer=...), or create it after converting.",
             stacklevel=3,
         )
-    # A convolution by itself is still where the caller will put the new layer.
+    # For a single convolution, the caller replaces the old layer with the returned one.
     if _is_shared(weights if "" in places else weights | converted.keys(), converted):
         warnings.warn(
             "A network outside shares a converted layer or its weight, and has the old one still:"
@@ -150,7 +150,7 @@ def _is_shared(things: Set[nn.Module | Tensor], converted: Container[nn.Module])
     """Return whether a module of this process that is not ``converted`` has one of these."""
     holders = [thing for thing in gc.get_referrers(*things) if type(thing) is dict]
     modules = gc.get_referrers(*holders) if holders else []
-    # A module's attributes may be a dict of their own, to which it refers.
+    # A module may refer to its attributes through a separate dict.
     modules += gc.get_referrers(*(x for x in modules if type(x) is dict and "_parameters" in x))
     return any(
         isinstance(module, nn.Module)

@@ -60,7 +60,7 @@ class _CoordConvNd(_ConvNd):
     ) -> None:
         # Torch's class initialises the joint weight. With two separate convolutions, the
         # coordinate weights would start several times too large: their fan-in is a few channels.
-        # The next constructor in line is that of ``plain``; mypy assumes `_ConvNd`'s.
+        # The next constructor is that of ``plain``; mypy assumes `_ConvNd`'s, which takes tuples.
         super().__init__(  # type: ignore[call-arg]
             joint_channels(self.axes, in_channels, groups, with_r),
             out_channels,
@@ -137,7 +137,7 @@ class _CoordConvNd(_ConvNd):
 
     def _coord_convolve(self, x: Tensor, output_padding: tuple[int, ...]) -> Tensor:
         """Return conv(x, W_x) + conv(coords, W_c)."""
-        # Torch annotates neither this nor `extra_repr` below.
+        # Torch annotates neither `is_tracing`, here and below, nor `extra_repr`.
         tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         if tracing or isinstance(x, fx.Proxy):
             return self._recorded(x, output_padding)

@@ -163,6 +163,7 @@ def image_features(
         # The gradient of the first layer takes a third of the time.
         images = images.contiguous(memory_format=torch.channels_last)
     if precision == "float32":
+        # As above: a module returns Any.
         return linear(cnn(images))  # type: ignore[no-any-return]
     # There is no autocast on "meta", where nothing is computed.
     device = images.device.type

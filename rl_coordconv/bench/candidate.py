@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> None:
         between_updates(num_timesteps)
         original(self, num_timesteps, total_timesteps)
 
-    # `learn` calls it between each rollout and its update.
+    # `learn` calls it between each rollout and its update; mypy forbids replacing a method.
     BaseAlgorithm._update_current_progress_remaining = update  # type: ignore[method-assign]
     run(arguments)
 

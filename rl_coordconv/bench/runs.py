@@ -79,7 +79,7 @@ def _steps_beyond(steps: Sequence[int], runs: Sequence[PlannedRun], pool: LocalP
         if all(now > then for now, then in zip(reached, steps, strict=True)):
             return reached
         if time.monotonic() > deadline or list(pool.wait(0.1)):
-            raise UserError("A run makes no progress; does its script work by itself?")
+            raise UserError("A run makes no progress; run its script alone to see why.")
 
 
 def _planned(configs: Path, algorithm: str, seed: int, n_threads: int, folder: str) -> PlannedRun:

@@ -28,6 +28,9 @@ from rl_coordconv.runs.kept import is_kept, read_kept, read_stored_run
 # They identify a run folder of ours; other programs write a config.yaml too.
 _OWN_FILES = {"command.txt", "episodes.csv", "evaluations.csv"}
 _NO_RUNS_INSIDE = {"checkpoints", "figures", ".git"}
+# Numbers of equal first games, of different scores at equal steps, and of equal means that are no
+# coincidence.
+_START, _DIFFERENT, _ENOUGH_MEANS = 100, 5, 5
 
 
 @dataclass(frozen=True)
@@ -188,15 +191,9 @@ def _may_be_its_log(run: RunResult, other: RunResult) -> bool:
     return is_less and _key(run)[:3] == _key(other)[:3]
 
 
-_START = 100  # games; those of two seeds differ long before
-
-
 def _same_points(run: RunResult, other: RunResult) -> bool:
     """Return whether one's points are in the other's, whenever they were logged."""
     return len(np.unique(run.returns)) >= _DIFFERENT and is_part(_games(run), _games(other))
-
-
-_DIFFERENT = 5  # scores at equal steps
 
 
 def _repeats_evaluations(run: RunResult, other: RunResult) -> bool:
@@ -238,6 +235,3 @@ def _repeats_means_at_steps(run: RunResult, games: RunResult) -> bool:
         for i, j, value in zip(first, after, run.returns, strict=True)
     ]
     return len(same) >= _ENOUGH_MEANS and np.mean(same) >= 0.8
-
-
-_ENOUGH_MEANS = 5

@@ -1,1 +1,1 @@
-"""The floor that every experiment stands on: one run is one folder."""
+"""Shared by all experiments: one run is one folder."""

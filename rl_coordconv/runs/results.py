@@ -1,4 +1,4 @@
-"""What every report shares: one palette, groups over seeds, and Markdown tables."""
+"""Shared by all reports: one palette, groups over seeds, and tables."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class TrainingConfig(Config):
 
 
 class Learner(Protocol):
-    """What an experiment supplies to `fit`: networks, optimisers and data.
+    """The part of a training that an experiment supplies to `fit`: networks, optimisers and data.
 
     An update may depend only on `state`, torch's random numbers and the update's number, so that a
     resumed training equals an uninterrupted one, bit for bit on a CPU.

@@ -82,6 +82,7 @@ class ReuseCnnPolicy(ActorCriticCnnPolicy):
 
 def _is_traced(images: Tensor) -> bool:
     """Return whether a compiler or exporter traces the call, which is no rollout then."""
+    # Torch does not annotate `is_tracing`.
     return (
         torch.compiler.is_compiling()
         or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]

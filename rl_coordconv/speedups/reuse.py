@@ -50,7 +50,9 @@ class KeptForward:
     def __init__(self, module: nn.Module, n_steps: int) -> None:
         for layer in module.modules():
             if isinstance(layer, (_NormBase, _DropoutNd, nn.RReLU)):
-                raise ValueError(f"{type(layer).__name__} needs a forward pass of its own.")
+                raise ValueError(
+                    f"{type(layer).__name__} computes something else in training than in a rollout."
+                )
         self._layers = [layer for layer in module.modules() if _is_known(layer)]
         self._weights = [*module.parameters(), *module.buffers()]
         self._weight_versions: list[tuple[int, int]] = []

@@ -35,7 +35,8 @@ from rl_coordconv.compare.sb3.names import (
 )
 
 SCORE, EVALUATION, _SPEED = "rollout/ep_rew_mean", "eval/mean_reward", "time/fps"
-# What a new model starts with: nearly the same value, whatever its seed.
+_NEARLY = 0.98  # of the steps before a resume: less is an earlier step
+# A new model starts with nearly the same value, whatever its seed.
 STATES = ("train/entropy_loss", "train/ent_coef")
 _SETTINGS = ("train/learning_rate", "train/clip_range")
 _TAGS = (SCORE, EVALUATION, _SPEED, *STATES, *_SETTINGS)
@@ -299,9 +300,6 @@ def _resumed(games: Array, last_step: float) -> Array:
         start = before
     kept: Array = np.column_stack([steps, games[:, 2:]])[is_last | (steps <= start)]
     return kept
-
-
-_NEARLY = 0.98
 
 
 def _at_steps(watched: Array, games: Array) -> Array:

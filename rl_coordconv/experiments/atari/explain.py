@@ -127,7 +127,7 @@ def without_coordinates(model: BaseAlgorithm, ablation: Ablation) -> BaseAlgorit
                 layer.split_weight()[1].zero_()
         else:
             shuffled = partial(_shuffled, layer.make_coordinates)
-            # On this object alone, so that the class and the agent's own layer are unchanged.
+            # On this object only (mypy forbids it): the agent's own layer is unchanged.
             layer.make_coordinates = shuffled  # type: ignore[method-assign]
     return ablated
 

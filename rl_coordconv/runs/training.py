@@ -34,15 +34,11 @@ class TrainingConfig(Config):
     """The settings of a supervised training. Its steps are epochs."""
 
     unit = "epochs"
+    length_setting = "n_epochs"
 
     save_freq: Count = Field(description="epochs between checkpoints")
     n_epochs: Count = Field(description="passes over the training samples")
     eval_freq: Count = Field(description="epochs between evaluations")
-
-    @property
-    def length(self) -> int:
-        """The number of epochs."""
-        return self.n_epochs
 
 
 class Learner(Protocol):

@@ -18,7 +18,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NoReturn, TypeVar, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    NoReturn,
+    TypeVar,
+    get_args,
+    get_origin,
+)
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
@@ -262,9 +272,21 @@ class Defaults:
         return self.own_file if self.own_file and name in self.own else self.file
 
 
+class Switches(NamedTuple):
+    """The flags of a training that are no settings.
+
+    Attributes:
+        overwrite: Delete an earlier run and start over.
+        track: Log to Weights & Biases.
+    """
+
+    overwrite: bool
+    track: bool
+
+
 def parse_args(
     config_class: type[C], defaults: Path, description: str, argv: Sequence[str] | None = None
-) -> tuple[C, bool]:
+) -> tuple[C, Switches]:
     """Turn a script's command line into a config.
 
     Args:
@@ -274,7 +296,7 @@ def parse_args(
         argv: The command line; None for the process's own.
 
     Returns:
-        The config, and whether ``--overwrite`` was given.
+        The config, and the flags that are no settings.
 
     Raises:
         UserError: A flag is unknown or a value wrong.
@@ -291,6 +313,9 @@ def parse_args(
     parser.add_argument(
         "--overwrite", action="store_true", help="delete this run's folder and start over"
     )
+    parser.add_argument(
+        "--track", action="store_true", help="log to Weights & Biases too (pip install wandb)"
+    )
     for name, info in fields.items():
         help_text = f"{info.description}".replace("%", "%%") + " (default: %(default)s)"
         parser.add_argument(flag(name), metavar=_metavar(info), help=help_text)
@@ -302,10 +327,10 @@ def parse_args(
         parser.print_help()
         raise SystemExit(0)
     if unknown:
-        flags = map(flag, (*fields, "config", "overwrite"))
+        flags = map(flag, (*fields, "config", *Switches._fields))
         raise UserError(f"There is no flag {unknown[0]}; {nearest(unknown[0], flags)}")
     values = {name: parse_value(given[name], fields[name]) for name in fields if name in given}
-    return config_class.load(found, values), "overwrite" in given
+    return config_class.load(found, values), Switches(*(n in given for n in Switches._fields))
 
 
 class Parser(argparse.ArgumentParser):
@@ -355,8 +380,11 @@ def _metavar(field: FieldInfo) -> str:
 
 
 def parse_value(text: object, field: FieldInfo) -> object:
-    """Return the number in a flag's text if the field is one; validation rejects a wrong text."""
-    if field.annotation not in (int, float) or not isinstance(text, str):
+    """Return the number in a text, or the whole number in a float, where the field wants one.
+
+    Anything else is returned as it is; validation rejects it.
+    """
+    if field.annotation not in (int, float) or not isinstance(text, str | float):
         return text
     try:
         number = float(text)

@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from rl_coordconv.runs import tracking
 from rl_coordconv.runs.config import MAY_CHANGE_ON_RESUME, C, Config, UserError, flag, read_yaml
 from rl_coordconv.runs.files import atomic_write, new_folder
 from rl_coordconv.runs.signals import Stopped
@@ -57,12 +58,18 @@ class Run:
         settings: The settings that `record_start` and `add_settings` store.
         length: The step at which the run is finished, in its ``unit``; 0 if it is not known.
         overwrite: Whether `record_start` deletes an earlier run.
+        track: Whether `record_start` begins to log to Weights & Biases.
     """
 
     def __init__(
-        self, folder: Path, config: Config | None = None, *, overwrite: bool = False
+        self,
+        folder: Path,
+        config: Config | None = None,
+        *,
+        overwrite: bool = False,
+        track: bool = False,
     ) -> None:
-        self.folder, self.overwrite = folder, overwrite
+        self.folder, self.overwrite, self.track = folder, overwrite, track
         self.settings: dict[str, Any] = config.model_dump() if config else {}
         self.length = config.length if config else 0
         self.unit = config.unit if config else ""
@@ -124,7 +131,12 @@ class InUse(UserError):
 
 @contextmanager
 def open_run(
-    folder: Path, config: Config, *, overwrite: bool = False, patience: float = 0
+    folder: Path,
+    config: Config,
+    *,
+    overwrite: bool = False,
+    track: bool = False,
+    patience: float = 0,
 ) -> Iterator[Run]:
     """Open the folder of a new run, or of an existing one that can be resumed with a config.
 
@@ -135,14 +147,17 @@ def open_run(
         folder: The run's folder; created if missing.
         config: The settings, compared with those stored.
         overwrite: Let `record_start` delete an earlier run.
+        track: Log to Weights & Biases.
         patience: Seconds to wait for another process to release the folder.
 
     Raises:
         UserError: The folder cannot be written, is in use, contains something else, or contains a
             run that cannot be resumed with these settings. Nothing in it was changed.
     """
-    run = Run(folder, config, overwrite=overwrite)
+    run = Run(folder, config, overwrite=overwrite, track=track)
     with ExitStack() as opened:
+        if track:
+            opened.enter_context(tracking.finished_after())
         try:
             opened.enter_context(new_folder(folder))
             _refuse_other_files(run)
@@ -167,6 +182,7 @@ def run_experiment(
     config: C,
     *,
     overwrite: bool = False,
+    track: bool = False,
     folder: Path | None = None,
     patience: float = 0,
 ) -> int:
@@ -176,6 +192,7 @@ def run_experiment(
         train: The experiment's function.
         config: The settings, which name the folder.
         overwrite: Delete an earlier run and start over.
+        track: Log to Weights & Biases.
         folder: A folder to use instead.
         patience: Seconds to wait for another process to release the folder.
 
@@ -183,7 +200,7 @@ def run_experiment(
         The exit code: 0, or 128 + n if signal n stopped the run.
     """
     folder = folder or config.folder
-    with open_run(folder, config, overwrite=overwrite, patience=patience) as run:
+    with open_run(folder, config, overwrite=overwrite, track=track, patience=patience) as run:
         if run.is_finished and not overwrite:
             print(
                 f"{run.folder} is already finished. Use a larger {flag(config.length_setting)} to"
@@ -331,9 +348,9 @@ def record_start(run: Run, device: str) -> None:
         run.overwrite = False
     if (length := run.stored_length) and length < run.length:
         print(_extension(run, length))
-        # First DONE: if killed here, the next start still sees an unfinished run.
-        for path in (run.done, run.final_model, run.final_weights):
-            path.unlink(missing_ok=True)
+    # First DONE: if killed here, the next start still sees an unfinished run.
+    for path in (run.done, run.final_model, run.final_weights):
+        path.unlink(missing_ok=True)
     text = yaml.safe_dump(run.settings, sort_keys=False)
     if not run.config.exists() or run.config.read_text(encoding="utf-8") != text:
         with atomic_write(run.config) as file:
@@ -343,6 +360,8 @@ def record_start(run: Run, device: str) -> None:
         file.write(shlex.join(sys.argv) + "\n")
     with atomic_write(run.versions) as path:
         path.write_text(json.dumps({**versions(), "device": device}, indent=2) + "\n")
+    if run.track:
+        tracking.start(run.folder, run.settings)
 
 
 def _extension(run: Run, length: int) -> str:

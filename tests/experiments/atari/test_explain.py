@@ -108,6 +108,6 @@ class TestCommand:
         noise = train(
             "a2c", tmp_path, "--extractor nature-noise --total-timesteps 20 --eval-freq 0"
         )
-        for folder in (two_runs / "a2c" / "MsPacman" / "nature" / "seed-0", noise.folder):
+        for folder in (two_runs / "a2c" / "MsPacman" / "nature-n_envs-2" / "seed-0", noise.folder):
             assert evaluate(folder, "--explain", "--episodes", 1) == 2
             assert "sees no coordinates" in capsys.readouterr().err

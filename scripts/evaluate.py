@@ -86,7 +86,7 @@ def _parser() -> Parser:
     add("agent", type=expand_path, help="run folder, or .zip of Stable-Baselines3")
     add("--render", choices=["human"], help="show the games in a window instead")
     add("--episodes", type=int, default=30, help="games to play (default: 30)")
-    add("--checkpoint", default="final", help="agent to load: final, best, newest or step-N")
+    add("--checkpoint", default="final", help="agent to load: final, best, newest or a step")
     add("--algo", help=f"algorithm of a .zip, if it cannot be detected: {', '.join(ALGORITHMS)}")
     add("--trust", action="store_true", help="load a .zip from outside a run folder; remembered")
     add("--env", help="game (default: the run's)")

@@ -72,8 +72,9 @@ def load_agent(
     Args:
         path: A run folder, a folder above a single run, a file in a run folder, or any other
             ``.zip`` of Stable-Baselines3.
-        checkpoint: The agent of a run folder: ``final``, ``best``, ``newest`` or the name of a
-            checkpoint. An unfinished run has no final agent, so its newest checkpoint is loaded.
+        checkpoint: The agent of a run folder: ``final``, ``best``, ``newest``, or a checkpoint
+            by its name or step. An unfinished run has no final agent, so its newest checkpoint is
+            loaded.
         algo: One of `ALGORITHMS`; None detects it from the file.
         trust: Also load a file from outside a run folder, and remember its content as trusted.
         device: As torch names it, or ``auto``.
@@ -160,7 +161,7 @@ def _only_run(folder: Path) -> Run:
         return runs[0]
     if runs:
         raise UserError(f"{folder} contains {len(runs)} runs; name one, such as {runs[0].folder}.")
-    agents = sorted(folder.glob("*.zip"))
+    agents = sorted(folder.rglob("*.zip"))
     hint = f"; to load a single file, name it: {agents[0]}" if agents else ""
     raise UserError(f"{folder} contains no run of an Atari agent{hint}.")
 
@@ -187,6 +188,8 @@ def _model_file(run: Run, checkpoint: str) -> Path:
         "newest": run.saved,
         **{file.stem: [file] for file in run.saved},
     }
+    if (number := checkpoint.removeprefix("step-")).isdecimal():
+        checkpoint = f"step-{int(number):010d}"
     if checkpoint not in candidates:
         raise UserError(f"There is no checkpoint {checkpoint!r}; {nearest(checkpoint, candidates)}")
     found = next((file for file in candidates[checkpoint] if file.exists()), None)

@@ -107,9 +107,10 @@ class TestScores:
         evaluate(checkpoint, "--episodes", 1, "--seed", 9)
         assert int(rows(run)[-1]["step"]) == 60
 
-    def test_of_a_checkpoint_by_its_name(self, run):
-        evaluate(run.folder, "--episodes", 1, "--seed", 11, "--checkpoint", "step-0000000060")
-        assert rows(run)[-1]["step"] == "60"
+    @pytest.mark.parametrize("name", ["step-0000000060", "step-60", "60"])
+    def test_of_a_checkpoint_by_its_step(self, run, name):
+        agent = load_agent(run.folder, checkpoint=name, device="cpu")
+        assert (agent.checkpoint, agent.model.num_timesteps) == ("step-0000000060", 60)
 
     def test_of_a_run_of_an_earlier_version(self, run, tmp_path, capsys):
         folder = tmp_path / "run"
@@ -284,7 +285,7 @@ class TestMistakes:
             (["--best-of", "2"], "--video or --gif"),
             (["--checkpoint", "bets"], "best"),
             (["--checkpoint", "best"], "no best agent"),
-            (["--checkpoint", "step-100"], "step-0000000100"),
+            (["--checkpoint", "101"], "did you mean step-0000000100"),
             (["--render", "human", "--gif"], "--render cannot be combined with --gif"),
             (["--render", "human", "--explain"], "--render cannot be combined with --explain"),
             (["--render", "rgb_array"], "human"),

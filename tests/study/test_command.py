@@ -59,7 +59,10 @@ def study(tmp_path: Path) -> Path:
 def test_runs_of_a_study_are_ordinary_runs(study, tmp_path):
     out = run_study(study, "--seed", "0", "--retries", "0")
     runs = runs_in(tmp_path / "runs")
-    assert list(runs) == ["a2c/MsPacman/coordconv/seed-0", "a2c/MsPacman/nature/seed-0"]
+    assert list(runs) == [
+        "a2c/MsPacman/coordconv-n_envs-2/seed-0",
+        "a2c/MsPacman/nature-n_envs-2/seed-0",
+    ]
     for run in runs.values():
         assert run.is_finished
         assert run.final_model.exists()
@@ -73,7 +76,7 @@ def test_runs_of_a_study_are_ordinary_runs(study, tmp_path):
 
 def test_dry_run_and_print_show_the_commands_of_what_is_left(study, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
-    first = tmp_path / "runs" / "a2c" / "MsPacman" / "nature" / "seed-0"
+    first = tmp_path / "runs" / "a2c" / "MsPacman" / "nature-n_envs-2" / "seed-0"
     assert main(study, "--dry-run") == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
@@ -237,7 +240,7 @@ def test_a_home_folder_is_found_by_its_sign(tmp_path, capsys, monkeypatch, in_fi
     assert main("~/study.yaml", "--backend", "print", *flags) == 0
     assert "--log-dir" in capsys.readouterr().out
     (run,) = read_study(tmp_path / "study.yaml", ROOT / "configs", {} if in_file else log_dir)
-    assert run.run.folder == tmp_path / "elsewhere/n_steps-5/a2c/MsPacman/coordconv/seed-0"
+    assert run.run.folder == tmp_path / "elsewhere/a2c/MsPacman/coordconv-n_envs-2/seed-0"
 
 
 @pytest.mark.parametrize(
@@ -250,7 +253,7 @@ def test_a_home_folder_is_found_by_its_sign(tmp_path, capsys, monkeypatch, in_fi
 def test_what_is_no_run_is_told_before_the_first_run(
     name, content, sentence, study, tmp_path, capsys
 ):
-    folder = tmp_path / "runs" / "a2c" / "MsPacman" / "coordconv" / "seed-1"
+    folder = tmp_path / "runs" / "a2c" / "MsPacman" / "coordconv-n_envs-2" / "seed-1"
     folder.mkdir(parents=True)
     (folder / name).write_bytes(content)
     with pytest.raises(SystemExit) as exit_:
@@ -261,17 +264,17 @@ def test_what_is_no_run_is_told_before_the_first_run(
 
 
 def test_runs_that_another_study_made_are_not_taken_for_this_ones(study, tmp_path, capsys):
-    folder = tmp_path / "runs" / "a2c" / "MsPacman" / "coordconv" / "seed-1"
+    folder = tmp_path / "runs" / "a2c" / "MsPacman" / "coordconv-n_envs-2" / "seed-1"
     folder.mkdir(parents=True)
     settings = yaml.safe_load((ROOT / "configs" / "a2c.yaml").read_text())
     settings |= {key: value for key, value in A2C.items() if key != "experiment"}
-    settings |= {"seed": 1, "total_timesteps": 100}
+    settings |= {"seed": 1, "total_timesteps": 300}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     (folder / "DONE").touch()
     with pytest.raises(SystemExit) as exit_:
         main(study)
     assert exit_.value.code == 2
-    assert "another total_timesteps (100 there, 200 now)" in capsys.readouterr().err
+    assert "another total_timesteps (300 there, 200 now)" in capsys.readouterr().err
     assert len(runs_in(tmp_path)) == 1
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from study.runs import (
     N_RUNS,
+    ROOT,
     SCRIPT,
     TOY,
     assert_same_runs,
@@ -26,6 +27,9 @@ from study.runs import (
     wait_until,
     write_study,
 )
+
+from rl_coordconv.runs.files import last_rows
+from rl_coordconv.study.plan import read_study
 
 AT_ONCE = ("--parallel", "2")
 
@@ -134,10 +138,9 @@ def test_a_run_that_cannot_say_what_is_wrong_is_named_and_not_tried_again(tmp_pa
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     study = write_study(tmp_path, {"seed": [0, 1]}, TOY)
-    folder = tmp_path / "runs" / "toy" / "classification-quadrant" / "coordconv-normalised-quick"
-    for seed in 0, 1:
-        (folder / f"seed-{seed}").mkdir(parents=True)
-        (folder / f"seed-{seed}" / "output.txt").write_text(limit * "x")  # by earlier starts
+    for planned in read_study(study, ROOT / "configs"):
+        planned.run.folder.mkdir(parents=True)
+        planned.run.output.write_text(limit * "x")  # by earlier starts
     with start(study, preexec_fn=allow_little) as process:
         out = finish(process, code=1)
     lines = [line for line in out.splitlines() if line.startswith("Failed: ")]
@@ -174,3 +177,15 @@ def test_a_finished_study_does_nothing(undisturbed):
     out = run_study(undisturbed.parent / "study.yaml")
     assert "running" not in out
     assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")} == before
+
+
+def test_a_finished_study_goes_on_with_a_larger_length(tmp_path):
+    study = write_study(tmp_path, {"seed": [0, 1]}, TOY | {"n_epochs": 1})
+    run_study(study)
+    assert run_study(study, "--dry-run") == ""
+    assert len(run_study(study, "--n-epochs", 2, "--dry-run").splitlines()) == 2
+    run_study(study, "--n-epochs", 2)
+    for planned in read_study(study, ROOT / "configs", {"n_epochs": "2"}):
+        assert planned.run.is_finished
+        assert "Extending the run from 1 to 2 epochs." in planned.run.output.read_text()
+        assert [row["step"] for row in last_rows(planned.run.progress)] == ["0", "1", "2"]

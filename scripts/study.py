@@ -25,7 +25,8 @@ def parse(argv: Iterable[str]) -> Options:
     parser = Parser(
         description=__doc__,
         epilog="Every setting of the experiment except `backend` is a flag too and replaces the"
-        " study's, as in --total-timesteps 1000000 or --seed 0,1,2.",
+        " study's, as in --total-timesteps 1000000 or --seed 0,1,2; `train_a2c.py --help` lists"
+        " those of A2C.",
     )
     add = parser.add_argument
     add("study", type=expand_path, metavar="FILE", help="study, as in configs/studies/*.yaml")

@@ -131,7 +131,7 @@ class LiveTable:
                 "done": f"{min(progress.step / planned.config.length, 1):.1%}",
                 "speed": f"{_number(progress.speed)}/s" if progress.speed else "",
                 "score": "" if progress.score is None else _number(progress.score),
-                "left": duration(estimate.seconds_left(planned)),
+                "left": duration(estimate.seconds_left(planned) or None),
             }
             table.add_row(*(cells[name] for name in names))
         return table

@@ -27,6 +27,35 @@ def _ctrl_c_interrupts() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture(scope="session")
+def cuda() -> torch.device:
+    """The GPU; with RL_COORDCONV_TEST_DEVICE=cpu its tests can be tried without one."""
+    return torch.device(os.environ.get("RL_COORDCONV_TEST_DEVICE", "cuda"))
+
+
+@pytest.fixture
+def capture(cuda: torch.device) -> Callable[[Callable[[], object]], Callable[[], object]]:
+    """Capture a function in a CUDA graph, and return the graph's replay; call it 3 times before."""
+
+    def capture(function: Callable[[], object]) -> Callable[[], object]:
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                function()
+        torch.cuda.current_stream().wait_stream(stream)
+        with torch.cuda.graph(graph):
+            function()
+        return graph.replay
+
+    def warm_up(function: Callable[[], object]) -> Callable[[], object]:
+        for _ in range(3):
+            function()
+        return function
+
+    return capture if cuda.type == "cuda" else warm_up
+
+
 # Not for the session: while it runs, asyncio takes the tests' thread for its own.
 @pytest.fixture(scope="module")
 def _browser() -> Iterator[Browser]:

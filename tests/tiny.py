@@ -11,15 +11,14 @@ from rl_coordconv.runs.config import Config
 class BareConfig(Config):
     """Settings of a run that does nothing."""
 
+    unit = "steps"
+    length_setting = "save_freq"
+
     experiment: Literal["tiny"] = "tiny"
 
     @property
     def folder(self) -> Path:
         return Path(self.log_dir, f"seed-{self.seed}")
-
-    @property
-    def length(self) -> int:
-        return 1
 
     @property
     def score(self) -> str:

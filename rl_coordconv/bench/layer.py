@@ -1,16 +1,18 @@
-"""The time of CoordConv2d beside nn.Conv2d and beside concatenating the coordinates."""
+"""The time of CoordConv2d beside nn.Conv2d and beside concatenating kept coordinates."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rl_coordconv.bench import timing
-from rl_coordconv.coordconv import CoordConv2d, add_coords
+from rl_coordconv.coordconv import CoordConv2d, coordinate_channels
+from rl_coordconv.memory_format import memory_format_of
 from rl_coordconv.runs.config import UserError
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
@@ -21,14 +23,24 @@ MEMORY_FORMATS = {
 
 
 class ConcatConv2d(nn.Conv2d):
-    """The plain definition, as in published ports: concatenate, then convolve."""
+    """The plain definition with coordinates that are kept for the whole batch, its fastest form.
+
+    A view of one sample's coordinates would be copied more slowly, and lose channels-last.
+    """
+
+    _coords: Tensor | None = None
 
     def __init__(self, in_channels: int, *args: Any, **kwargs: Any) -> None:
         super().__init__(in_channels + 2, *args, **kwargs)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[B, C, H, W]``, without the coordinates, to ``[B, out_channels, ...]``."""
-        return super().forward(add_coords(x))
+        coords = self._coords
+        if coords is None or coords.shape[2:] != x.shape[2:] or len(coords) != len(x):
+            coords = coordinate_channels(x.shape[2:], device=x.device, dtype=x.dtype)
+            coords = coords.expand(len(x), *coords.shape)
+            self._coords = coords = coords.contiguous(memory_format=memory_format_of(x))
+        return super().forward(torch.cat([x, coords], dim=1))
 
 
 LAYERS: dict[str, type[nn.Conv2d]] = {
@@ -56,7 +68,9 @@ class Case:
         padding = f" pad {self.padding}" if self.padding else ""
         return f"{self.kernel_size}x{self.kernel_size}{stride}{padding} -> {self.out_channels}"
 
-    def candidates(self, device: str, dtype: str, memory_format: str) -> timing.Candidates:
+    def candidates(
+        self, device: str, dtype: str, memory_format: str
+    ) -> dict[str, Callable[[], object]]:
         """Return the passes to time by layer, all over the same input."""
         x = torch.rand(self.input, device=device, dtype=getattr(torch, dtype))
         x = x.to(memory_format=MEMORY_FORMATS[memory_format])
@@ -78,6 +92,20 @@ def _passes(layer: nn.Module, x: Tensor, timed: str) -> Callable[[], object]:
         inputs.append(x)
     upstream = torch.rand_like(layer(x))
     return lambda: torch.autograd.grad(layer(x), inputs, upstream)
+
+
+def captured(call: Callable[[], object]) -> Callable[[], object]:
+    """Return the replay of a CUDA graph of this call: its kernels without their launches."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(timing.WARM_UP):
+            call()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call()
+    return graph.replay
 
 
 def _cases() -> Iterator[Case]:
@@ -114,18 +142,22 @@ def run(repeats: int, device: str, dtype: str, memory_format: str) -> timing.Rep
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("There is no CUDA device here.")
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    modes = ["eager", "captured"] if device == "cuda" else ["eager"]
     rows = []
     table = [["input", "convolution", "timed", "Conv2d, ms", "CoordConv2d", "concatenation"]]
-    for case in timing.progress(CASES, "Measuring"):
+    for case, mode in timing.progress([*product(CASES, modes)], "Measuring"):
         candidates = case.candidates(device, dtype, memory_format)
+        if mode == "captured":
+            candidates = {name: captured(call) for name, call in candidates.items()}
         seconds = timing.time_interleaved(candidates, repeats, wait)
         ratio = timing.ratios(seconds, "Conv2d")
         measured = {"seconds": timing.spreads(seconds), "ratio_to_conv2d": ratio}
-        rows.append({**asdict(case), "convolution": case.convolution, **measured})
+        rows.append({**asdict(case), "convolution": case.convolution, "mode": mode, **measured})
         milliseconds = timing.Spread.of([1000 * value for value in seconds["Conv2d"]])
         numbers = [milliseconds, ratio["CoordConv2d"], ratio["concatenation"]]
         size = "x".join(map(str, case.input))
-        table.append([size, case.convolution, case.timed, *(f"{n:.2f}" for n in numbers)])
+        timed = case.timed if mode == "eager" else f"{case.timed}, {mode}"
+        table.append([size, case.convolution, timed, *(f"{n:.2f}" for n in numbers)])
     setting = {
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
@@ -133,7 +165,7 @@ def run(repeats: int, device: str, dtype: str, memory_format: str) -> timing.Rep
         "memory_format": memory_format,
     }
     note = """\
-CoordConv2d and concatenation (Conv2d over add_coords(x)): ratios to Conv2d. As in training,
+CoordConv2d and concatenation (with kept coordinates): ratios to Conv2d. As in training,
 backward computes the gradients of the weights, and of the input where the layer is hidden.
 {device}, {threads} threads, {dtype}, {memory_format} inputs.""".format(**setting)
     return timing.make_report(repeats, {**setting, "rows": rows}, [table], note)

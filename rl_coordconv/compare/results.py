@@ -15,8 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_coordconv.runs.config import UserError
-from rl_coordconv.runs.folder import MAY_CHANGE_ON_RESUME
+from rl_coordconv.runs.config import MAY_CHANGE_ON_RESUME, UserError
 from rl_coordconv.runs.kept import StoredRun
 
 Array = NDArray[np.float64]

@@ -1,7 +1,13 @@
-"""The experiments by name; each is a folder with ``config.py`` and ``train.py``.
+"""The experiments by name, and how to run them from Python.
 
-They do not know each other. A new one needs its folder, a file in ``configs/``, a script, and a
-line in `EXPERIMENTS`.
+>>> config = make_config("a2c", extractor="coordconv", learning_rate=1e-3)
+>>> str(config.folder)
+'runs/a2c/MsPacman/coordconv-learning_rate-0.001/seed-0'
+
+``train(config)`` then does what ``scripts/train_a2c.py`` does, and returns a `Result`.
+
+Each experiment is a folder with ``config.py`` and ``train.py``. They do not know each other. A new
+one needs its folder, a file in ``configs/``, a script, and a line in `EXPERIMENTS`.
 """
 
 from __future__ import annotations
@@ -9,12 +15,29 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
+from signal import SIGINT
 from typing import Any
 
-from rl_coordconv.runs.config import Config, UserError, nearest, one_sentence_errors, parse_args
+from rl_coordconv.runs.config import (
+    Config,
+    Defaults,
+    UserError,
+    nearest,
+    one_sentence_errors,
+    parse_args,
+)
+from rl_coordconv.runs.files import rows_until
 from rl_coordconv.runs.folder import Run, run_experiment
+
+_PACKAGE = Path(__file__).parents[1]
+# In an installed package, or beside it in a checkout.
+CONFIGS = next(
+    path / "configs" for path in (_PACKAGE, _PACKAGE.parent) if (path / "configs").exists()
+)
+"""The files with the default settings."""
 
 ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
 """Environment variables for Atari and for several runs at once, set before torch is imported.
@@ -29,7 +52,8 @@ class Experiment:
     """An entry of `EXPERIMENTS`: names only, so that listing the experiments imports none of them.
 
     Attributes:
-        module: The folder; ``<module>.train`` has a function ``train(config, run)``.
+        module: The folder; ``<module>.train`` has the functions ``train(config, run, callbacks)``
+            and ``load_model(config, run)``.
         config: The config class in ``<module>.config``.
         script: The file in ``scripts/``.
         defaults: The file in ``configs/``, or a folder of files.
@@ -47,10 +71,19 @@ class Experiment:
         loaded: type[Config] = getattr(self._import("config"), self.config)
         return loaded
 
-    def train(self) -> Callable[[Any, Run], None]:
-        """Import the function that trains: ``train(config, run)``."""
-        loaded: Callable[[Any, Run], None] = self._import("train").train
+    def train(self) -> Callable[..., None]:
+        """Import the function that trains: ``train(config, run, callbacks=())``."""
+        loaded: Callable[..., None] = self._import("train").train
         return loaded
+
+    def load_model(self, config: Config, run: Run) -> Any:
+        """Load the final model of a run."""
+        return self._import("train").load_model(config, run)
+
+    def set_environment(self) -> None:
+        """Set the environment variables that the user has not set."""
+        for variable, value in self.environment.items():
+            os.environ.setdefault(variable, value)
 
     def _import(self, file: str) -> Any:
         return import_module(f"{__name__}.{self.module}.{file}")
@@ -74,6 +107,95 @@ def find_experiment(name: str) -> Experiment:
     return EXPERIMENTS[name]
 
 
+def make_config(experiment: str, **settings: object) -> Config:
+    """Return the default settings of an experiment, some of them changed.
+
+    Args:
+        experiment: A name in `EXPERIMENTS`: ``a2c``, ``ppo`` or ``toy``.
+        **settings: The changed ones, by the names in the experiment's file in ``configs/``.
+
+    Raises:
+        UserError: There is no such experiment or setting, or a value is wrong.
+    """
+    found = find_experiment(experiment)
+    config_class = found.config_class()
+    # NumPy's numbers, as a search may choose, become Python's.
+    own = {name: x.item() if hasattr(x, "item") else x for name, x in settings.items()}
+    defaults = config_class.find_defaults(CONFIGS / found.defaults, own)
+    own = {**defaults.own, **{name: x for name, x in own.items() if name != "config"}}
+    return config_class.load(
+        Defaults(defaults.file, defaults.of_experiment, Path("make_config"), own)
+    )
+
+
+def train(
+    config: Config,
+    *,
+    callbacks: Sequence[Any] = (),
+    overwrite: bool = False,
+    track: bool = False,
+) -> Result:
+    """Train as the experiment's script does: start, resume or extend the run of a config.
+
+    A finished run is not trained again; its result is returned.
+
+    Args:
+        config: The settings, from `make_config`; ``config.folder`` is the run's folder.
+        callbacks: For ``a2c`` and ``ppo``, callbacks of Stable-Baselines3. For ``toy``, functions
+            that are called with the epoch and the metrics of each evaluation. An exception in one
+            ends the training; the same call resumes it.
+        overwrite: Delete an earlier run and start over.
+        track: Log to Weights & Biases too.
+
+    Raises:
+        UserError: The run cannot be resumed with these settings, the disk cannot be written, or the
+            training diverged.
+        KeyboardInterrupt: Ctrl-C; a checkpoint was saved first.
+    """
+    experiment = find_experiment(config.experiment)
+    experiment.set_environment()
+    train = partial(experiment.train(), callbacks=callbacks)
+    code = run_experiment(train, config, overwrite=overwrite, track=track)
+    if code:
+        raise KeyboardInterrupt if code == 128 + SIGINT else SystemExit(code)
+    return Result(config)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result of a training.
+
+    Attributes:
+        config: Its settings.
+    """
+
+    config: Config
+
+    @cached_property
+    def run(self) -> Run:
+        """Its files: ``run.folder``, ``run.episodes``, ``run.best_model`` and so on."""
+        return Run(self.config.folder, self.config)
+
+    @cached_property
+    def scores(self) -> dict[str, float]:
+        """The last value of every metric, by column of ``progress.csv``."""
+        rows = rows_until(self.run.progress, "step", float("inf"))
+        return {name: float(value) for row in rows for name, value in row.items() if value}
+
+    @property
+    def score(self) -> float | None:
+        """The last value of the experiment's main metric; None if there is none yet.
+
+        For ``a2c`` and ``ppo`` it is the mean score of the last 100 training games.
+        """
+        return self.scores.get(self.config.score)
+
+    @cached_property
+    def model(self) -> Any:
+        """The final model: an agent of Stable-Baselines3, or a network of the toy tasks."""
+        return find_experiment(self.config.experiment).load_model(self.config, self.run)
+
+
 def main(name: str, description: str, configs: Path, argv: Sequence[str] | None = None) -> int:
     """Train as a command line says, and return the exit code.
 
@@ -84,9 +206,8 @@ def main(name: str, description: str, configs: Path, argv: Sequence[str] | None 
         argv: The command line; None for the process's own.
     """
     experiment = find_experiment(name)
-    for variable, value in experiment.environment.items():
-        os.environ.setdefault(variable, value)
+    experiment.set_environment()
     with one_sentence_errors():
         defaults = configs / experiment.defaults
-        config, overwrite = parse_args(experiment.config_class(), defaults, description, argv)
-        return run_experiment(experiment.train(), config, overwrite=overwrite)
+        config, switches = parse_args(experiment.config_class(), defaults, description, argv)
+        return run_experiment(experiment.train(), config, **switches._asdict())

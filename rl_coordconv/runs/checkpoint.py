@@ -100,6 +100,12 @@ def save_tensors(path: Path, content: State) -> None:
         temporary.write_bytes(_serialise(content))
 
 
+def load_tensors(path: Path) -> State:
+    """Return what `save_tensors` saved, on the CPU."""
+    content: State = torch.load(path, map_location="cpu", weights_only=True)
+    return content
+
+
 def _serialise(content: State) -> bytes:
     buffer = io.BytesIO()  # torch's own writing hides the reason when a disk is full
     torch.save(content, buffer)

@@ -9,18 +9,29 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import hashlib
 import math
 import os
 import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NoReturn, TypeVar, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    NoReturn,
+    TypeVar,
+    get_args,
+    get_origin,
+)
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from typing_extensions import Self
@@ -44,6 +55,13 @@ def _check_device(name: str) -> str:
         raise ValueError(f"There is no device {name!r}; choose auto, cpu, cuda or cuda:N.")
     return name
 
+
+MAY_CHANGE_ON_RESUME = frozenset(
+    {"log_dir", "device", "num_threads", "eval_freq", "eval_episodes", "save_freq", "log_interval"}
+)
+"""Settings that may change when a run is resumed: where it is stored, computed and watched."""
+
+_MAX_VARIANT = 150  # characters; file systems allow 255
 
 MAX_SEED = 2**32 - 1  # the largest that NumPy's legacy generator accepts
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
@@ -86,6 +104,12 @@ class Config(BaseModel, ABC):
 
     unit: ClassVar[str]
     """The unit of `length`, and of the column ``step`` of ``progress.csv``."""
+    length_setting: ClassVar[str]
+    """The setting that says at which step a run is finished; it may grow when a run is resumed."""
+    folder_settings: ClassVar[frozenset[str]] = frozenset()
+    """The settings that the run's folder is always named after."""
+
+    _defaults: Mapping[str, Any] = PrivateAttr(default_factory=dict)
 
     experiment: str = Field(description="name of the experiment")
     seed: Seed = Field(description="random seed")
@@ -104,9 +128,31 @@ class Config(BaseModel, ABC):
         """The run's folder: ``<log_dir>/<experiment>/<task>/<variant>/seed-<n>``."""
 
     @property
-    @abstractmethod
     def length(self) -> int:
         """The step at which the run is finished, in `unit`."""
+        length: int = getattr(self, self.length_setting)
+        return length
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The settings that make a run another variant: those that differ from the defaults.
+
+        They are those of the experiment's file in ``configs/``. Without it, nothing has changed.
+        """
+        others = {*self.folder_settings, *MAY_CHANGE_ON_RESUME, self.length_setting, "seed"}
+        values = {name: self._number(name, value) for name, value in self._defaults.items()}
+        return {
+            name: getattr(self, name)
+            for name in self.flags()
+            if name in values.keys() - others and getattr(self, name) != values[name]
+        }
+
+    def variant(self, name: str) -> str:
+        """Return a name followed by the changed settings, as ``coordconv-gamma-0.9-n_steps-8``."""
+        text = "-".join([name, *(f"{key}-{value}" for key, value in self.changed.items())])
+        if len(text) > _MAX_VARIANT:
+            text = f"{text[:_MAX_VARIANT]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        return text
 
     @property
     @abstractmethod
@@ -150,9 +196,8 @@ class Config(BaseModel, ABC):
         """
         flags = flags or {}
         try:
-            return cls.model_validate(
-                {name: cls._number(name, x) for name, x in {**defaults.values, **flags}.items()}
-            )
+            values = {**defaults.values, **flags}
+            config = cls.model_validate({name: cls._number(name, x) for name, x in values.items()})
         except ValidationError as error:
             details = error.errors()[0]
             name = ".".join(str(part) for part in details["loc"])
@@ -160,6 +205,8 @@ class Config(BaseModel, ABC):
                 raise UserError(str(details["ctx"]["error"])) from None
             where = flag(name) if name in flags else f"{defaults.file_of(name)}: {name}"
             raise UserError(f"{where} {_end_of_sentence(details, cls)}") from None
+        config._defaults = defaults.of_experiment
+        return config
 
     @classmethod
     def _number(cls, name: str, value: object) -> object:
@@ -197,34 +244,52 @@ class Defaults:
 
     Attributes:
         file: The experiment's file.
-        values: The values by name.
-        own: The user's file, and the names of the settings in it.
+        of_experiment: The values in it by name.
+        own_file: The user's file.
+        own: The values in that.
     """
 
     file: Path
-    values: Mapping[str, Any]
-    own: tuple[Path | None, frozenset[str]] = (None, frozenset())
+    of_experiment: Mapping[str, Any]
+    own_file: Path | None = None
+    own: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """All values, of which the user's override the experiment's."""
+        return {**self.of_experiment, **self.own}
 
     def overridden_by(self, file: object) -> Defaults:
-        """Return the values with those in a user's file in their place; None for no file.
+        """Return the same with a user's file; None for no file.
 
         Raises:
             UserError: The file cannot be read.
         """
         if file is None:
             return self
-        values = read_yaml(Path(str(file)))
-        return Defaults(self.file, {**self.values, **values}, (Path(str(file)), frozenset(values)))
+        path = Path(str(file))
+        return Defaults(self.file, self.of_experiment, path, read_yaml(path))
 
     def file_of(self, name: str) -> Path:
         """Return the file with the value of a setting."""
-        file, names = self.own
-        return file if file and name in names else self.file
+        return self.own_file if self.own_file and name in self.own else self.file
+
+
+class Switches(NamedTuple):
+    """The flags of a training that are no settings.
+
+    Attributes:
+        overwrite: Delete an earlier run and start over.
+        track: Log to Weights & Biases.
+    """
+
+    overwrite: bool
+    track: bool
 
 
 def parse_args(
     config_class: type[C], defaults: Path, description: str, argv: Sequence[str] | None = None
-) -> tuple[C, bool]:
+) -> tuple[C, Switches]:
     """Turn a script's command line into a config.
 
     Args:
@@ -234,7 +299,7 @@ def parse_args(
         argv: The command line; None for the process's own.
 
     Returns:
-        The config, and whether ``--overwrite`` was given.
+        The config, and the flags that are no settings.
 
     Raises:
         UserError: A flag is unknown or a value wrong.
@@ -251,9 +316,12 @@ def parse_args(
     parser.add_argument(
         "--overwrite", action="store_true", help="delete this run's folder and start over"
     )
-    for name, field in fields.items():
-        help_text = f"{field.description}".replace("%", "%%") + " (default: %(default)s)"
-        parser.add_argument(flag(name), metavar=_metavar(field), help=help_text)
+    parser.add_argument(
+        "--track", action="store_true", help="log to Weights & Biases too (pip install wandb)"
+    )
+    for name, info in fields.items():
+        help_text = f"{info.description}".replace("%", "%%") + " (default: %(default)s)"
+        parser.add_argument(flag(name), metavar=_metavar(info), help=help_text)
     known, unknown = parser.parse_known_args(argv)
     given = vars(known)
     found = config_class.find_defaults(defaults, given)
@@ -262,10 +330,10 @@ def parse_args(
         parser.print_help()
         raise SystemExit(0)
     if unknown:
-        flags = map(flag, (*fields, "config", "overwrite"))
+        flags = map(flag, (*fields, "config", *Switches._fields))
         raise UserError(f"There is no flag {unknown[0]}; {nearest(unknown[0], flags)}")
     values = {name: parse_value(given[name], fields[name]) for name in fields if name in given}
-    return config_class.load(found, values), "overwrite" in given
+    return config_class.load(found, values), Switches(*(n in given for n in Switches._fields))
 
 
 class Parser(argparse.ArgumentParser):
@@ -315,8 +383,11 @@ def _metavar(field: FieldInfo) -> str:
 
 
 def parse_value(text: object, field: FieldInfo) -> object:
-    """Return the number in a flag's text if the field is one; validation rejects a wrong text."""
-    if field.annotation not in (int, float) or not isinstance(text, str):
+    """Return the number in a text, or the whole number in a float, where the field wants one.
+
+    Anything else is returned as it is; validation rejects it.
+    """
+    if field.annotation not in (int, float) or not isinstance(text, str | float):
         return text
     try:
         number = float(text)

@@ -23,15 +23,12 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from rl_coordconv.runs.config import C, Config, UserError, read_yaml
+from rl_coordconv.runs import tracking
+from rl_coordconv.runs.config import MAY_CHANGE_ON_RESUME, C, Config, UserError, flag, read_yaml
 from rl_coordconv.runs.files import atomic_write, new_folder
 from rl_coordconv.runs.signals import Stopped
 
 _PACKAGES = ("rl_coordconv", "torch", "stable-baselines3", "gymnasium", "ale-py", "numpy")
-MAY_CHANGE_ON_RESUME = frozenset(
-    {"log_dir", "device", "num_threads", "eval_freq", "eval_episodes", "save_freq", "log_interval"}
-)
-"""Settings that may change when a run is resumed: where it is stored, computed and watched."""
 
 # A file in a checkpoint, which is a zip archive. In torch's own, all files must share one folder.
 _SETTINGS_MEMBER = "archive/rl_coordconv_settings.json"
@@ -57,15 +54,26 @@ class Run:
         final_model: The model at the end.
         final_weights: The weights at the end, if it is no Stable-Baselines3 model.
         figures: The folder of figures.
-        done: Exists once the run is finished.
+        done: Exists once the run is finished; contains the length that it has then.
         settings: The settings that `record_start` and `add_settings` store.
+        length: The step at which the run is finished, in its ``unit``; 0 if it is not known.
         overwrite: Whether `record_start` deletes an earlier run.
+        track: Whether `record_start` begins to log to Weights & Biases.
     """
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, Any] | None = None, *, overwrite: bool = False
+        self,
+        folder: Path,
+        config: Config | None = None,
+        *,
+        overwrite: bool = False,
+        track: bool = False,
     ) -> None:
-        self.folder, self.settings, self.overwrite = folder, dict(settings or {}), overwrite
+        self.folder, self.overwrite, self.track = folder, overwrite, track
+        self.settings: dict[str, Any] = config.model_dump() if config else {}
+        self.length = config.length if config else 0
+        self.unit = config.unit if config else ""
+        self._length_setting = config.length_setting if config else ""
         self.config = folder / "config.yaml"
         self.command = folder / "command.txt"
         self.versions = folder / "versions.json"
@@ -88,8 +96,22 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run is complete."""
-        return self.done.exists()
+        """Whether the run is complete, up to its `length`."""
+        try:
+            return bool(json.loads(self.done.read_text(encoding="utf-8"))["length"] >= self.length)
+        except FileNotFoundError:
+            return False
+        except (LookupError, TypeError, ValueError):  # of version 0.1: a date
+            return (self.stored_length or self.length) >= self.length
+
+    @property
+    def stored_length(self) -> int | None:
+        """The length in ``config.yaml``, which a run that is extended exceeds; None if unknown."""
+        try:
+            length = read_yaml(self.config).get(self._length_setting)
+        except UserError:
+            return None
+        return length if isinstance(length, int) else None
 
     @property
     def saved(self) -> list[Path]:
@@ -98,7 +120,9 @@ class Run:
 
     def finish(self) -> None:
         """Mark the run as complete."""
-        self.done.write_text(time.strftime("%Y-%m-%d %H:%M:%S\n"))
+        content = {"finished": time.strftime("%Y-%m-%d %H:%M:%S"), "length": self.length}
+        with atomic_write(self.done) as path:
+            path.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
 class InUse(UserError):
@@ -107,9 +131,14 @@ class InUse(UserError):
 
 @contextmanager
 def open_run(
-    folder: Path, config: Config, *, overwrite: bool = False, patience: float = 0
+    folder: Path,
+    config: Config,
+    *,
+    overwrite: bool = False,
+    track: bool = False,
+    patience: float = 0,
 ) -> Iterator[Run]:
-    """Open the folder of a new run, or of an existing one that has the same config.
+    """Open the folder of a new run, or of an existing one that can be resumed with a config.
 
     The folder is locked while the context lasts: only one process can use a run at a time. Nothing
     is written or deleted before `record_start`, and a new folder that stays empty is removed.
@@ -118,14 +147,17 @@ def open_run(
         folder: The run's folder; created if missing.
         config: The settings, compared with those stored.
         overwrite: Let `record_start` delete an earlier run.
+        track: Log to Weights & Biases.
         patience: Seconds to wait for another process to release the folder.
 
     Raises:
         UserError: The folder cannot be written, is in use, contains something else, or contains a
             run that cannot be resumed with these settings. Nothing in it was changed.
     """
-    run = Run(folder, config.model_dump(), overwrite=overwrite)
+    run = Run(folder, config, overwrite=overwrite, track=track)
     with ExitStack() as opened:
+        if track:
+            opened.enter_context(tracking.finished_after())
         try:
             opened.enter_context(new_folder(folder))
             _refuse_other_files(run)
@@ -150,6 +182,7 @@ def run_experiment(
     config: C,
     *,
     overwrite: bool = False,
+    track: bool = False,
     folder: Path | None = None,
     patience: float = 0,
 ) -> int:
@@ -159,6 +192,7 @@ def run_experiment(
         train: The experiment's function.
         config: The settings, which name the folder.
         overwrite: Delete an earlier run and start over.
+        track: Log to Weights & Biases.
         folder: A folder to use instead.
         patience: Seconds to wait for another process to release the folder.
 
@@ -166,10 +200,11 @@ def run_experiment(
         The exit code: 0, or 128 + n if signal n stopped the run.
     """
     folder = folder or config.folder
-    with open_run(folder, config, overwrite=overwrite, patience=patience) as run:
+    with open_run(folder, config, overwrite=overwrite, track=track, patience=patience) as run:
         if run.is_finished and not overwrite:
             print(
-                f"{run.folder} is already finished. Use --overwrite to delete it and train again."
+                f"{run.folder} is already finished. Use a larger {flag(config.length_setting)} to"
+                " extend it, or --overwrite to delete it and train again."
             )
             return 0
         try:
@@ -229,7 +264,7 @@ def refuse_other_run(run: Run, config: Config, remedy: str = "start over with --
     """Raise a `UserError` if a run's folder contains something that cannot be resumed.
 
     That is: other files, a run with other settings (in ``config.yaml`` or the newest checkpoint),
-    or one whose settings or checkpoints are missing.
+    or one whose settings or checkpoints are missing. A run may only grow longer.
 
     Args:
         run: The run, whose folder need not exist.
@@ -247,13 +282,13 @@ def refuse_other_run(run: Run, config: Config, remedy: str = "start over with --
         stored.append(settings)
     logs = (run.progress, run.episodes, run.evaluations)
     models = (run.best_model, run.final_model, run.final_weights)
-    has_begun = run.is_finished or any(map(_has_rows, logs)) or any(x.exists() for x in models)
+    has_begun = run.done.exists() or any(map(_has_rows, logs)) or any(x.exists() for x in models)
     # A start makes the folder of checkpoints before it records its command.
     has_begun = has_begun or (run.command.exists() and not run.checkpoints.exists())
     if not stored and (has_begun or run.saved):
         raise UserError(f"{run.config} is missing; put it back or {remedy}.")
     for settings in stored:
-        _refuse_other_settings(run, settings, config.model_dump(), remedy)
+        _refuse_other_settings(run, settings, config, remedy)
     if has_begun and not (run.saved or run.is_finished):
         raise UserError(
             f"The checkpoints in {run.checkpoints} are missing, so the run cannot be resumed; put"
@@ -262,9 +297,13 @@ def refuse_other_run(run: Run, config: Config, remedy: str = "start over with --
 
 
 def _refuse_other_settings(
-    run: Run, stored: Mapping[str, Any], wanted: Mapping[str, Any], remedy: str
+    run: Run, stored: Mapping[str, Any], config: Config, remedy: str
 ) -> None:
-    keys = sorted((stored.keys() | wanted.keys()) - MAY_CHANGE_ON_RESUME)
+    wanted, may_change = config.model_dump(), MAY_CHANGE_ON_RESUME
+    length = stored.get(config.length_setting)
+    if isinstance(length, int) and length <= config.length:
+        may_change |= {config.length_setting}
+    keys = sorted((stored.keys() | wanted.keys()) - may_change)
     differing = [key for key in keys if stored.get(key) != wanted.get(key)]
     if differing:
         changes = ", ".join(f"{k} ({stored.get(k)} there, {wanted.get(k)} now)" for k in differing)
@@ -297,7 +336,7 @@ def _has_rows(log: Path) -> bool:
 
 
 def record_start(run: Run, device: str) -> None:
-    """Record that a run begins or resumes: its settings, the command and the versions.
+    """Record that a run begins, resumes or is extended: its settings, the command, the versions.
 
     An earlier run that is to be overwritten is deleted first.
     """
@@ -307,6 +346,11 @@ def record_start(run: Run, device: str) -> None:
         for path in sorted(paths, key=lambda path: (path == run.config, path != run.done)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         run.overwrite = False
+    if (length := run.stored_length) and length < run.length:
+        print(_extension(run, length))
+    # First DONE: if killed here, the next start still sees an unfinished run.
+    for path in (run.done, run.final_model, run.final_weights):
+        path.unlink(missing_ok=True)
     text = yaml.safe_dump(run.settings, sort_keys=False)
     if not run.config.exists() or run.config.read_text(encoding="utf-8") != text:
         with atomic_write(run.config) as file:
@@ -316,6 +360,15 @@ def record_start(run: Run, device: str) -> None:
         file.write(shlex.join(sys.argv) + "\n")
     with atomic_write(run.versions) as path:
         path.write_text(json.dumps({**versions(), "device": device}, indent=2) + "\n")
+    if run.track:
+        tracking.start(run.folder, run.settings)
+
+
+def _extension(run: Run, length: int) -> str:
+    """Return a sentence on a run that was to end at ``length``."""
+    linear = [name for name, value in run.settings.items() if value == "linear"]
+    schedules = "".join(f" {name} is linear: it now ends there." for name in linear)
+    return f"Extending the run from {length:,} to {run.length:,} {run.unit}.{schedules}"
 
 
 def versions() -> dict[str, str | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
@@ -29,20 +29,19 @@ from rl_coordconv.runs.folder import Run, record_start
 from rl_coordconv.runs.logging import TrainingLog
 from rl_coordconv.runs.signals import StopSignals
 
+Callback = Callable[[int, Mapping[str, float]], None]
+"""Called with the epoch and the metrics of each evaluation; an exception ends the training."""
+
 
 class TrainingConfig(Config):
     """The settings of a supervised training. Its steps are epochs."""
 
     unit = "epochs"
+    length_setting = "n_epochs"
 
     save_freq: Count = Field(description="epochs between checkpoints")
     n_epochs: Count = Field(description="passes over the training samples")
     eval_freq: Count = Field(description="epochs between evaluations")
-
-    @property
-    def length(self) -> int:
-        """The number of epochs."""
-        return self.n_epochs
 
 
 class Learner(Protocol):
@@ -104,7 +103,9 @@ class _Progress:
         self.samples, self.losses = 0, {}
 
 
-def fit(learner: Learner, config: TrainingConfig, run: Run) -> None:
+def fit(
+    learner: Learner, config: TrainingConfig, run: Run, callbacks: Sequence[Callback] = ()
+) -> None:
     """Train for ``n_epochs``, from scratch or from the run's last checkpoint.
 
     Writes only into the run folder: a row of ``progress.csv`` and TensorBoard scalars at every
@@ -115,6 +116,7 @@ def fit(learner: Learner, config: TrainingConfig, run: Run) -> None:
         learner: What is trained.
         config: The settings.
         run: An open run folder.
+        callbacks: Called in this order after each evaluation.
 
     Raises:
         Stopped: SIGINT or SIGTERM came; a checkpoint was saved first.
@@ -150,6 +152,8 @@ def fit(learner: Learner, config: TrainingConfig, run: Run) -> None:
                     metrics = {**progress.mean_losses(), **metrics}
                     log.write(epoch, progress.seconds, progress.updates, metrics)
                     note = _scores(metrics, config)
+                    for callback in callbacks:
+                        callback(epoch, metrics)
                 if not is_last:
                     _update(learner, progress, device)
                     bar.update(progress.updates, note)

@@ -40,7 +40,7 @@ class PlannedRun:
     @cached_property
     def run(self) -> Run:
         """The run's folder, which need not exist."""
-        return Run(self.config.folder)
+        return Run(self.config.folder, self.config)
 
     def with_threads(self, number: int) -> PlannedRun:
         """Return the run with this many threads, unless the study sets them."""
@@ -66,8 +66,7 @@ def read_study(
 
     A study file has two blocks: ``vary`` maps settings to lists of values, and every combination
     is a run; the last list varies fastest. ``fixed`` has the settings that all runs share. The
-    experiment is a setting in either. A varied setting that is not part of a run's folder gets a
-    folder above it, as in ``runs/learning_rate-0.001/a2c/...``.
+    experiment is a setting in either.
 
     Args:
         file: The study.
@@ -92,11 +91,9 @@ def read_study(
             raise UserError("log_dir is the folder of all runs; it cannot vary.")
         if twice := [value for i, value in enumerate(listed) if value in listed[:i]]:
             raise UserError(f"{reader.where(name)} lists {twice[0]} twice; remove one.")
-    varied = {*vary, *(name for name, listed in given.items() if len(listed) > 1)}
-    hidden = [name for name in values if name in varied and reader.is_hidden(name, values)]
     runs: dict[Path, PlannedRun] = {}
     for combination in itertools.product(*values.values()):
-        planned = reader.plan(dict(zip(values, combination, strict=True)), hidden)
+        planned = reader.plan(dict(zip(values, combination, strict=True)))
         folder = planned.run.folder
         if other := runs.get(folder):
             names = [name for name in values if planned.chosen.get(name) != other.chosen.get(name)]
@@ -139,8 +136,8 @@ class _Reader:
         places = [flag(name) if name in self.flags else f"{self.file}: {name}" for name in names]
         return " and ".join(places) or str(self.file)
 
-    def plan(self, chosen: Mapping[str, Any], hidden: Sequence[str] = ()) -> PlannedRun:
-        """Return a run with some settings, of which the hidden ones get a folder above its own."""
+    def plan(self, chosen: Mapping[str, Any]) -> PlannedRun:
+        """Return a run with some settings."""
         experiment = find_experiment(str(chosen["experiment"]))
         config_class = experiment.config_class()
         fields = config_class.model_fields
@@ -159,20 +156,6 @@ class _Reader:
         from_flags = {name: value for name, value in settings.items() if name in self.flags}
         from_file = {name: value for name, value in settings.items() if name not in self.flags}
         # One thread each: runs side by side that all used every core would slow each other down.
-        values = Defaults(self.file, {**defaults.values, "num_threads": 1, **from_file})
-        config = config_class.load(values, from_flags)
-        if hidden:  # sorted and validated, so that the folder does not depend on the spelling
-            above = [f"{name}-{getattr(config, name)}" for name in sorted(hidden)]
-            settings["log_dir"] = str(Path(config.log_dir, *above))
-            config = config.model_copy(update={"log_dir": settings["log_dir"]})
-        return PlannedRun(config, settings)
-
-    def is_hidden(self, name: str, values: Mapping[str, Sequence[Any]]) -> bool:
-        """Return whether a run's folder does not depend on a setting."""
-        if name == "experiment":
-            return False
-        first = {key: listed[0] for key, listed in values.items()}
-        configs = [self.plan({**first, name: value}).config for value in values[name]]
-        # A single value may be part of the folder too: another one would change it.
-        other = configs[0].model_copy(update={name: "another"})
-        return len({config.folder for config in (*configs, other)}) == 1
+        own = {"num_threads": 1, **from_file}
+        values = Defaults(defaults.file, defaults.of_experiment, self.file, own)
+        return PlannedRun(config_class.load(values, from_flags), settings)

@@ -124,6 +124,25 @@ def test_the_layers_compute_the_same_with_the_same_weights():
     torch.testing.assert_close(plain(x), coord(x))
 
 
+def test_concatenation_keeps_its_coordinates_and_channels_last(monkeypatch):
+    concat, x = layer.ConcatConv2d(4, 8, 3), torch.rand(2, 4, 5, 7)
+    x = x.contiguous(memory_format=torch.channels_last)
+    out = concat(x)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    with monkeypatch.context() as patches:
+        patches.setattr(layer, "coordinate_channels", None)  # not called again
+        assert concat(x).equal(out)
+    assert concat(x[:1]).shape[0] == 1
+    assert concat(x[..., :5]).shape[3] == 3
+
+
+@pytest.mark.gpu
+def test_a_gpu_has_rows_of_captured_calls_too(small_cases, cuda):
+    report = layer.run(2, cuda.type, "float32", "contiguous")
+    modes = ["eager", "captured"] if cuda.type == "cuda" else ["eager"]
+    assert [row["mode"] for row in report.numbers["rows"]] == modes * len(small_cases)
+
+
 class TestToy:
     @pytest.mark.parametrize(("task", "model"), toy.CASES)
     def test_the_network_as_written_is_the_same_network(self, task, model):

@@ -14,6 +14,9 @@ from rl_coordconv.runs.signals import Stopped
 
 
 class TinyConfig(BareConfig):
+    length_setting = "n_steps"
+
+    n_steps: int = Field(default=1, description="length")
     width: int = Field(default=3, description="width")
 
 
@@ -29,7 +32,8 @@ def contents(folder: Path) -> dict[Path, bytes]:
 def finish(config: TinyConfig, run: Run) -> None:
     record_start(run, device="cpu")
     run.final_model.write_text("model")
-    run.done.touch()
+    (run.checkpoints / "step-1").touch()
+    run.finish()
 
 
 def begin(config: TinyConfig) -> Run:
@@ -91,6 +95,40 @@ def test_a_finished_run_is_left_alone(config, capsys):
     assert run_experiment(fail, config) == 0
     assert "is already finished" in capsys.readouterr().out
     assert contents(config.folder) == before
+
+
+def test_a_run_is_finished_up_to_a_length(config):
+    run_experiment(finish, config)
+    longer, shorter = (config.model_copy(update={"n_steps": n}) for n in (2, 0))
+    assert Run(config.folder).is_finished
+    assert Run(config.folder, config).is_finished
+    assert not Run(config.folder, longer).is_finished
+    with pytest.raises(UserError, match=r"another n_steps \(1 there, 0 now\)"):
+        run_experiment(finish, shorter)
+    run_experiment(finish, longer)
+    assert Run(config.folder, longer).is_finished
+
+
+@pytest.mark.parametrize("content", ["2026-11-26 20:00:00\n", ""])
+def test_a_finished_run_of_an_older_version_has_the_length_of_its_config(config, content):
+    run_experiment(finish, config)
+    Run(config.folder).done.write_text(content)
+    assert Run(config.folder).is_finished
+    assert Run(config.folder, config).is_finished
+    assert not Run(config.folder, config.model_copy(update={"n_steps": 2})).is_finished
+
+
+def test_a_longer_run_names_the_schedules_that_it_changes(config, capsys):
+    class Scheduled(TinyConfig):
+        lr_schedule: str = "linear"
+        clip_schedule: str = "constant"
+
+    short = Scheduled(**config.model_dump())
+    run_experiment(finish, short)
+    run_experiment(finish, short.model_copy(update={"n_steps": 2000}))
+    assert (
+        "Extending the run from 1 to 2,000 steps. lr_schedule is linear: it now ends there.\n"
+    ) in capsys.readouterr().out
 
 
 def test_a_stopped_run_exits_as_its_signal_would(config, capsys):

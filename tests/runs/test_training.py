@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from rl_coordconv.runs.config import UserError
+from rl_coordconv.runs.files import last_rows
 from rl_coordconv.runs.folder import Run, open_run, record_start, run_experiment
 from rl_coordconv.runs.signals import Stopped
 from rl_coordconv.runs.training import TrainingConfig, fit
@@ -273,12 +274,12 @@ class TestSettingsOfCheckpoints:
 
     @pytest.mark.parametrize("is_edited", [False, True])
     def test_are_compared_without_config_or_with_an_edited_one(self, config, stopped, is_edited):
-        changed = config.model_copy(update={"n_epochs": 4})
+        changed = config.model_copy(update={"n_epochs": 2})
         if is_edited:
             stopped.config.write_text(yaml.safe_dump(changed.model_dump()))
         else:
             stopped.config.unlink()
-        self.refuses(changed, r"another n_epochs \(3 there, 4 now\)")
+        self.refuses(changed, r"another n_epochs \(3 there, 2 now\)")
 
     def test_restore_a_lost_config(self, config, stopped, capsys):
         stopped.config.unlink()
@@ -296,7 +297,7 @@ class TestSettingsOfCheckpoints:
     def test_are_those_of_the_newest_that_is_not_damaged(self, config, stopped, damage):
         stopped.config.unlink()
         stopped.saved[0].write_text(damage)
-        self.refuses(config.model_copy(update={"n_epochs": 4}), r"another n_epochs \(3 there")
+        self.refuses(config.model_copy(update={"n_epochs": 2}), r"another n_epochs \(3 there")
 
     def test_of_an_older_version_are_unknown_without_a_config(self, config, stopped):
         stopped.config.unlink()
@@ -307,9 +308,55 @@ class TestSettingsOfCheckpoints:
     def test_of_a_finished_run_are_compared_too(self, config):
         run_experiment(train_as(Regression()), config)
         Run(config.folder).config.unlink()
-        self.refuses(config.model_copy(update={"n_epochs": 4}), "another n_epochs")
+        self.refuses(config.model_copy(update={"n_epochs": 2}), "another n_epochs")
         shutil.rmtree(Run(config.folder).checkpoints)
         self.refuses(config, r"config\.yaml is missing")
+
+
+class TestExtending:
+    """The same command with more epochs goes on from the end."""
+
+    @pytest.mark.parametrize("is_finished", [True, False])
+    def test_equals_a_longer_run(self, config, tmp_path, is_finished):
+        longer = config.model_copy(update={"n_epochs": 5})
+        first = Regression() if is_finished else stopping_after(Regression(), 4)
+        run_experiment(train_as(first), config)
+        assert run_experiment(train_as(Regression()), longer) == 0
+        whole = longer.model_copy(update={"log_dir": str(tmp_path / "whole")})
+        run_experiment(train_as(Regression()), whole)
+        weights, expected = (
+            torch.load(Run(c.folder).final_weights, weights_only=True) for c in (longer, whole)
+        )
+        assert all(torch.equal(weights[name], expected[name]) for name in expected)
+        rows, expected = (last_rows(Run(c.folder).progress) for c in (longer, whole))
+        assert [row | {"seconds": ""} for row in rows] == [
+            row | {"seconds": ""} for row in expected
+        ]
+        assert Run(longer.folder, longer).is_finished
+
+    def test_says_so(self, config, capsys):
+        run_experiment(train_as(Regression()), config)
+        assert "Extending" not in capsys.readouterr().out
+        run_experiment(train_as(Regression()), config)
+        assert "Use a larger --n-epochs to extend it" in capsys.readouterr().out
+        run_experiment(train_as(Regression()), config.model_copy(update={"n_epochs": 5}))
+        assert "Extending the run from 3 to 5 epochs.\n" in capsys.readouterr().out
+
+    def test_needs_the_checkpoints(self, config):
+        run_experiment(train_as(Regression()), config)
+        shutil.rmtree(Run(config.folder).checkpoints)
+        with pytest.raises(UserError, match="checkpoints .* are missing"):
+            run_experiment(train_as(Regression()), config.model_copy(update={"n_epochs": 5}))
+
+    def test_can_be_interrupted(self, config):
+        longer = config.model_copy(update={"n_epochs": 9})
+        run_experiment(train_as(Regression()), config)
+        run_experiment(train_as(stopping_after(Regression(), 12)), longer)
+        run = Run(config.folder)
+        assert not run.is_finished
+        assert not run.final_weights.exists()
+        with pytest.raises(UserError, match=r"another n_epochs \(9 there, 3 now\)"):
+            run_experiment(train_as(Regression()), config)
 
 
 def test_a_checkpoint_of_an_older_version_is_one_sentence(config):

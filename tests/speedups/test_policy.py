@@ -64,9 +64,9 @@ def env():
 def make_model(env):
     """Models share their games, so that one has to be trained before the next."""
 
-    def make(algorithm, kind, extractor="coordconv", precision="float32"):
+    def make(algorithm, kind, extractor="coordconv", precision="float32", device="cpu"):
         network = {"features_extractor_kwargs": {"precision": precision}}
-        settings = {"ent_coef": 0.01, "vf_coef": 0.25, "seed": 0, "device": "cpu"}
+        settings = {"ent_coef": 0.01, "vf_coef": 0.25, "seed": 0, "device": device}
         settings |= {"n_steps": N_STEPS, "policy": "CnnPolicy"}
         if algorithm == "ppo":
             optimizer = torch.optim.Adam if kind == "sb3" else LightAdam
@@ -103,7 +103,20 @@ class TestUpdate:
     @pytest.mark.parametrize("extractor", ["nature", "coordconv", "coordconv-all"])
     @pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
     def test_is_sb3s_but_for_rounding(self, make_model, algorithm, extractor, precision):
-        sb3, ours = (make_model(algorithm, kind, extractor, precision) for kind in ("sb3", "ours"))
+        self._check(make_model, algorithm, extractor, precision)
+
+    @pytest.mark.gpu
+    @pytest.mark.parametrize("precision", ["float32", "bf16"])
+    @pytest.mark.parametrize("extractor", ["nature", "coordconv", "impala-coordconv"])
+    @pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
+    def test_on_a_gpu_too(self, make_model, algorithm, extractor, precision, cuda):
+        # Images one by one and in batches may be convolved in float32 and in TF32.
+        self._check(make_model, algorithm, extractor, precision, device=cuda, rounding=0.02)
+
+    @staticmethod
+    def _check(make_model, *network, device="cpu", rounding=2e-3):
+        algorithm, *settings = network
+        sb3, ours = (make_model(algorithm, kind, *settings, device) for kind in ("sb3", "ours"))
         start = weights(sb3)
         for model in (sb3, ours):
             model.set_random_seed(0)
@@ -111,7 +124,19 @@ class TestUpdate:
         theirs = weights(sb3)
         for name, value in weights(ours).items():
             moved = theirs[name] - start[name]
-            assert (value - theirs[name]).norm() < 2e-3 * moved.norm(), name
+            assert (value - theirs[name]).norm() < rounding * moved.norm(), name
+
+    @pytest.mark.gpu
+    @pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
+    def test_leaves_no_memory_of_the_gpu_behind(self, make_model, algorithm, cuda):
+        if cuda.type != "cuda":
+            pytest.skip("Memory is counted on a GPU only.")
+        model = make_model(algorithm, "ours", device=cuda)
+        used = []
+        for _ in range(4):
+            learn(model, updates=10)
+            used.append(torch.cuda.memory_allocated())
+        assert used[1:] == used[1:2] * 3
 
     def test_of_a2c_goes_through_residual_blocks_too(self, make_model):
         self.test_is_sb3s_but_for_rounding(make_model, "a2c", "impala-coordconv-all", "float32")

@@ -120,24 +120,25 @@ class Checkpoints(RolloutCallback):
         for name, value, excluded in self._pending_log:
             self.logger.record(name, value, excluded)
         if not self._run.saved:
-            self._save()
+            self.save()
 
     def _on_rollout_start(self) -> None:
         is_save_due = is_due(self._save_freq, self._last_step, self.num_timesteps)
         has_diverged = not all(map(math.isfinite, self._losses().values()))
         if self._signals.received or self._evaluation.is_due or is_save_due or has_diverged:
-            self._save()
+            self.save()
         self._signals.stop()
 
     def _on_training_end(self) -> None:
-        self._save()
+        self.save()
 
     def _losses(self) -> dict[str, float]:
         """Return the losses of the last update by name."""
         values = self.logger.name_to_value.items()
         return {name: float(value) for name, value in values if name.endswith("loss")}
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Save a checkpoint now."""
         step = f"step {self.num_timesteps:,}"
         refuse_diverged(self._run, step, self.model.policy, self._losses())
         self._last_step = self.num_timesteps

@@ -20,6 +20,8 @@ class AtariConfig(Config):
     """The settings that A2C and PPO share. Steps are agent steps, of four emulator frames each."""
 
     unit = "steps"
+    length_setting = "total_timesteps"
+    folder_settings = frozenset({"extractor", "env"})
 
     extractor: str = Field(
         description=f"network, with or without coordinates: {', '.join(NETWORKS)}"
@@ -50,12 +52,8 @@ class AtariConfig(Config):
     @property
     def folder(self) -> Path:
         """``<log_dir>/a2c/MsPacman/coordconv/seed-0``."""
-        return Path(self.log_dir, self.experiment, self.env, self.extractor, f"seed-{self.seed}")
-
-    @property
-    def length(self) -> int:
-        """The steps of the training."""
-        return self.total_timesteps
+        variant = self.variant(self.extractor)
+        return Path(self.log_dir, self.experiment, self.env, variant, f"seed-{self.seed}")
 
     @property
     def score(self) -> str:

@@ -87,8 +87,7 @@ _CURVES = {
 class ComparisonPages(RolloutCallback):
     """TensorBoard's pages that compare runs: HParams, and custom scalars for the main curves.
 
-    HParams shows five columns by default, so the five settings that identify a run are logged, with
-    its last scores; ``config.yaml`` has every setting.
+    HParams has every setting of a run and its last scores; it shows the settings that differ.
     """
 
     def __init__(self, config: AtariConfig) -> None:
@@ -96,14 +95,7 @@ class ComparisonPages(RolloutCallback):
         self._config = config
 
     def _on_training_start(self) -> None:
-        config = self._config
-        settings: dict[str, bool | str | float | None] = {
-            "algorithm": config.experiment,
-            "env": config.env,
-            "extractor": config.extractor,
-            "protocol": config.protocol,
-            "seed": config.seed,
-        }
+        settings = self._config.model_dump()
         metrics = ("rollout/ep_rew_mean", "eval/mean_reward", "time/steps_per_second")
         self.logger.record("hparams", HParam(settings, dict.fromkeys(metrics, 0.0)), exclude="csv")
         tensorboard_writer(self.logger).add_custom_scalars(_CURVES)

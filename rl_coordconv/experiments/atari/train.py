@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ from rl_coordconv.speedups.optimizers import LightAdam, LightRMSpropTFLike
 from rl_coordconv.speedups.policy import OrderedRolloutBuffer, ReuseCnnPolicy
 
 
-def train(config: AtariConfig, run: Run) -> None:
+def train(config: AtariConfig, run: Run, callbacks: Sequence[BaseCallback] = ()) -> None:
     """Train for ``total_timesteps``; write only into the run folder.
 
     A run resumes from its last checkpoint. The emulators' state cannot be saved: a resumed run
@@ -45,6 +46,8 @@ def train(config: AtariConfig, run: Run) -> None:
     Args:
         config: An `A2CConfig` or a `PPOConfig`.
         run: An open run folder.
+        callbacks: Further callbacks. If one stops the training, the run counts as unfinished: the
+            same call resumes it.
 
     Raises:
         Stopped: SIGINT or SIGTERM came; a checkpoint was saved first.
@@ -55,8 +58,7 @@ def train(config: AtariConfig, run: Run) -> None:
         keep_freed_memory()
     env = make_env(config)
     with disk_errors(run.folder), StopSignals() as signals:
-        algorithm = A2C if isinstance(config, A2CConfig) else PPO
-        resumed = load_checkpoint(run, algorithm, env, device, pickled_classes(config))
+        resumed = load_checkpoint(run, algorithm_of(config), env, device, pickled_classes(config))
         model, state = resumed or (make_model(config, env, device), {})
         evaluation = Evaluation(config, run, make_env(config, training=False), signals, state)
         record_start(run, device)  # write nothing before everything is set up
@@ -72,16 +74,16 @@ def train(config: AtariConfig, run: Run) -> None:
         checkpoints = Checkpoints(config.save_freq, run, signals, evaluation, state)
         bar = Bar(console, config.total_timesteps, "steps", model.num_timesteps)
         progress = ProgressBar(bar, config.total_timesteps)
-        callbacks: list[BaseCallback] = [*logs, checkpoints, evaluation, progress]
         try:
             # If the training diverges, SB3's statistics would warn before the check finds it.
             with bar, np.errstate(over="ignore", invalid="ignore"):
                 model.learn(
                     config.total_timesteps - model.num_timesteps,
-                    callbacks,
+                    [*logs, checkpoints, evaluation, *callbacks, progress],
                     log_interval=config.log_interval,
                     reset_num_timesteps=False,
                 )
+            checkpoints.save()  # with the last evaluation, which an extended run keeps
         except ValueError as error:
             if is_nan_output(error):
                 step = f"step {model.num_timesteps:,}"
@@ -93,7 +95,20 @@ def train(config: AtariConfig, run: Run) -> None:
             evaluation.env.close()
         with atomic_write(run.final_model) as path:
             model.save(path)
-        run.finish()
+        if model.num_timesteps >= config.total_timesteps:
+            run.finish()
+
+
+def load_model(config: AtariConfig, run: Run) -> A2C | PPO:
+    """Return the final agent of a run."""
+    return algorithm_of(config).load(
+        run.final_model, device=config.device, custom_objects=pickled_classes(config)
+    )
+
+
+def algorithm_of(config: AtariConfig) -> type[A2C] | type[PPO]:
+    """Return the class of the algorithm that a config is for."""
+    return A2C if isinstance(config, A2CConfig) else PPO
 
 
 def make_env(config: AtariConfig, *, training: bool = True) -> VecEnv:

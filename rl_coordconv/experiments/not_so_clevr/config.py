@@ -30,6 +30,8 @@ Preset = Literal["paper", "quick"]
 class ToyConfig(TrainingConfig):
     """Settings of one network on one task."""
 
+    folder_settings = frozenset({"task", "split", "model", "inputs", "preset"})
+
     experiment: Literal["toy"] = "toy"
     task: Literal["classification", "rendering", "regression"] = Field(
         description="coordinate classification, rendering or regression"
@@ -65,10 +67,11 @@ class ToyConfig(TrainingConfig):
     @property
     def folder(self) -> Path:
         """``<log_dir>/toy/classification-quadrant/coordconv-raw/seed-0``."""
-        variant = self.model if self.inputs == "image" else f"{self.model}-{self.inputs}"
+        name = self.model if self.inputs == "image" else f"{self.model}-{self.inputs}"
         if self.preset == "quick":
-            variant += "-quick"
-        return Path(self.log_dir, "toy", f"{self.task}-{self.split}", variant, f"seed-{self.seed}")
+            name += "-quick"
+        task, variant = f"{self.task}-{self.split}", self.variant(name)
+        return Path(self.log_dir, "toy", task, variant, f"seed-{self.seed}")
 
     @property
     def score(self) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -116,6 +117,15 @@ def test_every_model_trains_and_is_drawn(task, model, tmp_path, capsys):
         assert len(Image.open(picture).convert("L").getcolors()) > 2  # not blank
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize(("task", "model"), PAIRS)
+def test_every_model_trains_on_a_gpu(task, model, tmp_path, cuda):
+    flags = f"--task {task} --model {model} --n-epochs 1 --preset quick --device {cuda}"
+    run = train(tmp_path, flags)
+    assert json.loads(run.versions.read_text())["device"].startswith(cuda.type)
+    assert run.is_finished
+
+
 @pytest.mark.parametrize(("task", "model"), PAIRS)
 @pytest.mark.parametrize("preset", ["paper", "quick"])
 def test_every_model_has_settings(task, model, preset):
@@ -138,8 +148,17 @@ def test_a_file_has_only_the_settings_that_differ(tmp_path):
 class TestResume:
     @pytest.mark.parametrize("model", ["coordconv", "deconv"])
     def test_a_resumed_run_equals_an_uninterrupted_one(self, model, tmp_path, monkeypatch):
-        """Stopped in the middle of the second epoch."""
-        flags = f"--model {model}"
+        self._check(f"--model {model}", tmp_path, monkeypatch)
+
+    @pytest.mark.gpu
+    @pytest.mark.parametrize("model", ["coordconv", "deconv"])
+    def test_it_does_on_a_gpu_too(self, model, tmp_path, monkeypatch, cuda):
+        monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+        self._check(f"--model {model} --device {cuda}", tmp_path, monkeypatch)
+
+    @staticmethod
+    def _check(flags, tmp_path, monkeypatch):
+        """Stop in the middle of the second epoch."""
         whole = train(tmp_path / "whole", flags)
 
         update = ToyLearner.update
@@ -151,7 +170,7 @@ class TestResume:
 
         monkeypatch.setattr(ToyLearner, "update", interrupted)
         assert main(tmp_path / "parts", flags) == 128 + signal.SIGINT
-        monkeypatch.undo()
+        monkeypatch.setattr(ToyLearner, "update", update)
         parts = train(tmp_path / "parts", flags)
 
         weights = [torch.load(r.final_weights, weights_only=True) for r in (whole, parts)]
@@ -159,6 +178,22 @@ class TestResume:
             assert torch.equal(weights[0][name], weights[1][name]), name
         tables = [[{**row, "seconds": ""} for row in rows(r)] for r in (whole, parts)]
         assert tables[0] == tables[1]
+
+    @pytest.mark.gpu
+    @pytest.mark.parametrize("first", ["cpu", "gpu"])
+    def test_a_run_resumes_on_the_other_device(self, first, tmp_path, cuda):
+        devices = {"cpu": "cpu", "gpu": cuda}
+        second = devices["gpu" if first == "cpu" else "cpu"]
+        run = train(tmp_path, f"--save-freq 1 --device {devices[first]}")
+        wanted = [float(row["train/loss"] or 0) for row in rows(run)]
+        for path in (run.done, run.final_weights, run.saved[0]):
+            path.unlink()
+        run = train(tmp_path, f"--save-freq 1 --device {second}")
+        assert [float(row["train/loss"] or 0) for row in rows(run)] == pytest.approx(
+            wanted, rel=0.02
+        )
+        weights = torch.load(run.final_weights, weights_only=True)
+        assert {value.device.type for value in weights.values()} == {torch.device(second).type}
 
     def test_a_killed_run_goes_on_from_its_last_checkpoint(self, tmp_path):
         flags = "--n-epochs 20 --save-freq 1"

@@ -1,0 +1,65 @@
+"""Weights & Biases: logs what TensorBoard logs, by its own synchronisation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rl_coordconv.runs.config import UserError
+
+_ID = "wandb_id.txt"
+
+
+@contextmanager
+def finished_after() -> Iterator[None]:
+    """Upload the rest when the block ends.
+
+    Raises:
+        UserError: The package is not installed.
+    """
+    try:
+        import wandb
+    except ModuleNotFoundError:
+        raise UserError("--track needs Weights & Biases: pip install wandb.") from None
+    try:
+        yield
+    finally:
+        wandb.finish()
+
+
+def start(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Log everything that is written to TensorBoard from now on.
+
+    A run that is resumed continues its earlier curves. The usual environment variables work:
+    ``WANDB_MODE=offline``, ``WANDB_PROJECT`` and the like.
+
+    Args:
+        folder: The run's folder; a small file in it has the run's id.
+        settings: Its settings.
+
+    Raises:
+        UserError: Weights & Biases cannot be reached.
+    """
+    import wandb
+
+    *_, task, variant, seed = folder.resolve().parts
+    file = folder / _ID
+    try:
+        run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "rl_coordconv"),
+            id=file.read_text(encoding="utf-8").strip() if file.exists() else None,
+            resume="allow",
+            name=f"{task}/{variant}/{seed}",
+            group=f"{task}/{variant}",
+            config=dict(settings),
+            sync_tensorboard=True,
+        )
+    except wandb.Error as error:
+        raise UserError(
+            f"Weights & Biases does not answer: {str(error).rstrip('.')}."
+            " Log in with `wandb login`, or set WANDB_MODE=offline."
+        ) from None
+    file.write_text(run.id + "\n", encoding="utf-8")

@@ -151,7 +151,9 @@ def _summary(
 
 
 def _finished(runs: Sequence[PlannedRun]) -> str:
-    return "The run is finished." if len(runs) == 1 else f"All {len(runs)} runs are finished."
+    which, them = ("The run is", "it") if len(runs) == 1 else (f"All {len(runs)} runs are", "them")
+    longer = flag(runs[0].config.length_setting)
+    return f"{which} finished. Use a larger {longer} to extend {them}."
 
 
 def _log_dir(runs: Sequence[PlannedRun]) -> Path:

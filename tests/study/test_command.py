@@ -153,6 +153,9 @@ def test_a_list_that_is_no_terminal_has_one_line_for_each_run(tmp_path, capsys):
     assert [line.split()[0] for line in lines[1:3]] == names
 
 
+FINISHED = "All 4 runs are finished. Use a larger --total-timesteps to extend them.\n"
+
+
 def finish_runs(study: Path, flags: Mapping[str, str] | None = None) -> None:
     """Make the folders of finished runs."""
     for planned in read_study(study, ROOT / "configs", flags):
@@ -168,14 +171,17 @@ def test_a_finished_study_says_so_and_starts_nothing(flags, study, capsys, monke
     monkeypatch.delattr("rl_coordconv.study.local.LocalPool.start")
     finish_runs(study)
     assert main(study, *flags.split()) == 0
-    assert capsys.readouterr().out.endswith("All 4 runs are finished.\n")
+    assert capsys.readouterr().out.endswith(FINISHED)
 
 
 @pytest.mark.parametrize("flags", ["--dry-run", "--backend print"])
 def test_a_finished_study_has_no_commands_and_says_so_on_stderr(flags, study, capsys):
     finish_runs(study)
     assert main(study, *flags.split()) == 0
-    assert capsys.readouterr() == ("", "All 4 runs are finished.\n")
+    assert capsys.readouterr() == ("", FINISHED)
+    assert main(study, *flags.split(), "--total-timesteps", "400") == 0
+    out, error = capsys.readouterr()
+    assert (out.count("\n"), error) == (4, "")
 
 
 def test_a_study_that_is_partly_finished_lists_its_results_so_far(study, capsys, monkeypatch):

@@ -219,11 +219,11 @@ def test_the_live_table_fits_a_terminal_of_14_rows(tmp_path, width):
 
 
 def test_the_names_of_runs_leave_out_what_all_have_in_common(tmp_path):
-    vary = {"l2": [0.1, 0.2], "split": ["quadrant", "uniform"]}
+    vary = {"seed": [0, 1], "split": ["quadrant", "uniform"]}
     fixed = {name: value for name, value in TOY.items() if name != "split"}
     runs = read_study(write_study(tmp_path, vary, fixed), ROOT / "configs")
     assert list(run_names(runs).values()) == [
-        f"l2-{l2}/classification-{split}" for l2 in vary["l2"] for split in vary["split"]
+        f"classification-{split}/seed-{seed}" for seed in vary["seed"] for split in vary["split"]
     ]
     assert list(run_names(runs[:1]).values()) == [str(runs[0].run.folder)]
 

@@ -60,7 +60,9 @@ def study(tmp_path: Path) -> Path:
 def test_runs_of_a_study_are_ordinary_runs(study, tmp_path):
     out = run_study(study, "--seed", "0", "--retries", "0")
     runs = runs_in(tmp_path / "runs")
-    assert list(runs) == ["a2c/MsPacman/coordconv/seed-0", "a2c/MsPacman/nature/seed-0"]
+    assert list(runs) == [
+        f"a2c/MsPacman/{extractor}-n_envs-2/seed-0" for extractor in ("coordconv", "nature")
+    ]
     for run in runs.values():
         assert run.is_finished
         assert run.final_model.exists()
@@ -74,7 +76,7 @@ def test_runs_of_a_study_are_ordinary_runs(study, tmp_path):
 
 def test_dry_run_and_print_show_the_commands_of_what_is_left(study, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
-    first = tmp_path / "runs" / "a2c" / "MsPacman" / "nature" / "seed-0"
+    first = tmp_path / "runs" / "a2c" / "MsPacman" / "nature-n_envs-2" / "seed-0"
     assert main(study, "--dry-run") == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
@@ -134,23 +136,20 @@ def test_list_answers_without_a_training(study, tmp_path, capsys, monkeypatch):
     monkeypatch.delattr("rl_coordconv.study.local.LocalPool.start")
     assert main(study, "--list", "--log-dir", tmp_path / ("long" * 50)) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["nature/seed-0", "0", "200", "steps", "unknown"]
+    assert lines[1].split() == ["nature-n_envs-2/seed-0", "0", "200", "steps", "unknown"]
     assert lines[5:] == ["4 runs, 4 unfinished", "Add --measure to estimate how long they take."]
     assert list(tmp_path.iterdir()) == [study]
 
 
 def test_a_list_that_is_no_terminal_has_one_line_for_each_run(tmp_path, capsys):
-    vary = {
-        "learning_rate": [1e-5, 1e-4],
-        "rms_prop_eps": [1e-5],
-        "gamma": [0.99],
-        "vf_coef": [0.5],
-    }
-    study = write_study(tmp_path, {**vary, "env": ["Pong", "VideoPinball"]}, A2C)
-    assert main(study, "--list") == 0
+    vary = {"learning_rate": [1e-5, 1e-4], "gamma": [0.9], "env": ["Pong", "VideoPinball"]}
+    assert main(write_study(tmp_path, vary, A2C | {"ent_coef": 0.125}), "--list") == 0
     lines = capsys.readouterr().out.splitlines()
-    names = ["learning_rate-1e-05/Pong", "learning_rate-1e-05/VideoPinball"]
-    assert [line.split()[0] for line in lines[1:3]] == names
+    assert [line.split()[0] for line in lines[1:5]] == [
+        f"{env}/coordconv-n_envs-2-learning_rate-{rate}-gamma-0.9-ent_coef-0.125"
+        for rate in vary["learning_rate"]
+        for env in vary["env"]
+    ]
 
 
 FINISHED = "All 4 runs are finished. Use a larger --total-timesteps to extend them.\n"
@@ -161,6 +160,8 @@ def finish_runs(study: Path, flags: Mapping[str, str] | None = None) -> None:
     for planned in read_study(study, ROOT / "configs", flags):
         planned.run.folder.mkdir(parents=True)
         planned.run.config.write_text(yaml.safe_dump(planned.config.model_dump()))
+        planned.run.checkpoints.mkdir()
+        (planned.run.checkpoints / "step-0000000200.zip").touch()
         planned.run.done.touch()
 
 
@@ -309,7 +310,7 @@ def test_a_home_folder_is_found_by_its_sign(tmp_path, capsys, monkeypatch, in_fi
     assert main("~/study.yaml", "--backend", "print", *flags) == 0
     assert "--log-dir" in capsys.readouterr().out
     (run,) = read_study(tmp_path / "study.yaml", ROOT / "configs", {} if in_file else log_dir)
-    assert run.run.folder == tmp_path / "elsewhere/n_steps-5/a2c/MsPacman/coordconv/seed-0"
+    assert run.run.folder == tmp_path / "elsewhere/a2c/MsPacman/coordconv-n_envs-2/seed-0"
 
 
 @pytest.mark.parametrize(
@@ -322,7 +323,7 @@ def test_a_home_folder_is_found_by_its_sign(tmp_path, capsys, monkeypatch, in_fi
 def test_what_is_no_run_is_told_before_the_first_run(
     name, content, sentence, study, tmp_path, capsys
 ):
-    folder = tmp_path / "runs" / "a2c" / "MsPacman" / "coordconv" / "seed-1"
+    folder = tmp_path / "runs" / "a2c" / "MsPacman" / "coordconv-n_envs-2" / "seed-1"
     folder.mkdir(parents=True)
     (folder / name).write_bytes(content)
     with pytest.raises(SystemExit) as exit_:
@@ -333,17 +334,17 @@ def test_what_is_no_run_is_told_before_the_first_run(
 
 
 def test_runs_that_another_study_made_are_not_taken_for_this_ones(study, tmp_path, capsys):
-    folder = tmp_path / "runs" / "a2c" / "MsPacman" / "coordconv" / "seed-1"
+    folder = tmp_path / "runs" / "a2c" / "MsPacman" / "coordconv-n_envs-2" / "seed-1"
     folder.mkdir(parents=True)
     settings = yaml.safe_load((ROOT / "configs" / "a2c.yaml").read_text())
     settings |= {key: value for key, value in A2C.items() if key != "experiment"}
-    settings |= {"seed": 1, "total_timesteps": 100}
+    settings |= {"seed": 1, "total_timesteps": 300}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     (folder / "DONE").touch()
     with pytest.raises(SystemExit) as exit_:
         main(study)
     assert exit_.value.code == 2
-    assert "another total_timesteps (100 there, 200 now)" in capsys.readouterr().err
+    assert "another total_timesteps (300 there, 200 now)" in capsys.readouterr().err
     assert len(runs_in(tmp_path)) == 1
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from study.runs import (
     N_RUNS,
+    ROOT,
     SCRIPT,
     TOY,
     assert_same_runs,
@@ -26,6 +27,8 @@ from study.runs import (
     wait_until,
     write_study,
 )
+
+from rl_coordconv.study.plan import read_study
 
 AT_ONCE = ("--parallel", "2")
 
@@ -160,14 +163,14 @@ def test_a_run_that_cannot_say_what_is_wrong_is_named_and_not_tried_again(tmp_pa
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     study = write_study(tmp_path, {"seed": [0, 1]}, TOY)
-    folder = tmp_path / "runs" / "toy" / "classification-quadrant" / "coordconv-normalised-quick"
-    for seed in 0, 1:
-        (folder / f"seed-{seed}").mkdir(parents=True)
-        (folder / f"seed-{seed}" / "output.txt").write_text(limit * "x")  # by earlier starts
+    for planned in read_study(study, ROOT / "configs"):
+        planned.run.folder.mkdir(parents=True)
+        planned.run.output.write_text(limit * "x")  # by earlier starts
     with start(study, preexec_fn=allow_little) as process:
         out = finish(process, code=1)
     lines = [line for line in out.splitlines() if line.startswith("Failed: ")]
     assert len(lines) == 2
+    assert "Run the same command again to retry." in out
     assert all(
         line.endswith("output.txt (cut off: the disk is full, or the run was killed)")
         for line in lines

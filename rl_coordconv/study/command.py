@@ -151,9 +151,9 @@ def _summary(
 
 
 def _finished(runs: Sequence[PlannedRun]) -> str:
-    which, them = ("The run is", "it") if len(runs) == 1 else (f"All {len(runs)} runs are", "them")
-    longer = flag(runs[0].config.length_setting)
-    return f"{which} finished. Use a larger {longer} to extend {them}."
+    few = {1: "The run is", 2: "Both runs are"}
+    which = few.get(len(runs), f"All {len(runs)} runs are")
+    return f"{which} finished. Use a larger {flag(runs[0].config.length_setting)} to train longer."
 
 
 def _log_dir(runs: Sequence[PlannedRun]) -> Path:

@@ -152,7 +152,7 @@ def test_a_list_that_is_no_terminal_has_one_line_for_each_run(tmp_path, capsys):
     ]
 
 
-FINISHED = "All 4 runs are finished. Use a larger --total-timesteps to extend them.\n"
+FINISHED = "All 4 runs are finished. Use a larger --total-timesteps to train longer.\n"
 
 
 def finish_runs(study: Path, flags: Mapping[str, str] | None = None) -> None:

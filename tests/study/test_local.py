@@ -201,5 +201,5 @@ def test_a_full_disk_fails_the_runs_by_name_and_harms_nothing(study, tmp_path, u
 def test_a_finished_study_does_nothing(undisturbed):
     before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")}
     out = run_study(undisturbed.parent / "study.yaml")
-    assert out == f"All {N_RUNS} runs are finished. Use a larger --n-epochs to extend them.\n"
+    assert out == f"All {N_RUNS} runs are finished. Use a larger --n-epochs to train longer.\n"
     assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")} == before

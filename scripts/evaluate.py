@@ -4,7 +4,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import get_args
 
 # Before torch is imported: its idle threads would otherwise spin on the cores that emulate.
@@ -13,11 +12,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from rich.console import Console
 
 from rl_coordconv.envs.atari import Protocol, game_name
-from rl_coordconv.experiments.atari.agents import ALGORITHMS, load_agent
-from rl_coordconv.experiments.atari.evaluate import evaluate
-from rl_coordconv.experiments.atari.explain import explain
+from rl_coordconv.experiments.atari.agents import ALGORITHMS, Agent, load_agent
+from rl_coordconv.experiments.atari.evaluate import evaluate, file_name
+from rl_coordconv.experiments.atari.explain import explain, first_layer
 from rl_coordconv.experiments.atari.play import PlaySettings
 from rl_coordconv.experiments.atari.video import record_best, require_encoder
+from rl_coordconv.experiments.atari.window import open_window, show_games
 from rl_coordconv.runs.config import (
     MAX_SEED,
     Parser,
@@ -32,8 +32,7 @@ from rl_coordconv.runs.files import disk_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, play, and return the exit code.
 
-    The results of a run's agent are saved in the run folder, those of any other agent in the
-    current folder.
+    Results are saved in the run folder, or beside a file from elsewhere.
     """
     with one_sentence_errors():
         options = _parser().parse_args(argv)
@@ -46,48 +45,60 @@ def main(argv: Sequence[str] | None = None) -> int:
             device=options.device,
         )
         config = agent.config
-        if not (options.env or config):
+        game = options.env or (config and config.env)
+        if not game:
             raise UserError("Which game does this agent play? Name it with --env.")
         settings = PlaySettings(
-            game=game_name(options.env or config.env),
+            game=game_name(game),
             protocol=options.protocol or (config.protocol if config else "classic"),
             deterministic=options.deterministic,
             n_envs=options.n_envs,
             seed=options.seed,
         )
-        folder = agent.run.folder if agent.run else Path.cwd()
-        console = Console()
-        with disk_errors(folder):
-            if options.explain:
-                explain(agent.model, settings, options.episodes, folder / "figures", console)
-            if options.video or options.gif:
-                title = f"{settings.game} {config.extractor}" if config else settings.game
-                wanted = {"video.mp4": options.video, "video.gif": options.gif}
-                paths = [folder / name for name, is_wanted in wanted.items() if is_wanted]
-                record_best(agent.model, settings, options.best_of, title, paths)
-            if not (options.explain or options.video or options.gif):
-                evaluate(agent, settings, options.episodes, console)
+        if options.explain:
+            first_layer(agent.model)  # raises before minutes of play
+        _play(agent, settings, options)
     return 0
+
+
+def _play(agent: Agent, settings: PlaySettings, options: argparse.Namespace) -> None:
+    console = Console()
+    title = f"{settings.game} {agent.config.extractor}" if agent.config else settings.game
+    if options.render:
+        with open_window(title) as window:
+            show_games(agent.model, settings, options.episodes, title, window, console)
+        return
+    with disk_errors(agent.folder):
+        games = evaluate(agent, settings, options.episodes, console)
+        name = file_name(agent, settings)
+        if options.explain:
+            explain(agent.model, settings, games, agent.folder / "figures" / name, console)
+        best_of = f"-best-of-{options.best_of}" if options.best_of > 1 else ""
+        wanted = {".mp4": options.video, ".gif": options.gif}
+        if endings := [ending for ending, is_wanted in wanted.items() if is_wanted]:
+            paths = [agent.folder / "videos" / f"{name}{best_of}{ending}" for ending in endings]
+            record_best(agent.model, settings, options.best_of, title, paths, console)
 
 
 def _parser() -> Parser:
     parser = Parser(description=__doc__)
     add = parser.add_argument
     add("agent", type=expand_path, help="run folder, or .zip of Stable-Baselines3")
+    add("--render", choices=["human"], help="show the games in a window instead")
     add("--episodes", type=int, default=30, help="games to play (default: 30)")
-    add("--checkpoint", default="final", help="which saved agent to load: final, best or newest")
+    add("--checkpoint", default="final", help="agent to load: final, best, newest or a step")
     add("--algo", help=f"algorithm of a .zip, if it cannot be detected: {', '.join(ALGORITHMS)}")
-    add("--trust", action="store_true", help="also load a .zip from outside a run folder")
+    add("--trust", action="store_true", help="load a .zip from outside a run folder; remembered")
     add("--env", help="game (default: the run's)")
     add("--protocol", choices=get_args(Protocol), help="default: the run's")
     add("--deterministic", action="store_true", help="take the most likely action")
     add("--n-envs", type=int, default=16, help="games played at once (default: 16)")
     add("--seed", type=int, default=0, help="random seed for games and actions (default: 0)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    add("--video", action="store_true", help="record a video of a game: video.mp4")
-    add("--gif", action="store_true", help="record a video of a game: video.gif")
+    add("--video", action="store_true", help="also record a game as MP4")
+    add("--gif", action="store_true", help="also record a game as GIF")
     add("--best-of", type=int, default=1, metavar="N", help="record the best of N games")
-    add("--explain", action="store_true", help="draw what the coordinates do")
+    add("--explain", action="store_true", help="also draw what the coordinates do")
     return parser
 
 
@@ -99,6 +110,9 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError("--seed must be at least 0.")
     if options.seed > MAX_SEED:
         raise UserError(f"--seed must be at most {MAX_SEED}.")
+    outputs = [name for name in ("video", "gif", "explain") if getattr(options, name)]
+    if options.render and outputs:
+        raise UserError(f"--render cannot be combined with {flag(outputs[0])}.")
     if options.best_of > 1 and not (options.video or options.gif):
         raise UserError("--best-of needs --video or --gif.")
     if options.video:

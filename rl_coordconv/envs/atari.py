@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Literal
 
 import gymnasium as gym
+from ale_py import ALEInterface, LoggerMode
 from ale_py.registration import rom_id_to_name
 from ale_py.roms import get_all_rom_ids
 from gymnasium.wrappers import RenderCollection
@@ -114,5 +115,6 @@ def make_atari_env(
 
 def _make_game(env_id: str, collect_frames: bool) -> gym.Env[Any, Any]:
     """Return one game, one frame per step, without sticky actions."""
+    ALEInterface.setLoggerMode(LoggerMode.Error)  # ale-py sets it too, after a banner on stderr
     make = partial(gym.make, env_id, frameskip=1, repeat_action_probability=0.0)
     return RenderCollection(make(render_mode="rgb_array")) if collect_frames else make()

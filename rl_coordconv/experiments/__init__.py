@@ -32,11 +32,9 @@ from rl_coordconv.runs.config import (
 from rl_coordconv.runs.files import rows_until
 from rl_coordconv.runs.folder import Run, run_experiment
 
-_PACKAGE = Path(__file__).parents[1]
-# In an installed package, or beside it in a checkout.
-CONFIGS = next(
-    path / "configs" for path in (_PACKAGE, _PACKAGE.parent) if (path / "configs").exists()
-)
+# In the installed package, or beside it in a checkout.
+_FOLDERS = [parent / "configs" for parent in Path(__file__).parents[1:3]]
+CONFIGS = next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[0])
 """The files with the default settings."""
 
 ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}

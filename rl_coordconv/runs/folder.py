@@ -212,7 +212,10 @@ def run_experiment(
         except Stopped as stop:
             print(f"Stopped and saved in {run.folder}. Run the same command again to resume.")
             return 128 + stop.number
-        print(f"Done: {run.folder}")
+        if run.is_finished:
+            print(f"Done: {run.folder}")
+        else:
+            print(f"A callback stopped the training in {run.folder}. Train again to resume.")
     return 0
 
 

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
 
 from rl_coordconv.runs.files import CsvLog, atomic_write
 from rl_coordconv.runs.folder import Run
@@ -25,6 +26,17 @@ def summary_writer(run: Run, keep_until: int) -> SummaryWriter:
     return SummaryWriter(str(run.folder), purge_step=keep_until + 1)
 
 
+def write_settings(writer: SummaryWriter, settings: Mapping[str, bool | str | float]) -> None:
+    """Write a run's settings for TensorBoard's page HParams.
+
+    The page then begins with those in which runs differ. It does so only without the first of the
+    three summaries, which fixes the columns for all runs.
+    """
+    _, start, end = hparams(settings, {})
+    for summary in (start, end):
+        writer._get_file_writer().add_summary(summary)
+
+
 class TrainingLog:
     """The log of one start of a supervised training; a step is an epoch.
 
@@ -37,6 +49,7 @@ class TrainingLog:
         self._run = run
         self._csv = CsvLog(run.progress, keep_until=keep_until)
         self._writer = summary_writer(run, keep_until)
+        write_settings(self._writer, run.settings)
 
     def __enter__(self) -> TrainingLog:
         return self

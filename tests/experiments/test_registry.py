@@ -24,7 +24,7 @@ def test_an_entry_names_what_exists(name):
     config_class = experiment.config_class()
     assert issubclass(config_class, Config)
     assert get_args(config_class.model_fields["experiment"].annotation) == (name,)
-    assert list(inspect.signature(experiment.train()).parameters) == ["config", "run"]
+    assert list(inspect.signature(experiment.train()).parameters) == ["config", "run", "callbacks"]
     assert (ROOT / "scripts" / experiment.script).is_file()
     assert (CONFIGS / experiment.defaults).exists()
 

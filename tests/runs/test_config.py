@@ -49,17 +49,17 @@ def test_a_file_becomes_a_frozen_config(file):
 
 def test_flags_win_over_the_file(file):
     argv = ["--n-envs", "8", "--gamma=1", "--overwrite"]
-    config, overwrite = parse_args(TinyConfig, file, "Tiny.", argv)
+    config, switches = parse_args(TinyConfig, file, "Tiny.", argv)
     assert (config.n_envs, config.gamma, config.mode) == (8, 1.0, "slow")
-    assert overwrite
+    assert switches == (True, False)
 
 
 def test_another_file_can_be_named(file, tmp_path):
     other = tmp_path / "other.yaml"
     other.write_text(VALID.replace("slow", "fast"))
-    config, overwrite = parse_args(TinyConfig, file, "Tiny.", ["--config", str(other)])
+    config, switches = parse_args(TinyConfig, file, "Tiny.", ["--config", str(other), "--track"])
     assert config.mode == "fast"
-    assert not overwrite
+    assert switches == (False, True)
 
 
 def test_another_file_has_only_what_differs(file, tmp_path):
@@ -122,7 +122,7 @@ def test_help_gives_each_field_with_its_default(file, capsys):
         (
             ["--experiment", "a2c"],
             "There is no flag --experiment; there are: --config, --device, --gamma, --log-dir,"
-            " --mode, --n-envs, --num-threads, --overwrite, --save-freq, --seed.",
+            " --mode, --n-envs, --num-threads, --overwrite, --save-freq, --seed, --track.",
         ),
         (["--device", "tpu"], "There is no device 'tpu'; choose auto, cpu, cuda or cuda:N."),
         (["--n-envs"], "Argument --n-envs: expected one argument."),
@@ -140,7 +140,7 @@ def test_a_wrong_flag_is_one_sentence(file, argv, sentence):
         (VALID + "gama: 1.0\n", "{file}: gama is not a setting; did you mean gamma?"),
         (VALID.replace("4", "four"), "{file}: n_envs must be a whole number, not 'four'."),
         (VALID.replace("4", "true"), "{file}: n_envs must be a whole number, not True."),
-        (VALID.replace("4", "4.0"), "{file}: n_envs must be a whole number, not 4.0."),
+        (VALID.replace("4", "4.5"), "{file}: n_envs must be a whole number, not 4.5."),
         (VALID.replace("0.9", "9e"), "{file}: gamma must be a number, not '9e'."),
         (VALID.replace("runs", "3"), "{file}: log_dir must be text, not 3."),
         (VALID.replace("mode: slow\n", ""), "{file}: mode is missing."),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -38,16 +41,18 @@ class Agent:
 
     Attributes:
         model: The agent.
-        run: Its run folder; None for a file from elsewhere.
-        config: The settings of that run.
+        folder: Where its results are saved: its run folder, or the folder of a file from elsewhere.
         checkpoint: Which of the run's agents it is: ``final``, ``best``, or a name such as
-            ``step-0000001000``.
+            ``step-0000001000``; for a file from elsewhere, the file's name.
+        run: Its run; None for a file from elsewhere.
+        config: The settings of that run.
     """
 
     model: BaseAlgorithm
+    folder: Path
+    checkpoint: str
     run: Run | None = None
     config: AtariConfig | None = None
-    checkpoint: str = ""
 
 
 def load_agent(
@@ -61,29 +66,36 @@ def load_agent(
     """Load an agent to play with.
 
     A file of Stable-Baselines3 contains pickled Python objects, which can run any code when they
-    are loaded. A run folder counts as the user's own; any other file is loaded only if trusted.
+    are loaded. A run folder counts as the user's own; any other file is loaded only if it, with
+    this content, was trusted now or earlier.
 
     Args:
-        path: A run folder, a file in one, or any other ``.zip`` of Stable-Baselines3.
-        checkpoint: The agent of a run folder: ``final``, ``best`` or ``newest``. An unfinished run
-            has no final agent, so its newest checkpoint is loaded.
+        path: A run folder, a folder above a single run, a file in a run folder, or any other
+            ``.zip`` of Stable-Baselines3.
+        checkpoint: The agent of a run folder: ``final``, ``best``, ``newest``, or a checkpoint
+            by its name or step. An unfinished run has no final agent, so its newest checkpoint is
+            loaded.
         algo: One of `ALGORITHMS`; None detects it from the file.
-        trust: Also load a file from outside a run folder.
+        trust: Also load a file from outside a run folder, and remember its content as trusted.
         device: As torch names it, or ``auto``.
 
     Raises:
         UserError: There is no such agent, it cannot be loaded, or it is not trusted.
     """
-    path = path.resolve()
-    run = _run_of(path)
+    if not path.exists():
+        raise UserError(f"There is no agent {path}.")
+    run = _only_run(path) if path.is_dir() else _run_of(path.resolve())
     config = None if run is None else read_config(run)
-    file = _model_file(Run(path), checkpoint) if path.is_dir() else path
-    if not file.exists():
-        raise UserError(f"There is no agent {file}.")
-    if run is None and not trust:
+    if path.is_dir() and run:
+        file = _model_file(run, checkpoint)
+    elif checkpoint != "final":
+        raise UserError(f"--checkpoint needs a run folder, and {path} is a file.")
+    else:
+        file = path.resolve() if run else path.absolute()
+    if run is None and not (trust or _is_trusted(file)):
         raise UserError(
             f"Loading {file} runs the pickled Python code in it; if you trust where it"
-            " comes from, add --trust."
+            " comes from, add --trust once."
         )
     model_class = _model_class(algo or (config.experiment if config else _algorithm_of(file)))
     custom_objects = _UNNEEDED | (pickled_classes(config) if config else {})
@@ -92,7 +104,10 @@ def load_agent(
     except Exception as error:  # code in a pickle can raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{file} cannot be loaded: {reason}.") from None
-    return Agent(model, run, config, file.stem.removesuffix("_model"))
+    if run is None:
+        _remember_trust(file)
+        return Agent(model, file.parent, file.stem)
+    return Agent(model, run.folder, file.stem.removesuffix("_model"), run, config)
 
 
 def read_config(run: Run) -> AtariConfig:
@@ -109,18 +124,61 @@ def read_config(run: Run) -> AtariConfig:
         raise UserError(f"{run.folder} contains no run of an Atari agent.") from None
 
 
-def _run_of(path: Path) -> Run | None:
-    """Return the run of a run folder or of a file in it; None for any other file."""
-    if path.is_dir():
-        return Run(path)
-    run = Run(path.parent.parent if path.parent.name == "checkpoints" else path.parent)
-    if path not in (run.final_model, run.best_model, *run.saved):
-        return None
+def _is_trusted(file: Path) -> bool:
+    """Return whether a file was trusted earlier, with the content that it has now."""
+    try:
+        return _digest(file) in _trusted_list().read_text(encoding="utf-8").split()
+    except (OSError, RuntimeError, ValueError):  # no list, no home folder, or a damaged list
+        return False
+
+
+def _remember_trust(file: Path) -> None:
+    # Not every file in the working folder is trusted instead: downloads end up there too.
+    with suppress(OSError, RuntimeError):  # asking again does no harm
+        if not _is_trusted(file):
+            _trusted_list().parent.mkdir(parents=True, exist_ok=True)
+            with _trusted_list().open("a", encoding="utf-8") as known:
+                known.write(f"{_digest(file)}\n")
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _trusted_list() -> Path:
+    """Return the file of the contents that the user trusts; torch.hub has such a list too."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "rl_coordconv" / "trusted_list"
+
+
+def _only_run(folder: Path) -> Run:
+    """Return the only Atari run in or below a folder."""
+    if _is_atari(Run(folder)):
+        return Run(folder)
+    below = (Run(file.parent) for file in sorted(folder.rglob("config.yaml")))
+    runs = [run for run in below if _is_atari(run)]
+    if len(runs) == 1:
+        return runs[0]
+    if runs:
+        raise UserError(f"{folder} contains {len(runs)} runs; name one, such as {runs[0].folder}.")
+    agents = sorted(folder.rglob("*.zip"))
+    hint = f"; to load a single file, name it: {agents[0]}" if agents else ""
+    raise UserError(f"{folder} contains no run of an Atari agent{hint}.")
+
+
+def _is_atari(run: Run) -> bool:
     try:
         read_config(run)
     except UserError:
-        return None
-    return run
+        return False
+    return True
+
+
+def _run_of(path: Path) -> Run | None:
+    """Return the run that a file belongs to; None for any other file."""
+    run = Run(path.parent.parent if path.parent.name == "checkpoints" else path.parent)
+    is_saved = path in (run.final_model, run.best_model, *run.saved)
+    return run if is_saved and _is_atari(run) else None
 
 
 def _model_file(run: Run, checkpoint: str) -> Path:
@@ -128,7 +186,10 @@ def _model_file(run: Run, checkpoint: str) -> Path:
         "final": [run.final_model, *run.saved],
         "best": [run.best_model],
         "newest": run.saved,
+        **{file.stem: [file] for file in run.saved},
     }
+    if (number := checkpoint.removeprefix("step-")).isdecimal():
+        checkpoint = f"step-{int(number):010d}"
     if checkpoint not in candidates:
         raise UserError(f"There is no checkpoint {checkpoint!r}; {nearest(checkpoint, candidates)}")
     found = next((file for file in candidates[checkpoint] if file.exists()), None)

@@ -19,7 +19,7 @@ _GAME = set(GAME_COLUMNS) - {"game"}  # columns that are equal if the same game 
 _EVALUATION = _GAME - {"episode_return", "length_frames"}
 
 
-def evaluate(agent: Agent, settings: PlaySettings, n_games: int, console: Console) -> None:
+def evaluate(agent: Agent, settings: PlaySettings, n_games: int, console: Console) -> Games:
     """Play whole games and print the scores; save those of a run's agent in the run's own game.
 
     Args:
@@ -28,24 +28,45 @@ def evaluate(agent: Agent, settings: PlaySettings, n_games: int, console: Consol
         n_games: Number of games.
         console: Where to print.
 
+    Returns:
+        The games.
+
     Raises:
         UserError: The agent does not fit the game.
     """
     games = play(agent.model, settings, n_games, console)
     step = agent.model.num_timesteps
-    title = f"{settings.game}, {settings.protocol}, {settings.policy}, agent after {step:,} steps"
-    console.print(scores_table(games, title))
+    console.print(scores_table(games, agent, settings))
     if agent.run is None or agent.config is None:
-        return
+        return games
     if settings.game != agent.config.env:
         console.print(f"Scores not saved: the run's game is {agent.config.env}.")
-        return
+        return games
     try:
         rows = games.rows(step, settings.protocol, settings.policy, settings.seed, agent.checkpoint)
         save_scores(agent.run, rows)
-        console.print(f"Scores saved in {agent.run.evaluations}")
+        console.print(f"Scores saved in {agent.run.evaluations}", soft_wrap=True)
     except InUse as error:  # by a training, say
-        console.print(f"Scores not saved: {error}")
+        console.print(f"Scores not saved: {error}", soft_wrap=True)
+    return games
+
+
+def file_name(agent: Agent, settings: PlaySettings) -> str:
+    """Return a name for an agent's files: which agent, and how it plays unless as usual.
+
+    Examples: ``final-step-0000100000``, ``best-step-0000050000-sticky-deterministic-seed-7``.
+    """
+    step = f"step-{agent.model.num_timesteps:010d}"
+    usual = agent.config
+    parts = [
+        (agent.checkpoint, agent.checkpoint != step),
+        (step, True),
+        (settings.game, usual is None or settings.game != usual.env),
+        (settings.protocol, settings.protocol != (usual.protocol if usual else "classic")),
+        (settings.policy, settings.deterministic),
+        (f"seed-{settings.seed}", settings.seed > 0),
+    ]
+    return "-".join(part for part, is_shown in parts if is_shown)
 
 
 def save_scores(run: Run, games: Sequence[Mapping[str, object]]) -> None:
@@ -72,10 +93,12 @@ def _is_same(
     return all(str(row.get(name, "")) == str(other[name]) for name in columns)
 
 
-def scores_table(games: Games, title: str) -> Table:
+def scores_table(games: Games, agent: Agent, settings: PlaySettings) -> Table:
     """Return the scores as a table for the terminal."""
     frames = float(np.mean(games.frames))
-    table = Table(title=title, show_header=False)
+    table = Table(show_header=False)
+    table.add_row("game", f"{settings.game}, {settings.protocol}, {settings.policy}")
+    table.add_row("agent", f"{agent.checkpoint}, after {agent.model.num_timesteps:,} steps")
     table.add_row("games", f"{len(games.returns)}")
     table.add_row("mean score", f"{np.mean(games.returns):,.1f}")
     if len(games.returns) > 1:

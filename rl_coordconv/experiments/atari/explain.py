@@ -28,41 +28,52 @@ Ablation = Literal["zeroed", "shuffled"]
 
 
 def explain(
-    model: BaseAlgorithm, settings: PlaySettings, n_games: int, folder: Path, console: Console
+    model: BaseAlgorithm, settings: PlaySettings, games: Games, path: Path, console: Console
 ) -> None:
-    """Draw ``coordinates_by_filter.png`` and ``without_coordinates.png``.
+    """Draw ``<path>-coordinates_by_filter.png`` and ``<path>-without_coordinates.png``.
 
     Args:
         model: The agent.
         settings: How it plays.
-        n_games: Games per bar of the second figure; the same games for every bar.
-        folder: Where to save the figures.
+        games: Games that it played so; it plays the same ones without its coordinates.
+        path: The start of the figures' paths.
         console: Where to show progress.
 
     Raises:
         UserError: The agent's network has no coordinates.
     """
+    name, layer = first_layer(model)
+    x = layer_input(model, layer, watch(model, settings))
+    scores = {"as trained": games}
+    for ablation in get_args(Ablation):
+        agent = without_coordinates(model, ablation)
+        scores[f"coordinates {ablation}"] = play(agent, settings, len(games.returns), console)
+    figures = {
+        "coordinates_by_filter": _maps(layer, x, f"{settings.game}: {name}"),
+        "without_coordinates": _bars(scores, f"{settings.game}, {len(games.returns)} games"),
+    }
+    console.print("Mean score and its 95% interval:")
+    for variant, played in scores.items():
+        low, high = played.interval()
+        console.print(f"{variant}: {np.mean(played.returns):,.1f} ({low:,.1f} to {high:,.1f})")
+    path.parent.mkdir(exist_ok=True)
+    for name, figure in figures.items():
+        file = path.with_name(f"{path.name}-{name}.png")
+        with atomic_write(file) as temporary:
+            figure.savefig(temporary)
+        console.print(f"Saved {file}", soft_wrap=True)
+
+
+def first_layer(model: BaseAlgorithm) -> tuple[str, CoordConv2d]:
+    """Return the name and the first of an agent's layers that see coordinates.
+
+    Raises:
+        UserError: It has none.
+    """
     layers = coordconv_layers(model.policy, controls=False)
     if not layers:
         raise UserError("This agent's network sees no coordinates, so there is nothing to explain.")
-    name, layer = next(iter(layers.items()))
-    x = layer_input(model, layer, watch(model, settings))
-    scores = {"as trained": play(model, settings, n_games, console)}
-    for ablation in get_args(Ablation):
-        agent = without_coordinates(model, ablation)
-        scores[f"coordinates {ablation}"] = play(agent, settings, n_games, console)
-    figures = {
-        "coordinates_by_filter": _maps(layer, x, f"{settings.game}: {name}"),
-        "without_coordinates": _bars(scores, f"{settings.game}: mean score of {n_games} games"),
-    }
-    folder.mkdir(exist_ok=True)
-    for name, figure in figures.items():
-        with atomic_write(folder / f"{name}.png") as path:
-            figure.savefig(path)
-        console.print(f"Saved {folder / name}.png")
-    for variant, games in scores.items():
-        low, high = games.interval()
-        console.print(f"{variant}: {np.mean(games.returns):,.0f} ({low:,.0f} to {high:,.0f})")
+    return next(iter(layers.items()))
 
 
 def watch(model: BaseAlgorithm, settings: PlaySettings) -> NDArray[Any]:
@@ -158,22 +169,27 @@ def _maps(layer: CoordConv2d, x: Tensor, title: str) -> Figure:
     for axes, k in zip(panels, shares.argsort(descending=True).tolist(), strict=False):
         shown = axes.imshow(maps[k].numpy(), cmap="RdBu_r", vmin=-largest, vmax=largest)
         axes.set_title(f"{k}: {shares[k]:.0%}", fontsize="small")
-    figure.colorbar(shown, ax=figure.axes, shrink=0.6, aspect=40)
+    label = "added to the filter's output"
+    figure.colorbar(shown, ax=figure.axes, shrink=0.6, aspect=40, label=label)
     return figure
 
 
 def _bars(scores: Mapping[str, Games], title: str) -> Figure:
     """Draw the mean score of each variant with its 95% interval, and every game as a dot."""
-    figure = Figure(figsize=(6, 3.6), dpi=110, layout="constrained")
+    figure = Figure(figsize=(6, 4), dpi=110, layout="constrained")
     axes = figure.subplots()
     jitter = np.random.default_rng(0)
+    labels = ["95% interval of the mean", "one game"]
     for i, games in enumerate(scores.values()):
         mean, (low, high) = np.mean(games.returns), games.interval()
         axes.bar(i, mean, color=BLUE if i == 0 else GREY, width=0.6)
-        axes.errorbar(i, mean, [[mean - low], [high - mean]], color="black", capsize=6)
+        around = [[mean - low], [high - mean]]
+        axes.errorbar(i, mean, around, color="black", capsize=6, label=labels[0])
         places = i + jitter.uniform(-0.2, 0.2, len(games.returns))
-        axes.plot(places, games.returns, ".", color="black", alpha=0.3, markersize=4)
+        axes.plot(places, games.returns, ".k", alpha=0.3, markersize=4, label=labels[1])
+        labels = ["", ""]  # one entry of the legend for all variants
     axes.set_xticks(range(len(scores)), list(scores))
-    axes.set_ylabel("raw score")
+    axes.set_ylabel("mean score")
     axes.set_title(title)
+    figure.legend(loc="outside lower center", ncols=2)
     return figure

@@ -6,12 +6,12 @@ import time
 from collections import deque
 
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import HParam
 
 from rl_coordconv.experiments.atari.checkpoint import tensorboard_writer
 from rl_coordconv.experiments.atari.config import AtariConfig
 from rl_coordconv.runs.files import CsvLog
 from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.logging import write_settings
 
 
 class RolloutCallback(BaseCallback):
@@ -85,17 +85,13 @@ _CURVES = {
 
 
 class ComparisonPages(RolloutCallback):
-    """TensorBoard's pages that compare runs: HParams, and custom scalars for the main curves.
-
-    HParams has every setting of a run and its last scores; it shows the settings that differ.
-    """
+    """TensorBoard's pages that compare runs: HParams, and custom scalars for the main curves."""
 
     def __init__(self, config: AtariConfig) -> None:
         super().__init__()
         self._config = config
 
     def _on_training_start(self) -> None:
-        settings = self._config.model_dump()
-        metrics = ("rollout/ep_rew_mean", "eval/mean_reward", "time/steps_per_second")
-        self.logger.record("hparams", HParam(settings, dict.fromkeys(metrics, 0.0)), exclude="csv")
-        tensorboard_writer(self.logger).add_custom_scalars(_CURVES)
+        writer = tensorboard_writer(self.logger)
+        write_settings(writer, self._config.model_dump())
+        writer.add_custom_scalars(_CURVES)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -17,11 +17,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_coordconv.experiments.atari.play import PlaySettings, open_games
 from rl_coordconv.runs.checkpoint import environment_seed
 from rl_coordconv.runs.config import UserError
+from rl_coordconv.runs.console import Bar
 from rl_coordconv.runs.files import atomic_write
 
 FRAMES_PER_SECOND = 60
@@ -34,7 +36,12 @@ ScoredFrame = tuple[NDArray[np.uint8], float]
 
 
 def record_best(
-    model: BaseAlgorithm, settings: PlaySettings, n_games: int, title: str, paths: Sequence[Path]
+    model: BaseAlgorithm,
+    settings: PlaySettings,
+    n_games: int,
+    title: str,
+    paths: Sequence[Path],
+    console: Console,
 ) -> None:
     """Record the best of several games, and print its score.
 
@@ -44,20 +51,27 @@ def record_best(
         n_games: Number of games.
         title: Shown above the game.
         paths: The files to write: ``.mp4`` or ``.gif``.
+        console: Where to print.
 
     Raises:
         UserError: The agent does not fit the game, or the package that encodes MP4 is missing.
     """
     trials = [replace(settings, seed=settings.seed + i) for i in range(n_games)]
-    scores = [final_score(render_game(model, trial)) for trial in trials]
+    scores: list[float] = []
+    with Bar(console, n_games, "games to record") as bar:
+        for trial in trials:
+            scores.append(final_score(render_game(model, trial)))
+            bar.update(len(scores), f"best score {max(scores):,.0f}")
     best = int(np.argmax(scores))
+    chosen = f", the best of {n_games} games" if n_games > 1 else ""
     for path in paths:
+        path.parent.mkdir(exist_ok=True)
         write = write_mp4 if path.suffix == ".mp4" else write_gif
         write(render_game(model, trials[best]), path, title)
-        print(f"Score {scores[best]:,.0f}: {path}")
+        console.print(f"Saved {path} (score {scores[best]:,.0f}{chosen})", soft_wrap=True)
 
 
-def render_game(model: BaseAlgorithm, settings: PlaySettings) -> Iterator[ScoredFrame]:
+def render_game(model: BaseAlgorithm, settings: PlaySettings) -> Generator[ScoredFrame, None, None]:
     """Play one whole game, and yield each frame of the emulator.
 
     Args:
@@ -101,7 +115,7 @@ def write_mp4(frames: Iterable[ScoredFrame], path: Path, title: str) -> None:
         UserError: The package that encodes is missing.
     """
     require_encoder()
-    images = (_with_score(frame, score, title, 2) for frame, score in frames)
+    images = (with_score(frame, score, title, 2) for frame, score in frames)
     first = next(images)
     with atomic_write(path) as temporary:
         writer = import_module("imageio_ffmpeg").write_frames(
@@ -133,10 +147,11 @@ def _gif_images(frames: Iterator[ScoredFrame], title: str) -> Iterator[Image.Ima
     while group := list(itertools.islice(frames, _GIF_EVERY)):
         # Games draw some things in every other frame only: two together show all.
         both = np.maximum(group[0][0], group[1 % len(group)][0])
-        yield _with_score(both, group[0][1], title, 1)
+        yield with_score(both, group[0][1], title, 1)
 
 
-def _with_score(frame: NDArray[np.uint8], score: float, title: str, scale: int) -> Image.Image:
+def with_score(frame: NDArray[np.uint8], score: float, title: str, scale: int) -> Image.Image:
+    """Return a frame, enlarged, below a strip with the title and the score."""
     height, width = frame.shape[0] * scale, frame.shape[1] * scale
     strip = _STRIP * scale
     image = Image.new("RGB", (width, height + strip))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from torch import Tensor
 
 from rl_coordconv.experiments.not_so_clevr.data import PARTS, Samples
@@ -36,7 +37,7 @@ def _split(parts: Sequence[Samples]) -> Figure:
     for name, colour, part in zip(PARTS, _COLOURS, parts, strict=True):
         _dots(axes, part.xy, colour, f"{name}: {len(part):,}")
     _canvas(axes, parts[0].canvas)
-    figure.legend(loc="outside lower center", ncols=2, markerscale=4)
+    _legend(figure)
     return figure
 
 
@@ -57,14 +58,15 @@ def _rendering(parts: Sequence[Samples], outputs: Sequence[Tensor]) -> dict[str,
 
 
 def _regression(parts: Sequence[Samples], outputs: Sequence[Tensor]) -> dict[str, Figure]:
-    figure, panels = _panels(2, "Predicted positions (dots) and true ones (grey)")
+    figure, panels = _panels(2, "Positions of the squares")
     for axes, name, colour, part, shares in zip(
         panels, PARTS, _COLOURS, parts, outputs, strict=True
     ):
-        _dots(axes, part.xy, "0.8")
-        _dots(axes, shares * part.canvas, colour)
+        _dots(axes, part.xy, "0.8", "true" if name == PARTS[0] else None)
+        _dots(axes, shares * part.canvas, colour, f"predicted ({name})")
         _canvas(axes, part.canvas)
         axes.set_title(name)
+    _legend(figure)
     return {"predicted_places": figure}
 
 
@@ -80,16 +82,16 @@ def _sums(parts: Sequence[Samples], true: Sequence[Tensor], predicted: Sequence[
     figure, panels = _panels(4, "Summed over all samples")
     for i, (name, *images) in enumerate(zip(PARTS, true, predicted, strict=True)):
         sums = [image.sum(dim=(0, 1)) for image in images]
-        for axes, title, image in zip(
-            panels[2 * i : 2 * i + 2], (f"{name}, true", f"{name}, predicted"), sums, strict=True
-        ):
-            _grey(axes, image, sums[0].max().item())
-            axes.set_title(title)
+        pair = panels[2 * i : 2 * i + 2]
+        for axes, kind, image in zip(pair, ("true", "predicted"), sums, strict=True):
+            shown = _grey(axes, image, sums[0].max().item())
+            axes.set_title(f"{name}, {kind}")
+        figure.colorbar(shown, ax=pair, shrink=0.6, extend="max", label="sum over samples")
     return figure
 
 
 def _around(samples: Samples, logits: Tensor, probabilities: Tensor) -> Figure:
-    """Draw softmax and logits around the most confident right and wrong prediction."""
+    """Draw probabilities and logits around the most confident right and wrong prediction."""
     flat = probabilities.flatten(1)
     sureness, predicted = flat.max(dim=1)
     right = predicted == samples.pixels
@@ -98,23 +100,27 @@ def _around(samples: Samples, logits: Tensor, probabilities: Tensor) -> Figure:
         for name, mask in (("right", right), ("wrong", ~right))
         if mask.any()
     ]
-    figure, panels = _panels(2 * len(chosen), "Around one test pixel (+: true position)")
+    figure, panels = _panels(2 * len(chosen), "Around one test pixel")
     for i, (title, index) in enumerate(chosen):
         x, y = samples.xy[index].tolist()
         left, top = max(x - _AROUND, 0), max(y - _AROUND, 0)
         for axes, kind, image in zip(
-            panels[2 * i : 2 * i + 2], ("softmax", "logits"), (probabilities, logits), strict=True
+            panels[2 * i : 2 * i + 2],
+            ("probability", "logit"),
+            (probabilities, logits),
+            strict=True,
         ):
             cut = image[index, 0, top : y + _AROUND + 1, left : x + _AROUND + 1]
             height, width = cut.shape
             corners = (left - 0.5, left + width - 0.5, top + height - 0.5, top - 0.5)
             shown = axes.imshow(
-                cut.numpy(), cmap="viridis" if kind == "logits" else "gray", extent=corners
+                cut.numpy(), cmap="viridis" if kind == "logit" else "gray", extent=corners
             )
-            figure.colorbar(shown, ax=axes, shrink=0.6)
-            axes.plot(x, y, "+", color=_COLOURS[1])
+            figure.colorbar(shown, ax=axes, shrink=0.6, label=kind)
+            cross = axes.plot(x, y, "+", color=_COLOURS[1], label="true position")
             axes.locator_params(integer=True, nbins=4)
-            axes.set_title(f"{title}, {kind}", fontsize="medium")
+            axes.set_title(f"{title} prediction")
+    figure.legend(handles=cross, loc="outside lower center")
     return figure
 
 
@@ -129,8 +135,9 @@ def _squares(samples: Samples, images: Tensor) -> Figure:
         for axes, kind, image in zip(
             panels[2 * i : 2 * i + 2], ("true", "rendered"), (samples.images, images), strict=True
         ):
-            _grey(axes, image[index, 0], 1.0)
+            shown = _grey(axes, image[index, 0], 1.0)
             axes.set_title(f"{title} ({ious[index]:.2f}), {kind}")
+    figure.colorbar(shown, ax=panels, shrink=0.6, label="brightness")
     return figure
 
 
@@ -146,9 +153,15 @@ def _dots(axes: Axes, xy: Tensor, colour: str, label: str | None = None) -> None
     axes.scatter(x, y, s=2, color=colour, label=label)
 
 
-def _grey(axes: Axes, image: Tensor, white: float) -> None:
-    axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=white)
+def _legend(figure: Figure) -> None:
+    figure.legend(
+        loc="outside lower center", ncols=3, markerscale=4, columnspacing=1, handletextpad=0.3
+    )
+
+
+def _grey(axes: Axes, image: Tensor, white: float) -> AxesImage:
     _canvas(axes, len(image))
+    return axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=white)
 
 
 def _canvas(axes: Axes, canvas: int) -> None:

@@ -261,7 +261,13 @@ def curves(groups: Sequence[Group], task: str) -> Figure:
                 alpha=0.7,
             )
     figure.legend(
-        list(lines.values()), list(lines), loc="outside lower center", ncols=4, fontsize="small"
+        list(lines.values()),
+        list(lines),
+        loc="outside lower center",
+        ncols=4,
+        fontsize="small",
+        title="one line per seed",
+        title_fontsize="small",
     )
     metric = results[0].metric
     panels[0].set_ylabel(f"test {metric.replace('_', ' ')}")

@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 from atari_commands import SHORT_FLAGS, arguments, load_script, train
 
+from rl_coordconv.experiments.atari import agents
 from rl_coordconv.runs.folder import Run
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_trusted_yet(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trusted_list = tmp_path_factory.mktemp("cache") / "rl_coordconv" / "trusted_list"
+    monkeypatch.setattr(agents, "_trusted_list", lambda: trusted_list)
 
 
 @pytest.fixture(scope="session")

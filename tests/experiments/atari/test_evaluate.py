@@ -3,6 +3,7 @@
 import csv
 import re
 import shutil
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -14,9 +15,12 @@ from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from rl_coordconv.experiments.atari import agents
 from rl_coordconv.experiments.atari import play as play_module
 from rl_coordconv.experiments.atari.agents import load_agent
+from rl_coordconv.experiments.atari.evaluate import file_name
 from rl_coordconv.experiments.atari.play import Games, PlaySettings, play
+from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.folder import Run, lock
 
 
@@ -103,6 +107,11 @@ class TestScores:
         evaluate(checkpoint, "--episodes", 1, "--seed", 9)
         assert int(rows(run)[-1]["step"]) == 60
 
+    @pytest.mark.parametrize("name", ["step-0000000060", "step-60", "60"])
+    def test_of_a_checkpoint_by_its_step(self, run, name):
+        agent = load_agent(run.folder, checkpoint=name, device="cpu")
+        assert (agent.checkpoint, agent.model.num_timesteps) == ("step-0000000060", 60)
+
     def test_of_a_run_of_an_earlier_version(self, run, tmp_path, capsys):
         folder = tmp_path / "run"
         shutil.copytree(run.folder, folder)
@@ -130,6 +139,26 @@ class TestScores:
         assert evaluate(run.folder, "--episodes", 1, "--env", "Asterix") == 0
         assert "Scores not saved: the run's game is MsPacman" in capsys.readouterr().out
         assert rows(run) == before
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "changes", "name"),
+    [
+        ("final", {}, "final-step-0000000060"),
+        ("best", {"seed": 7}, "best-step-0000000060-seed-7"),
+        ("classic", {}, "classic-step-0000000060"),
+        ("step-0000000060", {"game": "Asterix"}, "step-0000000060-Asterix"),
+        (
+            "final",
+            {"protocol": "sticky", "deterministic": True},
+            "final-step-0000000060-sticky-deterministic",
+        ),
+    ],
+)
+def test_agents_do_not_replace_each_others_files(run, checkpoint, changes, name):
+    agent = load_agent(run.folder, checkpoint="step-0000000060", device="cpu")
+    settings = replace(PlaySettings("MsPacman"), **changes)
+    assert file_name(replace(agent, checkpoint=checkpoint), settings) == name
 
 
 class Clock(gym.Env):
@@ -181,6 +210,28 @@ class TestAgentsFromElsewhere:
         assert "mean score" in capsys.readouterr().out
         assert [path.name for path in tmp_path.iterdir()] == ["agent.zip"]
 
+    def test_are_trusted_with_their_content(self, tmp_path, capsys):
+        agent = save_elsewhere(tmp_path / "agent.zip", "A2C", seed=0)
+        load_agent(agent, trust=True, device="cpu")
+        (tmp_path / "renamed.zip").write_bytes(agent.read_bytes())
+        assert load_agent(tmp_path / "renamed.zip", device="cpu").checkpoint == "renamed"
+        save_elsewhere(agent, "A2C", seed=1)
+        assert evaluate(agent, "--env", "MsPacman") == 2
+        assert "add --trust once" in capsys.readouterr().err
+        agents._trusted_list().write_bytes(b"\xff damaged")
+        assert evaluate(tmp_path / "renamed.zip", "--env", "MsPacman") == 2
+
+    def test_are_trusted_where_nothing_can_be_remembered(self, tmp_path, monkeypatch):
+        agent = save_elsewhere(tmp_path / "agent.zip", "A2C")
+        monkeypatch.setattr(agents, "_trusted_list", lambda: agent / "no folder" / "list")
+        assert load_agent(agent, trust=True, device="cpu").checkpoint == "agent"
+
+    def test_that_cannot_be_loaded_are_not_remembered(self, tmp_path):
+        agent = save_elsewhere(tmp_path / "agent.zip", "A2C")
+        with pytest.raises(UserError, match="cannot be loaded"):
+            load_agent(agent, algo="dqn", trust=True)
+        assert not agents._trusted_list().exists()
+
     def test_bring_no_replay_buffer(self, tmp_path):
         path = save_elsewhere(tmp_path / "agent.zip", "DQN", buffer_size=1000)
         assert load_agent(path, trust=True, device="cpu").model.replay_buffer.buffer_size == 1
@@ -203,6 +254,27 @@ class TestAgentsFromElsewhere:
         assert "Discrete(6)" in error
 
 
+class TestAFolderAboveRuns:
+    def test_with_one_run_stands_for_it(self, run, tmp_path):
+        """Also beside a toy run and another program's files."""
+        folder = tmp_path / "runs" / "a2c" / "MsPacman" / "coordconv" / "seed-0"
+        shutil.copytree(run.folder, folder)
+        toy = tmp_path / "runs" / "toy" / "seed-0"
+        toy.mkdir(parents=True)
+        (toy / "config.yaml").write_text("experiment: toy\n")
+        (tmp_path / "runs" / "config.yaml").write_text("hydra: {}\n")
+        before = len(rows(Run(folder)))
+        for path in ("runs", tmp_path / "runs" / "a2c"):
+            assert evaluate(path, "--episodes", 1, "--seed", len(str(path))) == 0
+        assert len(rows(Run(folder))) == before + 2
+
+    def test_with_several_runs_names_one(self, two_runs, capsys):
+        assert evaluate(two_runs, "--episodes", 1) == 2
+        error = capsys.readouterr().err
+        assert f"contains 2 runs; name one, such as {two_runs / 'a2c'}" in error
+        assert error.count("\n") == 1
+
+
 class TestMistakes:
     @pytest.mark.parametrize(
         ("flags", "says"),
@@ -213,6 +285,10 @@ class TestMistakes:
             (["--best-of", "2"], "--video or --gif"),
             (["--checkpoint", "bets"], "best"),
             (["--checkpoint", "best"], "no best agent"),
+            (["--checkpoint", "101"], "did you mean step-0000000100"),
+            (["--render", "human", "--gif"], "--render cannot be combined with --gif"),
+            (["--render", "human", "--explain"], "--render cannot be combined with --explain"),
+            (["--render", "rgb_array"], "human"),
             (["--algo", "a2z"], "a2c"),
             (["--algo", "dqn"], "cannot be loaded"),
             (["--env", "MsPacmen"], "MsPacman"),
@@ -239,7 +315,12 @@ class TestMistakes:
         assert evaluate(tmp_path / "nothing") == 2
         assert "There is no agent" in capsys.readouterr().err
         assert evaluate(tmp_path) == 2
-        assert "contains no run of an Atari agent" in capsys.readouterr().err
+        assert "contains no run of an Atari agent.\n" in capsys.readouterr().err
+        (tmp_path / "best_model.zip").touch()
+        assert evaluate(tmp_path) == 2
+        assert f"name it: {tmp_path / 'best_model.zip'}" in capsys.readouterr().err
+        assert evaluate(tmp_path / "best_model.zip", "--checkpoint", "best") == 2
+        assert "--checkpoint needs a run folder" in capsys.readouterr().err
 
     def test_not_an_agent(self, tmp_path, capsys):
         (tmp_path / "broken.zip").write_bytes(b"PK, but not for long")

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 import torch
 from atari_commands import evaluate, train
+from figures import missing
+from matplotlib.figure import Figure
 from PIL import Image
 from stable_baselines3 import A2C
 
@@ -13,6 +15,7 @@ from rl_coordconv.experiments.atari.explain import (
     without_coordinates,
 )
 from rl_coordconv.networks import coordconv_layers
+from rl_coordconv.runs.folder import Run
 
 
 @pytest.fixture(scope="module")
@@ -95,19 +98,30 @@ def test_what_the_layer_sees_are_scaled_pixels(agent):
 
 
 class TestCommand:
-    def test_draws_both_figures(self, short_run, capsys):
-        assert evaluate(short_run.folder, "--explain", "--episodes", 1) == 0
+    def test_draws_both_figures_and_saves_the_scores(self, short_run, capsys, monkeypatch):
+        drawn, save = [], Figure.savefig
+        monkeypatch.setattr(
+            Figure, "savefig", lambda self, path: (drawn.append(self), save(self, path))
+        )
+        flags = ("--explain", "--episodes", 1, "--seed", 5)
+        assert evaluate(short_run.folder, *flags) == 0
         for name in ("coordinates_by_filter", "without_coordinates"):
-            with Image.open(short_run.folder / "figures" / f"{name}.png") as image:
+            path = short_run.folder / "figures" / f"final-step-0000000100-seed-5-{name}.png"
+            with Image.open(path) as image:
                 assert image.width > 600
+        assert [missing(figure) for figure in drawn] == [set(), set()]
         shown = capsys.readouterr().out
-        for variant in ("as trained", "coordinates zeroed", "coordinates shuffled"):
+        for variant in ("mean score", "as trained", "coordinates zeroed", "coordinates shuffled"):
             assert variant in shown
+        last = short_run.evaluations.read_text().splitlines()[-1]
+        assert last.endswith("classic,stochastic,5,final")
 
     def test_needs_coordinates(self, two_runs, tmp_path, capsys):
         noise = train(
             "a2c", tmp_path, "--extractor nature-noise --total-timesteps 20 --eval-freq 0"
         )
-        for folder in (two_runs / "a2c" / "MsPacman" / "nature" / "seed-0", noise.folder):
+        for folder in (two_runs / "a2c" / "MsPacman" / "nature-n_envs-2" / "seed-0", noise.folder):
+            before = Run(folder).evaluations.read_text()
             assert evaluate(folder, "--explain", "--episodes", 1) == 2
             assert "sees no coordinates" in capsys.readouterr().err
+            assert Run(folder).evaluations.read_text() == before

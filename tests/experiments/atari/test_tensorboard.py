@@ -22,7 +22,7 @@ TEXT = """(function text(node) {
     return [...(node.shadowRoot?.childNodes ?? []), ...node.childNodes].flatMap(text);
 })(document.body).filter(Boolean)"""
 
-RUNS = ["a2c/MsPacman/coordconv/seed-0", "a2c/MsPacman/nature/seed-0"]
+RUNS = ["a2c/MsPacman/coordconv-n_envs-2/seed-0", "a2c/MsPacman/nature-n_envs-2/seed-0"]
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +92,10 @@ def test_the_hparams_page_tells_the_variants_apart(address):
     answer = ask(address, path, lambda content: len(content.get("sessionGroups", [])) == 2, body)
     groups = answer["sessionGroups"]
     assert {group["hparams"]["extractor"] for group in groups} == {"coordconv", "nature"}
+    page = ask(address, "plugin/hparams/experiment", bool, {"experimentName": ""})
+    differing = [info["name"] for info in page["hparamInfos"] if info["differs"]]
+    assert differing == ["extractor"]
+    assert {"learning_rate", "seed"} <= {info["name"] for info in page["hparamInfos"]}
 
 
 @pytest.mark.browser

@@ -50,7 +50,7 @@ class TestFinishedRun:
             "progress.csv",
             "versions.json",
         }
-        assert a2c_run.folder.parts[-4:] == ("a2c", "MsPacman", "coordconv", "seed-0")
+        assert a2c_run.folder.parts[-4:] == ("a2c", "MsPacman", "coordconv-n_envs-2", "seed-0")
 
     def test_stores_every_setting(self, a2c_run):
         stored = yaml.safe_load(a2c_run.config.read_text())
@@ -87,7 +87,7 @@ class TestFinishedRun:
         }
         assert tags["images"] == ["coord/positional_map/cnn.0"]
         assert [event.step for event in events.Scalars("eval/mean_reward")] == [1000, 2000]
-        metadata = events.SummaryMetadata("_hparams_/experiment")
+        metadata = events.SummaryMetadata("_hparams_/session_start_info")
         assert metadata.plugin_data.plugin_name == "hparams"
 
     def test_logs_every_game_in_frames_and_raw_points(self, a2c_run):
@@ -114,9 +114,9 @@ class TestFinishedRun:
     def test_is_not_mixed_with_another_config(self, a2c_run, capsys):
         folder = a2c_run.folder.parents[3]
         with pytest.raises(SystemExit) as exit_:
-            train("a2c", folder, "--total-timesteps 3000 --eval-freq 1000 --save-freq 1000")
+            train("a2c", folder, "--total-timesteps 1000 --eval-freq 1000 --save-freq 1000")
         assert exit_.value.code == 2
-        assert "total_timesteps (2000 there, 3000 now)" in capsys.readouterr().err
+        assert "total_timesteps (2000 there, 1000 now)" in capsys.readouterr().err
 
 
 def test_ppo_anneals_and_steps_as_the_zoo_says(tmp_path):
@@ -306,8 +306,8 @@ def test_a_checkpoint_is_not_resumed_with_other_settings(short_run, tmp_path, ca
     """Without config.yaml, the new settings were written as if they had always held."""
     run = unfinished_copy(short_run, tmp_path / "runs")
     run.config.unlink()
-    error = refused("a2c", tmp_path / "runs", f"{SHORT_FLAGS} --learning-rate 0.1", capsys)
-    assert "another learning_rate (0.0007 there, 0.1 now)" in error
+    error = refused("a2c", tmp_path / "runs", f"{SHORT_FLAGS} --total-timesteps 80", capsys)
+    assert "another total_timesteps (100 there, 80 now)" in error
     assert not run.config.exists()
     train("a2c", tmp_path / "runs", SHORT_FLAGS)
     assert "from step 60" in capsys.readouterr().out
@@ -436,7 +436,7 @@ def test_paths_and_games_in_other_spellings(tmp_path, monkeypatch, capsys):
     flags = "--config ~/mine.yaml --total-timesteps 20 --eval-freq 0 --seed 4294967295"
     assert load_script("train_a2c").main([*TINY["a2c"].split(), *flags.split()]) == 0
     run = only_run(tmp_path)
-    assert run.folder == tmp_path / "here/here/a2c/Pong/coordconv/seed-4294967295"
+    assert run.folder == tmp_path / "here/here/a2c/Pong/coordconv-n_envs-2/seed-4294967295"
     assert yaml.safe_load(run.config.read_text())["log_dir"] == str(tmp_path / "here/here")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "mine.yaml"]
 

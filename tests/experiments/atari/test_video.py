@@ -1,10 +1,12 @@
 import itertools
+import re
 import subprocess
 import sys
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from ale_py import ALEInterface, LoggerMode
 from atari_commands import evaluate, save_elsewhere
 from PIL import Image, ImageSequence
 from stable_baselines3 import A2C, DQN
@@ -112,12 +114,19 @@ class TestGif:
             assert image.convert("RGB").getpixel((100, 114))[0] > 200
 
 
-def test_the_command_leaves_both_files(tmp_path, monkeypatch, capsys):
+def test_the_command_records_both_files_and_shows_scores(tmp_path, monkeypatch, capfd):
+    """A result is saved beside its agent, and ale-py prints no banner."""
     monkeypatch.chdir(tmp_path)
-    agent = save_elsewhere(tmp_path / "agent.zip", "A2C", seed=0)
+    ALEInterface.setLoggerMode(LoggerMode.Info)
+    (tmp_path / "mine").mkdir()
+    agent = save_elsewhere(tmp_path / "mine" / "agent.zip", "A2C", seed=0)
     flags = ("--trust", "--env", "MsPacman", "--video", "--gif", "--best-of", 2)
-    assert evaluate(agent, *flags) == 0
-    files = {path.name for path in tmp_path.iterdir()}
-    assert files == {"agent.zip", "video.mp4", "video.gif"}
-    assert "Score" in capsys.readouterr().out
+    assert evaluate(agent, *flags, "--episodes", 1) == 0
+    name = "agent-step-0000000000-MsPacman-best-of-2"
+    files = {path.name for path in (tmp_path / "mine" / "videos").iterdir()}
+    assert files == {f"{name}.mp4", f"{name}.gif"}
+    out, err = capfd.readouterr()
+    assert "mean score" in out
+    assert re.search(rf"Saved .*{name}\.gif \(score \d+, the best of 2 games\)", out)
+    assert err == ""
     assert "moviepy" not in sys.modules

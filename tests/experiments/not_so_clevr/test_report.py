@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from figures import missing
 
 from rl_coordconv.experiments.not_so_clevr import report
 from rl_coordconv.experiments.not_so_clevr.config import ToyConfig
 from rl_coordconv.experiments.not_so_clevr.models import MODELS
 from rl_coordconv.experiments.not_so_clevr.report import (
+    curves,
     first_touch,
     ratio_table,
     read_groups,
@@ -145,6 +147,13 @@ def test_the_page_in_the_repository_is_what_its_runs_give(tmp_path):
     page.write_text((ROOT / "docs" / "toy.md").read_text())
     fill_tables(page, tables(read_groups(ROOT / "docs" / "results" / "toy", CONFIGS)))
     assert page.read_text() == (ROOT / "docs" / "toy.md").read_text()
+
+
+def test_the_curves_have_a_legend(runs):
+    figure = curves(read_groups(runs, CONFIGS), "classification")
+    assert not missing(figure)
+    (legend,) = figure.legends
+    assert legend.get_title().get_text() == "one line per seed"
 
 
 def test_the_script_fills_a_page_and_draws_the_curves(runs, tmp_path):

@@ -72,7 +72,7 @@ class TestFinishedRun:
             *("progress.csv", "versions.json"),
         }
         assert run.folder.parts[-4:] == (
-            *("toy", "classification-quadrant", "coordconv-raw", "seed-0"),
+            *("toy", "classification-quadrant", "coordconv-raw-canvas-32-square-21", "seed-0"),
         )
 
     def test_logs_an_evaluation_before_the_first_update_and_after_each_epoch(self, run):
@@ -363,8 +363,8 @@ class TestBadInput:
 
     def test_a_run_with_other_settings_is_refused_by_name(self, run, capsys):
         with pytest.raises(SystemExit):
-            main(run.folder.parents[3], "--learning-rate 0.5")
-        assert "another learning_rate (0.005 there, 0.5 now)" in capsys.readouterr().err
+            main(run.folder.parents[3], "--n-epochs 1")
+        assert "another n_epochs (2 there, 1 now)" in capsys.readouterr().err
 
     def test_a_file_of_another_kind_is_named(self, tmp_path):
         file = CONFIGS / "classification.yaml"  # of presets, not of settings

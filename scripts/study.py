@@ -25,12 +25,20 @@ def parse(argv: Iterable[str]) -> Options:
     parser = Parser(
         description=__doc__,
         epilog="Every setting of the experiment except `backend` is a flag too and replaces the"
-        " study's, as in --total-timesteps 1000000 or --seed 0,1,2.",
+        " study's, as in --total-timesteps 1000000 or --seed 0,1,2; `train_a2c.py --help` lists"
+        " those of A2C.",
     )
     add = parser.add_argument
     add("study", type=expand_path, metavar="FILE", help="study, as in configs/studies/*.yaml")
-    add("--list", action="store_true", help="list the runs and how long each takes")
-    add("--dry-run", action="store_true", help="print the command of every unfinished run")
+    instead = parser.add_mutually_exclusive_group().add_argument
+    instead("--list", action="store_true", help="list the runs and how far each is")
+    instead("--dry-run", action="store_true", help="print the command of every unfinished run")
+    add(
+        "--measure",
+        action="store_true",
+        help="list the runs and how long each takes: one of each new configuration is trained for"
+        " some seconds, 2 minutes at most",
+    )
     add(
         "--backend",
         choices=get_args(BackendName),
@@ -41,16 +49,19 @@ def parse(argv: Iterable[str]) -> Options:
     add(
         "--parallel",
         type=int,
+        metavar="N",
         help="runs at once on this machine (default: as many as it has cores for)",
     )
     add(
         "--gpus-per-run",
         type=float,
+        metavar="X",
         help=f"share of a GPU (default: {GPUS_PER_RUN} if there is one)",
     )
     add(
         "--retries",
         type=int,
+        metavar="N",
         help="attempts after a failure without a new checkpoint (default: 2)",
     )
     settings, words = split(argv)
@@ -62,6 +73,9 @@ def parse(argv: Iterable[str]) -> Options:
     ):
         if value is not None and not least <= value < math.inf:
             raise UserError(f"{name} must be at least {least}, not {value}.")
+    if options.measure and options.dry_run:
+        raise UserError("--measure lists the runs; leave out --dry-run.")
+    options.list |= options.measure
     if options.address and options.backend != "ray":
         raise UserError("--address names a Ray cluster; add --backend ray.")
     return options
@@ -77,7 +91,9 @@ def split(argv: Iterable[str]) -> tuple[dict[str, str], list[str]]:
             rest.append(word)
             continue
         # A mistyped flag without a value would take the next word for its value.
-        if meant := difflib.get_close_matches(name, ("--list", "--dry-run", "--help"), cutoff=0.8):
+        if meant := difflib.get_close_matches(
+            name, ("--list", "--measure", "--dry-run", "--help"), cutoff=0.8
+        ):
             raise UserError(f"There is no flag {name}; did you mean {meant[0]}?")
         if not equals:
             value = next(words, "--")

@@ -99,7 +99,7 @@ class Run:
         """Whether the run is complete, up to its `length`."""
         try:
             return bool(json.loads(self.done.read_text(encoding="utf-8"))["length"] >= self.length)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         except (LookupError, TypeError, ValueError):  # of version 0.1: a date
             return (self.stored_length or self.length) >= self.length

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
@@ -18,13 +20,15 @@ from rl_coordconv.runs.device import visible_gpus
 from rl_coordconv.runs.files import new_folder
 from rl_coordconv.runs.folder import refuse_other_run
 from rl_coordconv.study.local import LocalPool
+from rl_coordconv.study.measure import measure
 from rl_coordconv.study.plan import PlannedRun, read_study
 from rl_coordconv.study.progress import Estimate
 from rl_coordconv.study.supervise import Backend, supervise
-from rl_coordconv.study.table import LiveTable, best_runs, cost_table
+from rl_coordconv.study.table import LiveTable, best_runs, cost_table, count_runs
 from rl_coordconv.study.worker import GPUS_PER_RUN
 
 BackendName = Literal["local", "ray", "print"]
+_FILE_COLUMNS = 10_000  # where there is no terminal, lines are whole
 
 
 @dataclass
@@ -35,6 +39,7 @@ class Options:
         study: The study file.
         settings: The settings of the runs that replace the study's, as text by name.
         gpus_per_run: Share of a GPU; None for a quarter if there is one.
+        measure: Measure unknown speeds for the list.
         parallel: Runs at once on this machine; None for as many as it has cores for.
         retries: Attempts after a failure without a new checkpoint.
     """
@@ -42,6 +47,7 @@ class Options:
     study: Path = Path()
     settings: Mapping[str, str] = field(default_factory=dict)
     list: bool = False
+    measure: bool = False
     dry_run: bool = False
     backend: BackendName = "local"
     address: str | None = None
@@ -69,51 +75,94 @@ def run_study(options: Options, root: Path) -> int:
         refuse_other_run(planned.run, planned.config, remedy="delete that folder")
     scripts = os.path.relpath(root / "scripts")
     console = Console()
-    if options.dry_run or options.backend == "print":
-        for planned in runs:
-            if not planned.run.is_finished:
-                console.out(planned.command(scripts), highlight=False)
-        return 0
+    if not console.is_terminal:
+        console.width = _FILE_COLUMNS
+    left = [planned for planned in runs if not planned.run.is_finished]
+    code = 0
+    failed: list[PlannedRun] = []
     if options.list:
-        runs, pool = _on_this_machine(runs, options.parallel, options.gpus_per_run)
-        estimate = Estimate(runs)
-        estimate.measure(runs, pool)
-        console.print(cost_table(runs, estimate, pool.n_slots))
+        code = _list(runs, options, console)
+    elif options.dry_run or options.backend == "print":
+        for planned in left:
+            console.out(planned.command(scripts), highlight=False)
+        if not left:  # on stderr: stdout is for commands
+            print(_finished(runs), file=sys.stderr)
         return 0
+    elif left:
+        code, failed = _train(runs, options, console)
+    for line in _summary(runs, failed, code, scripts):
+        with suppress(OSError):  # a full disk, say
+            console.out(line, highlight=False)
+    flush_output()
+    return code
+
+
+def _list(runs: list[PlannedRun], options: Options, console: Console) -> int:
+    """Print a table of the runs and the time that each takes, and return the exit code."""
+    runs, pool = _on_this_machine(runs, options.parallel, options.gpus_per_run)
+    estimate = Estimate(runs)
+    errors = measure(estimate, runs, pool, console) if options.measure else {}
+    console.print(cost_table(runs, estimate, pool.n_slots))
+    for folder, error in errors.items():
+        console.out(f"Cannot measure {folder}: {error}", highlight=False)
+    if estimate.unknown(runs) and not options.measure:
+        console.print("Add --measure to estimate how long they take.", highlight=False)
+    return 1 if errors else 0
+
+
+def _train(
+    runs: list[PlannedRun], options: Options, console: Console
+) -> tuple[int, list[PlannedRun]]:
+    """Train the runs, and return the exit code and the runs that failed."""
     runs, backend = _backend(runs, options)
     table = LiveTable(runs, console)
+    table.say(
+        f"{count_runs(runs)}. Ctrl-C saves and stops. To watch:"
+        f" tensorboard --logdir {shlex.quote(str(_log_dir(runs)))}"
+    )
     try:
         code = supervise(runs, backend, options.retries, table)
     finally:
         backend.close()
-    for line in _summary(runs, table.failed(), code, scripts):
-        table.say(line)
-    flush_output()
-    return code
+    return code, table.failed()
 
 
 def _summary(
     runs: Sequence[PlannedRun], failed: Sequence[PlannedRun], code: int, scripts: str
 ) -> Iterator[str]:
-    """Yield lines on how a study ended and what to do next."""
+    """Yield lines on the results of a study and what to do next."""
     for planned in failed:
         output = planned.run.output
         is_whole = output.exists() and output.read_bytes().endswith(b"\n")
         end = "" if is_whole else " (cut off: the disk is full, or the run was killed)"
         yield f"Failed: {planned.run.folder}; its output is in {output}{end}"
-    if code > 128:
+    if all(planned.run.is_finished for planned in runs):
+        yield _finished(runs)
+    elif code > 128:
         saved = "Stopped; the other runs are saved" if failed else "Stopped and saved"
         yield f"{saved}. Run the same command again to resume."
-    else:
+    elif failed:
+        yield "Run the same command again to retry."
+    if code <= 128:
         yield from best_runs(runs)
     if any(planned.run.episodes.exists() for planned in runs):
         folder = os.path.commonpath([planned.run.folder.parent for planned in runs])
         yield f"To compare the runs: {shlex.join(['python', f'{scripts}/compare.py', folder])}"
 
 
+def _finished(runs: Sequence[PlannedRun]) -> str:
+    few = {1: "The run is", 2: "Both runs are"}
+    which = few.get(len(runs), f"All {len(runs)} runs are")
+    return f"{which} finished. Use a larger {flag(runs[0].config.length_setting)} to train longer."
+
+
+def _log_dir(runs: Sequence[PlannedRun]) -> Path:
+    return Path(os.path.commonpath([planned.config.log_dir for planned in runs]))
+
+
 def _backend(runs: list[PlannedRun], options: Options) -> tuple[list[PlannedRun], Backend]:
     """Create the backend and assign threads to each run."""
-    log_dir = Path(os.path.commonpath([planned.config.log_dir for planned in runs]))
+    log_dir = _log_dir(runs)
     try:
         with new_folder(log_dir):
             tempfile.TemporaryFile(dir=log_dir).close()

@@ -71,8 +71,13 @@ class LocalPool:
         for process in self._running:
             process.terminate()
 
-    def close(self) -> None:
-        """Ask the remaining runs to save and stop, and wait until they have."""
-        self.stop()
+    def kill(self) -> None:
+        """End all runs at once, without saving, and wait until they have ended."""
+        for process in self._running:
+            process.kill()
         while self._running:
             list(self.wait(seconds=1))
+
+    def close(self) -> None:
+        """Ask the remaining runs to save and stop, without waiting for them."""
+        self.stop()

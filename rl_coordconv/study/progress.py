@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import heapq
 import math
-import tempfile
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 from rl_coordconv.runs.files import last_rows
-from rl_coordconv.study.local import LocalPool
 from rl_coordconv.study.plan import PlannedRun
 
-_TRIAL_SECONDS = 120  # at most; most runs log a speed within ten
-_SAME_SPEED = {"seed", "env", "log_dir"}  # runs that differ in these only are about as fast
+# Runs that differ only in these settings or in real numbers, such as the learning rate, are about
+# as fast.
+_SAME_SPEED = {"seed", "env", "log_dir", "total_timesteps", "loss"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Estimate:
         self._speeds: dict[str, list[float]] = {}
         for planned in runs:
             if speed := self.progress[planned.run].speed:
-                self._speeds.setdefault(_kind(planned), []).append(speed)
+                self.add(planned, speed)
 
     def seconds_left(self, planned: PlannedRun) -> float | None:
         """Return the seconds until a run is finished, without waiting for others.
@@ -84,42 +83,31 @@ class Estimate:
         speeds = [progress.speed] if progress.speed else self._speeds.get(_kind(planned), [])
         return (planned.config.length - progress.step) / fmean(speeds) if speeds else None
 
-    def measure(self, runs: Sequence[PlannedRun], pool: LocalPool) -> None:
-        """Measure the speed of each kind of run that is unknown.
+    def total_seconds(self, runs: Sequence[PlannedRun], at_once: int) -> float | None:
+        """Return the seconds until all runs are finished if each starts as soon as there is room.
 
-        A run of each kind trains in a temporary folder until its log has a speed.
+        None if the time that one of them takes is unknown.
         """
-        kinds = {_kind(run): run for run in reversed(runs) if self.seconds_left(run) is None}
-        with tempfile.TemporaryDirectory() as folder:
-            trials = [
-                replace(run, config=run.config.model_copy(update={"log_dir": f"{folder}/{number}"}))
-                for number, run in enumerate(kinds.values())
-            ]
-            try:
-                while trials:
-                    batch = []
-                    while trials and pool.has_room:
-                        batch.append(trials.pop())
-                        pool.start(batch[-1])
-                    _train_until_logged(batch, pool)
-                    for trial in batch:
-                        if speed := read_progress(trial).speed:
-                            self._speeds[_kind(trial)] = [speed]
-            finally:
-                pool.close()
+        ends = [0.0] * at_once
+        for planned in runs:
+            seconds = self.seconds_left(planned)
+            if seconds is None:
+                return None
+            heapq.heapreplace(ends, ends[0] + seconds)
+        return max(ends)
 
+    def unknown(self, runs: Iterable[PlannedRun]) -> list[PlannedRun]:
+        """Return a run of each kind whose speed is unknown."""
+        unknown = [planned for planned in runs if self.seconds_left(planned) is None]
+        return list({_kind(planned): planned for planned in unknown}.values())
 
-def _train_until_logged(trials: Sequence[PlannedRun], pool: LocalPool) -> None:
-    """Wait until each run has logged a speed or has ended, then stop all."""
-    ended: set[int] = set()
-    deadline = time.monotonic() + _TRIAL_SECONDS
-    while time.monotonic() < deadline:
-        if all(id(trial) in ended or read_progress(trial).speed for trial in trials):
-            break
-        ended.update(id(trial) for trial, _ in pool.wait(seconds=1))
-    pool.close()
+    def add(self, planned: PlannedRun, speed: float) -> None:
+        """Add a measured speed of a run, in steps per second."""
+        self._speeds.setdefault(_kind(planned), []).append(speed)
 
 
 def _kind(planned: PlannedRun) -> str:
     """Return what runs of about the same speed have in common."""
-    return planned.config.model_dump_json(exclude=_SAME_SPEED)
+    fields = planned.config.__class__.model_fields
+    real = {name for name, field in fields.items() if field.annotation is float}
+    return planned.config.model_dump_json(exclude=_SAME_SPEED | real)

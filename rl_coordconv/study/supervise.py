@@ -14,7 +14,7 @@ from rl_coordconv.study.table import LiveTable, State
 from rl_coordconv.study.worker import IN_USE, INTERRUPTED, LOST, USER_ERROR
 
 _STOPPED = {INTERRUPTED, LOST}
-_POLL_SECONDS = 1
+_POLL_SECONDS = 0.2
 _IN_USE_SECONDS = 60  # before retrying a run that another process is using
 _FAILED_SECONDS = 5  # before retrying a run that failed, perhaps for lack of memory
 
@@ -61,7 +61,10 @@ def supervise(runs: Sequence[PlannedRun], backend: Backend, retries: int, table:
             if signals.received and not stopping:
                 stopping = True
                 number = len(queue.running)
-                table.say(f"Stopping: saving {number} {'run' if number == 1 else 'runs'}.")
+                table.say(
+                    f"Stopping: saving {number} {'run' if number == 1 else 'runs'}."
+                    " Ctrl-C again does not wait."
+                )
                 backend.stop()
             while backend.has_room and not stopping and (planned := queue.next_ready()):
                 backend.start(planned)

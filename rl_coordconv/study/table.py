@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from enum import Enum
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -21,7 +22,9 @@ from rl_coordconv.study.progress import Estimate, read_progress
 
 _PRINT_SECONDS = 60  # between reports where there is no terminal
 _REFRESH_SECONDS = 1
-_OTHER_LINES = 5  # of a table, besides its rows
+_REST = 20  # times as long as an update took: the runs need the cores
+_OTHER_LINES = 4  # on the screen besides the live table: messages, and the prompt at the end
+_NARROW = 80  # columns; without the speed, names are readable on a smaller screen
 _N_BEST = 5
 
 
@@ -52,7 +55,7 @@ class LiveTable:
             for planned in runs
         }
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
-        self._shown_at = time.monotonic()
+        self._shown_at, self._took = time.monotonic(), 0.0
 
     def __enter__(self) -> LiveTable:
         if self._live:
@@ -80,15 +83,17 @@ class LiveTable:
 
     def refresh(self) -> None:
         """Update the table if it is time."""
-        every = _REFRESH_SECONDS if self._live else _PRINT_SECONDS
-        if time.monotonic() - self._shown_at < every:
+        every = max(_REFRESH_SECONDS, _REST * self._took) if self._live else _PRINT_SECONDS
+        started = time.monotonic()
+        if started - self._shown_at < every:
             return
-        self._shown_at = time.monotonic()
         with suppress(OSError):
             if self._live:
                 self._live.update(self._render(), refresh=True)
             else:
                 self._console.print(self._render())
+        self._shown_at = time.monotonic()
+        self._took = self._shown_at - started
 
     def failed(self) -> list[PlannedRun]:
         """Return the runs that were given up."""
@@ -98,33 +103,47 @@ class LiveTable:
         """Return a table of all runs that the terminal has room for; elsewhere, of running ones."""
         estimate = Estimate(self._runs)
         shown = [run for state in State for run, its in self._states.items() if its is state]
-        if self._live:
-            del shown[max(self._console.height - _OTHER_LINES, 3) :]
-        else:
+        summary = self._summary(estimate)
+        if not self._live:
             shown = [run for run in shown if self._states[run] is State.RUNNING]
-        table = _table("run", "state", "done", "of", "speed", "score", "left")
+            return Group(self._rows(estimate, shown), summary)
+        room = max(self._console.height - _OTHER_LINES, 3)
+        del shown[room:]
+        while True:  # names may be folded, so the height is known only then
+            group = Group(self._rows(estimate, shown), summary)
+            n_lines = len(self._console.render_lines(group))
+            if n_lines <= room or len(shown) == 1:
+                return group
+            del shown[min(max(len(shown) * room // n_lines, 1), len(shown) - 1) :]
+
+    def _rows(self, estimate: Estimate, shown: Sequence[Run]) -> Table:
+        names = ["run", "state", "done", "speed", "score", "left"]
+        if self._console.width < _NARROW:
+            names.remove("speed")
+        table = _table(*names)
         for planned in self._runs:
             if planned.run not in shown:
                 continue
             progress = estimate.progress[planned.run]
-            table.add_row(
-                self._names[planned.run],
-                self._states[planned.run].value,
-                f"{progress.step:,}",
-                _length(planned),
-                f"{_number(progress.speed)}/s" if progress.speed else "",
-                "" if progress.score is None else _number(progress.score),
-                duration(estimate.seconds_left(planned)),
-            )
-        return Group(table, self._summary(estimate))
+            cells = {
+                "run": self._names[planned.run],
+                "state": self._states[planned.run].value,
+                "done": f"{min(progress.step / planned.config.length, 1):.1%}",
+                "speed": f"{_number(progress.speed)}/s" if progress.speed else "",
+                "score": "" if progress.score is None else _number(progress.score),
+                "left": duration(estimate.seconds_left(planned) or None),
+            }
+            table.add_row(*(cells[name] for name in names))
+        return table
 
     def _summary(self, estimate: Estimate) -> str:
         count = Counter(self._states.values())
         words = [f"{count[state]} {state.value}" for state in State if count[state]]
-        left = [estimate.seconds_left(planned) for planned in self._runs]
-        known = [seconds for seconds in left if seconds is not None]
-        if count[State.RUNNING] and len(known) == len(left):
-            words.append(f"{duration(sum(known) / count[State.RUNNING])} left")
+        left = [planned for planned in self._runs if self._states[planned.run] is not State.FAILED]
+        left.sort(key=lambda planned: self._states[planned.run] is not State.RUNNING)
+        seconds = estimate.total_seconds(left, max(count[State.RUNNING], 1))
+        if count[State.RUNNING] and seconds is not None:
+            words.append(f"{duration(seconds)} left")
         return ", ".join(words)
 
 
@@ -143,13 +162,18 @@ def cost_table(runs: Sequence[PlannedRun], estimate: Estimate, at_once: int) -> 
         takes = "finished" if planned.run.is_finished else duration(seconds) or "unknown"
         done = f"{estimate.progress[planned.run].step:,}"
         table.add_row(names[planned.run], done, _length(planned), takes)
-    unfinished = sum(not planned.run.is_finished for planned in runs)
-    words = f"{len(runs)} runs, {unfinished} unfinished"
-    known = [seconds for seconds in left if seconds is not None]
-    if len(known) == len(runs):
-        total = max(sum(known) / at_once, max(known))
+    words = count_runs(runs)
+    total = estimate.total_seconds(runs, at_once)
+    if total:
         words += f": {duration(total)} with {at_once} at once on this machine"
     return Group(table, words)
+
+
+def count_runs(runs: Sequence[PlannedRun]) -> str:
+    """Return how many runs there are, and how many of them are unfinished."""
+    number = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    unfinished = sum(not planned.run.is_finished for planned in runs)
+    return f"{number}, {unfinished or 'none'} unfinished"
 
 
 def best_runs(runs: Sequence[PlannedRun]) -> list[str]:
@@ -187,16 +211,24 @@ def _table(name: str, *columns: str) -> Table:
 
 
 def run_names(runs: Sequence[PlannedRun]) -> dict[Run, str]:
-    """Return each run's folder without what all have in common."""
-    folders = [str(planned.run.folder) for planned in runs]
-    common = os.path.commonpath(folders) if len(set(folders)) > 1 else ""
-    return {planned.run: os.path.relpath(planned.run.folder, common or ".") for planned in runs}
+    """Return each run's folder without the folders on its path that all have in common."""
+    paths = [planned.run.folder.parts for planned in runs]
+    varies = [len(set(parts)) > 1 for parts in itertools.zip_longest(*paths)]
+    if not any(varies):
+        return {planned.run: str(planned.run.folder) for planned in runs}
+    return {
+        planned.run: str(Path(*itertools.compress(parts, varies)))
+        for planned, parts in zip(runs, paths, strict=True)
+    }
 
 
 def duration(seconds: float | None) -> str:
-    """Return hours, minutes and seconds; an empty text for None.
+    """Return hours, minutes and seconds, or days and hours; an empty text for None.
 
-    >>> duration(3725.4)
-    '1:02:05'
+    >>> duration(3725.4), duration(90061)
+    ('1:02:05', '1 d 1 h')
     """
-    return "" if seconds is None else str(timedelta(seconds=max(round(seconds), 0)))
+    if seconds is None:
+        return ""
+    time_left = timedelta(seconds=max(round(seconds), 0))
+    return f"{time_left.days} d {time_left.seconds // 3600} h" if time_left.days else str(time_left)

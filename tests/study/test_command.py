@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -60,8 +61,7 @@ def test_runs_of_a_study_are_ordinary_runs(study, tmp_path):
     out = run_study(study, "--seed", "0", "--retries", "0")
     runs = runs_in(tmp_path / "runs")
     assert list(runs) == [
-        "a2c/MsPacman/coordconv-n_envs-2/seed-0",
-        "a2c/MsPacman/nature-n_envs-2/seed-0",
+        f"a2c/MsPacman/{extractor}-n_envs-2/seed-0" for extractor in ("coordconv", "nature")
     ]
     for run in runs.values():
         assert run.is_finished
@@ -132,10 +132,77 @@ def test_a_gpu_that_is_not_here_may_be_elsewhere(study, capsys):
     assert "--device cuda:7" in capsys.readouterr().out
 
 
-def test_list_measures_what_a_run_will_cost_and_leaves_nothing(tmp_path, capsys):
+def test_list_answers_without_a_training(study, tmp_path, capsys, monkeypatch):
+    monkeypatch.delattr("rl_coordconv.study.local.LocalPool.start")
+    assert main(study, "--list", "--log-dir", tmp_path / ("long" * 50)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["nature-n_envs-2/seed-0", "0", "200", "steps", "unknown"]
+    assert lines[5:] == ["4 runs, 4 unfinished", "Add --measure to estimate how long they take."]
+    assert list(tmp_path.iterdir()) == [study]
+
+
+def test_a_list_that_is_no_terminal_has_one_line_for_each_run(tmp_path, capsys):
+    vary = {"learning_rate": [1e-5, 1e-4], "gamma": [0.9], "env": ["Pong", "VideoPinball"]}
+    assert main(write_study(tmp_path, vary, A2C | {"ent_coef": 0.125}), "--list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:5]] == [
+        f"{env}/coordconv-n_envs-2-learning_rate-{rate}-gamma-0.9-ent_coef-0.125"
+        for rate in vary["learning_rate"]
+        for env in vary["env"]
+    ]
+
+
+FINISHED = "All 4 runs are finished. Use a larger --total-timesteps to train longer.\n"
+
+
+def finish_runs(study: Path, flags: Mapping[str, str] | None = None) -> None:
+    """Make the folders of finished runs."""
+    for planned in read_study(study, ROOT / "configs", flags):
+        planned.run.folder.mkdir(parents=True)
+        planned.run.config.write_text(yaml.safe_dump(planned.config.model_dump()))
+        planned.run.checkpoints.mkdir()
+        (planned.run.checkpoints / "step-0000000200.zip").touch()
+        planned.run.done.touch()
+
+
+@pytest.mark.parametrize(
+    "flags", ["", "--list", "--measure", "--backend ray --address 127.0.0.1:1", "--device cuda"]
+)
+def test_a_finished_study_says_so_and_starts_nothing(flags, study, capsys, monkeypatch):
+    monkeypatch.delattr("rl_coordconv.study.local.LocalPool.start")
+    finish_runs(study)
+    assert main(study, *flags.split()) == 0
+    assert capsys.readouterr().out.endswith(FINISHED)
+
+
+@pytest.mark.parametrize("flags", ["--dry-run", "--backend print"])
+def test_a_finished_study_has_no_commands_and_says_so_on_stderr(flags, study, capsys):
+    finish_runs(study)
+    assert main(study, *flags.split()) == 0
+    assert capsys.readouterr() == ("", FINISHED)
+    assert main(study, *flags.split(), "--total-timesteps", "400") == 0
+    out, error = capsys.readouterr()
+    assert (out.count("\n"), error) == (4, "")
+
+
+def test_a_study_that_is_partly_finished_lists_its_results_so_far(study, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    finish_runs(study, {"seed": "0"})
+    for planned in read_study(study, ROOT / "configs", {"seed": "0"}):
+        planned.run.episodes.touch()
+    assert main(study, "--list") == 0
+    out = capsys.readouterr().out
+    assert [line.split()[-1] for line in out.splitlines()[1:3]] == ["finished", "finished"]
+    assert "4 runs, 2 unfinished\n" in out
+    assert "To compare the runs: python scripts/compare.py " in out
+    assert main(study, "--dry-run") == 0
+    assert capsys.readouterr().out.count("\n") == 2
+
+
+def test_measure_lists_what_a_run_will_cost_and_leaves_nothing(tmp_path, capsys):
     fixed = {name: value for name, value in TOY.items() if name != "num_threads"}
     study = write_study(tmp_path, {"seed": [0, 1]}, {**fixed, "n_epochs": 1000})
-    assert main(study, "--list") == 0
+    assert main(study, "--list", "--measure") == 0
     out = capsys.readouterr().out
     rows = [line.split() for line in out.splitlines() if line.startswith("seed-")]
     assert [row[:4] for row in rows] == [[f"seed-{n}", "0", "1,000", "epochs"] for n in (0, 1)]
@@ -159,6 +226,9 @@ def test_list_measures_what_a_run_will_cost_and_leaves_nothing(tmp_path, capsys)
         ("--experiment ppo,a2c --batch-size 64", "There is no flag --batch-size for a2c; "),
         ("--retires 3", "There is no flag --retires for a2c; did you mean --retries?"),
         ("--dryrun", "There is no flag --dryrun; did you mean --dry-run?"),
+        ("--mesure", "There is no flag --mesure; did you mean --measure?"),
+        ("--list --dry-run", "Argument --dry-run: not allowed with argument --list."),
+        ("--dry-run --measure", "--measure lists the runs; leave out --dry-run."),
         ("--lst --seed 1", "There is no flag --lst; did you mean --list?"),
         ("--seed", "Argument --seed: expected one argument."),
         ("--seed --list", "Argument --seed: expected one argument."),

@@ -99,14 +99,40 @@ def test_ctrl_c_saves_every_run_and_the_same_command_resumes(study, tmp_path, un
     assert_same_runs(tmp_path / "runs", undisturbed)
 
 
+@pytest.mark.slow
+def test_a_second_ctrl_c_does_not_wait_and_the_runs_still_save(study, tmp_path, undisturbed):
+    with start(study, *AT_ONCE, start_new_session=True) as process:
+        begun = wait_until(lambda: in_the_middle(tmp_path), process)
+        orphans = workers(process.pid)
+        for worker in orphans:
+            os.kill(worker, signal.SIGSTOP)  # as if saving took long
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.stdout
+        wait_until(lambda: "Stopping: saving" in process.stdout.readline(), process)
+        os.killpg(process.pid, signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+        for worker in orphans:
+            os.kill(worker, signal.SIGCONT)
+    assert process.returncode == 130
+    assert error == "Interrupted.\n"
+    deadline = time.monotonic() + 60
+    while any(map(command_line, orphans)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for run in begun:
+        assert run.is_finished or "Stopped and saved" in run.output.read_text()
+    run_study(study, *AT_ONCE)
+    assert_same_runs(tmp_path / "runs", undisturbed)
+
+
 def test_ctrl_c_ends_the_measurement_of_costs(tmp_path):
     study = write_study(tmp_path, {"seed": [0]}, {**TOY, "canvas": 64, "eval_freq": 1000})
-    with start(study, "--list", start_new_session=True) as process:
-        wait_until(lambda: workers(process.pid), process)
+    with start(study, "--measure", start_new_session=True) as process:
+        trials = wait_until(lambda: workers(process.pid), process)
         os.killpg(process.pid, signal.SIGINT)
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert error == "Interrupted.\n"
+    assert not any(map(command_line, trials))
 
 
 def test_sigterm_for_the_study_and_its_runs_saves_every_run(study, tmp_path, undisturbed):
@@ -145,6 +171,7 @@ def test_a_run_that_cannot_say_what_is_wrong_is_named_and_not_tried_again(tmp_pa
         out = finish(process, code=1)
     lines = [line for line in out.splitlines() if line.startswith("Failed: ")]
     assert len(lines) == 2
+    assert "Run the same command again to retry." in out
     assert all(
         line.endswith("output.txt (cut off: the disk is full, or the run was killed)")
         for line in lines
@@ -175,7 +202,7 @@ def test_a_full_disk_fails_the_runs_by_name_and_harms_nothing(study, tmp_path, u
 def test_a_finished_study_does_nothing(undisturbed):
     before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")}
     out = run_study(undisturbed.parent / "study.yaml")
-    assert "running" not in out
+    assert out == f"All {N_RUNS} runs are finished. Use a larger --n-epochs to train longer.\n"
     assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")} == before
 
 

@@ -11,7 +11,7 @@ from study.runs import ROOT, TOY, write_study
 from rl_coordconv.runs.files import last_rows
 from rl_coordconv.study.plan import PlannedRun, read_study
 from rl_coordconv.study.progress import Estimate, Progress, read_progress
-from rl_coordconv.study.table import LiveTable, State, best_runs, cost_table, duration
+from rl_coordconv.study.table import LiveTable, State, best_runs, cost_table, duration, run_names
 
 A2C_LOG = """step,seconds,rollout/ep_rew_mean,time/iterations
 8000,9,250.5,100
@@ -106,6 +106,17 @@ def test_time_left_is_by_the_runs_own_speed_or_by_that_of_its_variant(runs):
     assert Estimate(runs).seconds_left(runs[0]) == 0
 
 
+def test_the_cost_of_a_study_counts_the_last_batch_in_full(runs):
+    for planned in runs[:3]:
+        log(planned, "step,seconds\n16000,16\n")
+    estimate = Estimate(runs)
+    assert estimate.total_seconds(runs[:3], at_once=2) == 2000
+    assert estimate.total_seconds(runs[:3], at_once=3) == 1000
+    assert estimate.total_seconds(runs, at_once=2) == 1000 + 1016
+    runs[2].run.progress.unlink()
+    assert Estimate(runs).total_seconds(runs, at_once=2) is None  # coordconv is unknown
+
+
 def test_the_cost_of_a_study_is_that_of_its_runs(runs):
     log(runs[0], A2C_LOG)
     log(runs[2], A2C_LOG.replace("17", "25"))
@@ -114,8 +125,8 @@ def test_the_cost_of_a_study_is_that_of_its_runs(runs):
     lines = [line.split() for line in console.file.getvalue().splitlines()]
     assert ["nature/seed-0", "16,000", "1,016,000", "steps", "0:16:40"] in lines
     assert ["coordconv/seed-1", "0", "1,016,000", "steps", "0:33:52"] in lines
-    # (1000 + 1016 + 2000 + 2032) / 2 seconds
-    assert "0:50:24 with 2 at once" in " ".join(lines[-1])
+    # 1000 and then 2000 seconds; 1016 and then 2032
+    assert "4 runs, 4 unfinished: 0:50:48 with 2 at once" in " ".join(lines[-1])
 
 
 class TestBestRuns:
@@ -182,7 +193,42 @@ def test_a_full_screen_shows_what_runs_and_what_failed(tmp_path):
     assert "1 running, 1 failed, 48 waiting" in text
 
 
+@pytest.mark.parametrize("width", [60, 100])
+def test_the_live_table_fits_a_terminal_of_14_rows(tmp_path, width):
+    vary = {name: [0.001, 0.002, 0.005] for name in ("learning_rate", "l2")}
+    fixed = {**TOY, "n_epochs": 10**9}
+    runs = read_study(
+        write_study(tmp_path, {**vary, "filter_size": [2, 3], "batch_size": [16, 32]}, fixed),
+        ROOT / "configs",
+    )
+    for planned in runs:
+        log(planned, TOY_COLUMNS + "0,0,0,0,0\n1000,100,9,0.75,0.123456\n")
+    console = Console(width=width, height=14, force_terminal=True, file=io.StringIO())
+    with LiveTable(runs, console) as table:
+        for planned, state in zip(runs[::5], State, strict=False):
+            table.mark(planned, state)
+    text = Text.from_ansi(console.file.getvalue()).plain
+    lines = text[text.rindex("run ") :].rstrip("\n").splitlines()
+    assert len(lines) <= 14 - 4  # leaves room for messages and the prompt
+    assert lines[0].split()[0] == "run"
+    assert "…" not in text
+    assert "running" in lines[1]
+    assert "31 waiting" in " ".join(lines[-2:])
+    assert " d " in lines[-1]
+    assert all(len(line) <= width for line in lines)
+
+
+def test_the_names_of_runs_leave_out_what_all_have_in_common(tmp_path):
+    vary = {"seed": [0, 1], "split": ["quadrant", "uniform"]}
+    fixed = {name: value for name, value in TOY.items() if name != "split"}
+    runs = read_study(write_study(tmp_path, vary, fixed), ROOT / "configs")
+    assert list(run_names(runs).values()) == [
+        f"classification-{split}/seed-{seed}" for seed in vary["seed"] for split in vary["split"]
+    ]
+    assert list(run_names(runs[:1]).values()) == [str(runs[0].run.folder)]
+
+
 def test_duration():
     assert duration(None) == ""
     assert duration(-5) == "0:00:00"  # PPO goes on to the end of its rollout
-    assert duration(90061) == "1 day, 1:01:01"
+    assert duration(90061) == "1 d 1 h"

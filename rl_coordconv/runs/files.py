@@ -44,13 +44,21 @@ def new_folder(folder: Path) -> Iterator[None]:
                 path.rmdir()
 
 
+def require_folder(path: Path) -> None:
+    """Raise a `UserError` if a path is not a folder."""
+    if not path.is_dir():
+        is_file = f"{path} is a file; give the folder that it is in: {path.parent}"
+        raise UserError(is_file if path.exists() else f"There is no folder {path}.")
+
+
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
     """Turn a failed write to a folder (a full disk, say) into a `UserError`."""
     try:
         yield
     except OSError as error:
-        if error.filename and folder.resolve() not in Path(error.filename).resolve().parents:
+        inner, outer = Path(error.filename or folder).resolve(), folder.resolve()
+        if not (inner.is_relative_to(outer) or outer.is_relative_to(inner)):
             raise  # it is about another file, perhaps one that was read
         reason = error.strerror or str(error)
         raise UserError(

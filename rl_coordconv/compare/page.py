@@ -29,7 +29,7 @@ figure { margin: 1.5rem 0; position: relative; }
 svg { width: 100%; height: auto; touch-action: pan-y; } svg.narrow { display: none; }
 @media (max-width: 44rem) { svg.wide { display: none; } svg.narrow { display: block; } }
 button { margin-right: 1rem; padding: .3rem 0; border: 0; color: inherit; background: none;
-  font: inherit; font-size: .9rem; cursor: pointer; }
+  font: inherit; font-size: .9rem; text-align: left; cursor: pointer; }
 button[aria-pressed=false] { opacity: .45; text-decoration: line-through; }
 button i { display: inline-block; width: 1.6em; margin-right: .4em; vertical-align: middle; }
 .off { display: none; } circle { display: none; pointer-events: none; fill: currentColor; }

@@ -22,6 +22,7 @@ from rl_coordconv.compare.statistics import MIN_SEEDS, band, performance_profile
 from rl_coordconv.runs.results import Style
 
 _TOP = 8.0  # human-normalised scores above this are not shown
+_SHORT = 30  # letters of names of which two fit side by side in a legend
 _WIDE = 2.2  # points: the width of a main line
 # Narrow, with large letters, to be legible on a phone.
 _SIZE = (6.0, 4.0)
@@ -76,7 +77,7 @@ def curves(comparison: Comparison, x: XAxis) -> Figure:
     axes.set_ylabel("score, mean of the last 100 games")
     if x != "hours":
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    figure.legend(loc="outside upper left", ncols=2)
+    _legend(figure)
     return figure
 
 
@@ -143,7 +144,7 @@ def profiles(summary: OverGames) -> Figure:
     axes.set_xlabel("human-normalised score")
     axes.set_ylabel("share of runs above it")
     axes.set_ylim(0, 1.02)
-    figure.legend(loc="outside upper left", ncols=2)
+    _legend(figure)
     return figure
 
 
@@ -169,7 +170,7 @@ def game_bars(summary: OverGames) -> Figure:
         axes.set_xscale("symlog", linthresh=1)
         axes.xaxis.set_major_formatter(ScalarFormatter())
     figure.supxlabel("human-normalised score (0: random, 1: human)", fontsize=11)
-    figure.legend(loc="outside upper left", ncols=2)
+    _legend(figure)
     return figure
 
 
@@ -178,6 +179,11 @@ def _axes(title: str) -> tuple[Figure, Axes]:
     axes = figure.subplots()
     axes.set_title(title, fontsize=11)
     return figure, axes
+
+
+def _legend(figure: Figure) -> None:
+    _, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(loc="outside upper left", ncols=2 if max(map(len, labels)) <= _SHORT else 1)
 
 
 def _line(

@@ -229,12 +229,10 @@ def read_columns(text: str, name: str, columns: Sequence[str]) -> tuple[Array, t
         rows = np.array([row for row in parsed if row]).reshape(-1, len(columns))
         if not len(rows):
             raise BrokenRun(f"{name} is damaged") from None
-        lost = len(body) - len(rows)
-        if lost:
+        if lost := len(body) - len(rows):
             notes.append(f"{lost} of {len(body):,} rows of {name} are damaged and left out")
     finite = np.isfinite(rows).all(axis=1)
-    lost = int(len(rows) - finite.sum())
-    if lost:
+    if lost := int(len(rows) - finite.sum()):
         notes.append(
             f"{lost} of {len(rows):,} rows of {name} contain NaN or infinity and are left out"
         )

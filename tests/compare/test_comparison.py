@@ -17,6 +17,7 @@ from fake_runs import write_run
 from rl_coordconv.compare.comparison import compare
 from rl_coordconv.compare.find import find_runs
 from rl_coordconv.compare.games import VariantOverGames, over_games
+from rl_coordconv.compare.plots import curves, house_style
 from rl_coordconv.compare.published import HUMAN_AND_RANDOM, PUBLISHED, human_normalised
 from rl_coordconv.compare.report import write_report
 from rl_coordconv.compare.sentences import count, number, stopping_sentence, verdict, verdicts
@@ -423,3 +424,17 @@ def test_a_game_that_one_variant_has_not_begun_is_left_out_and_reported(tmp_path
     assert summary.games == ("MsPacman", "Qbert")
     assert [variant.name for variant in summary.variants] == ["nature", "coordconv"]
     assert summary.notes == ("Not every variant has played Pong, left out here.",)
+
+
+def test_variants_by_a_setting_differ_in_their_looks_and_the_legend_names_them_whole(tmp_path):
+    """Four looks were used again, and names were cut off at the edge."""
+    rates = (0.1, 0.01, 0.001, 0.0001, 0.00001, 0.000001)
+    for rate in rates:
+        write_run(tmp_path / str(rate), learning_rate=rate, games=50)
+    (comparison,) = compare(find_runs([tmp_path]).runs)
+    assert len({variant.style for variant in comparison.variants}) == len(rates)
+    with house_style():
+        figure = curves(comparison, "steps")
+        figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert legend.get_window_extent().x1 < figure.bbox.x1

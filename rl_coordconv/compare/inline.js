@@ -26,24 +26,28 @@ function hover(figure, svg) {
   svg.append(dot);
 
   function show(event) {
-    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
-    const { x: [left, right], y: [bottom, top], limits, names, curves: all } =
-      axes.find((a) => a.x[0] <= at.x && at.x <= a.x[1] && a.y[1] <= at.y && at.y <= a.y[0]) ?? hidden;
-    const near = all
+    hide();
+    const pointer = new DOMPoint(event.clientX, event.clientY);
+    const at = pointer.matrixTransform(svg.getScreenCTM().inverse());
+    const isInside = ({ x, y }) => x[0] <= at.x && at.x <= x[1] && y[1] <= at.y && at.y <= y[0];
+    const plot = axes.find(isInside);
+    const near = plot?.curves
       .filter(({ path }) => !path.parentNode.classList.contains("off"))
-      .map((curve) => ({ ...curve, y: heightAt(curve.points, at.x) }))
+      .map(({ path, points }) => ({ path, y: heightAt(points, at.x) }))
       .filter(({ y }) => y !== undefined)
       .sort((a, b) => Math.abs(a.y - at.y) - Math.abs(b.y - at.y))[0];
-    hide();
     if (!near) return;
-    const x = limits[0] + ((at.x - left) / (right - left)) * (limits[1] - limits[0]);
-    const y = limits[2] + ((near.y - bottom) / (top - bottom)) * (limits[3] - limits[2]);
+    const value = (place, [start, end], low, high) =>
+      number(low + ((place - start) / (end - start)) * (high - low));
+    const x = value(at.x, plot.x, plot.limits[0], plot.limits[1]);
+    const y = value(near.y, plot.y, plot.limits[2], plot.limits[3]);
+    const { label } = near.path.parentNode.dataset;
     near.path.parentNode.classList.add("near");
     dot.setAttribute("cx", at.x);
     dot.setAttribute("cy", near.y);
     dot.style.display = "inline";
     tip.hidden = false;
-    tip.textContent = `${near.path.parentNode.dataset.label}\n${names[0]}: ${number(x)}\n${names[1]}: ${number(y)}`;
+    tip.textContent = `${label}\n${plot.names[0]}: ${x}\n${plot.names[1]}: ${y}`;
     const box = figure.getBoundingClientRect();
     const aside = event.clientX - box.left + 16;
     tip.style.left = `${Math.max(0, Math.min(aside, box.width - tip.offsetWidth))}px`;
@@ -56,7 +60,6 @@ function hover(figure, svg) {
     svg.querySelector(".near")?.classList.remove("near");
   }
 
-  const hidden = { x: [], y: [], curves: [] };
   hide();
   svg.addEventListener("pointermove", show);
   svg.addEventListener("pointerdown", show); // a tap

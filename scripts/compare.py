@@ -1,5 +1,6 @@
 """Compare runs: which variant is better, by how much, and with what confidence."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +37,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Imported here for its one-sentence error if the extra `analysis` is missing.
         from rl_coordconv.compare.report import write_report
 
-        report = write_report(options.runs, options.out, options.x, options.score, options.against)
+        words = ["python", "scripts/compare.py", *(sys.argv[1:] if argv is None else argv)]
+        report = write_report(
+            options.runs,
+            options.out,
+            options.x,
+            options.score,
+            options.against,
+            command=shlex.join(words),
+        )
     print(f"Done: {report}")
     return 0
 

@@ -52,12 +52,8 @@ EXTRACTOR_STYLES = {
     "impala-coordconv": Style("#aa4499", _DOTTED, "s"),
     "impala-coordconv-all": Style("#999933", _DOTTED, "^"),
 }
-_OTHER_STYLES = (
-    Style("#8f6bd9", "-.", "X"),
-    Style("#a6761d", "-.", "<"),
-    Style("#44aa99", "-.", ">"),
-    Style("#cc6677", "-.", "*"),
-)
+_OTHERS = (("#8f6bd9", "X"), ("#a6761d", "<"), ("#44aa99", ">"), ("#cc6677", "*"))
+_OTHER_STYLES = [Style(c, dash, m) for dash in ("-.", _DOTTED, _DASHED) for c, m in _OTHERS]
 
 
 def styles(variants: Iterable[str]) -> dict[str, Style]:

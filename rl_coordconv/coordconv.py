@@ -226,10 +226,12 @@ class _CoordConvNd(_ConvNd):
         A captured graph launches its kernels at once. What it captures must have run before where
         cuDNN's ``benchmark`` is on, so that eager calls take the same form then.
         """
+        key, memo = self._memo_key(x), self._batch_memo
+        if not key or self.groups > 1 or x.dim() != self.axes + 2:
+            return None
         captured = torch.cuda.is_current_stream_capturing()
         limit = _CAPTURED_LIMIT if captured or torch.backends.cudnn.benchmark else _EAGER_LIMIT
-        key, memo = self._memo_key(x), self._batch_memo
-        if not key or self.groups > 1 or x.dim() != self.axes + 2 or self._work(x) >= limit:
+        if self._work(x) >= limit:
             return None
         key = (len(x), *key)
         if memo is None or memo[0] != key:

@@ -32,14 +32,14 @@ from rl_coordconv.replacement import check_source, parameter_like, take_over
 
 fx.wrap(coordinate_channels)  # one node of a torch.fx graph, in which sizes are unknown
 
-# Convolutions of fewer multiply-adds than this concatenate on a GPU; fewer input channels than 16
-# take it as long as 16. Medians on an H100 (torch 2.11; 33 shapes in float32 and in channels-last
-# bfloat16) of the times concatenated / with the map, as ratios to nn.Conv2d's:
-#     eager, training        below the limit 1.18 / 1.81, above 1.39 / 1.27
-#     eager, no gradients    below the limit 1.33 / 2.44, above 1.57 / 1.08
-#     captured               below the limit 1.33 / 1.41, above 1.42 / 1.08
-# ``python scripts/bench.py layer --device cuda`` repeats it, with limits of 0 and of infinity.
-_EAGER_LIMIT, _CAPTURED_LIMIT, _LEAST_CHANNELS = 5e9, 5e8, 16
+# On a GPU, convolutions of fewer multiply-adds than this concatenate (see `_work`). Chosen on an
+# H100 (torch 2.11; 33 shapes in float32 and in channels-last bfloat16). Medians there of the times
+# of a bare concatenation with kept coordinates and of the map, as ratios to nn.Conv2d's:
+#     eager, training        below the limit 1.17 and 1.82, above 1.48 and 1.12
+#     eager, no gradients    below the limit 1.33 and 2.39, above 1.57 and 1.07
+#     captured               below the limit 1.30 and 1.41, above 1.43 and 1.08
+# To compare both: ``python scripts/bench.py layer --device cuda`` with limits of 0 and of infinity.
+_EAGER_LIMIT, _CAPTURED_LIMIT = 6e9, 6e8
 
 
 class _CoordConvNd(_ConvNd):
@@ -155,9 +155,8 @@ class _CoordConvNd(_ConvNd):
             return self._recorded(x, output_padding)
         bias, map_bias = self.bias, None
         if x.is_cuda:
-            coords = self._batch_of_coordinates(x)
-            if coords is not None:
-                return self._convolve(torch.cat([x, coords], 1), self.weight, bias, output_padding)
+            if (batch := self._batch_of_coordinates(x)) is not None:
+                return self._convolve(torch.cat([x, batch], 1), self.weight, bias, output_padding)
             bias, map_bias = None, bias  # Torch adds a bias by a kernel of its own there.
         elif not torch.is_grad_enabled() and x.is_cpu and self._memo_key(x):
             x_weight, positional_map = self._remembered(x, output_padding)
@@ -170,9 +169,8 @@ class _CoordConvNd(_ConvNd):
             map_bias.detach().zero_()
         x_weight, coord_weight = self.split_weight()
         out = self._convolve(x, x_weight, bias, output_padding)
-        positional_map = self._convolve(
-            self._coordinates(x), coord_weight, map_bias, output_padding
-        )
+        coords = self._coordinates(x)
+        positional_map = self._convolve(coords, coord_weight, map_bias, output_padding)
         return out.add_(repeat_like(positional_map, out))
 
     def _recorded(self, x: Tensor, output_padding: tuple[int, ...]) -> Tensor:
@@ -223,8 +221,8 @@ class _CoordConvNd(_ConvNd):
     def _batch_of_coordinates(self, x: Tensor) -> Tensor | None:
         """Return coordinates to concatenate with a batch; None if the map is faster.
 
-        A captured graph launches its kernels at once. What it captures must have run before where
-        cuDNN's ``benchmark`` is on, so that eager calls take the same form then.
+        A CUDA graph launches its kernels at once. With cuDNN's ``benchmark``, what is captured must
+        have run before: eager calls take the same form then.
         """
         key, memo = self._memo_key(x), self._batch_memo
         if not key or self.groups > 1 or x.dim() != self.axes + 2:
@@ -245,10 +243,11 @@ class _CoordConvNd(_ConvNd):
         return memo[1]
 
     def _work(self, x: Tensor) -> float:
-        """Return about how many multiply-adds the convolution of an input takes."""
-        positions = x.numel() / self.in_channels * (self.transposed or 1 / math.prod(self.stride))
-        channels = max(self.in_channels, _LEAST_CHANNELS) * self.out_channels
-        return positions * channels * math.prod(self.kernel_size)
+        """Return the multiply-adds; a GPU gains nothing below 16 channels or below 4 taps."""
+        channels = max(self.in_channels, 16) * self.out_channels
+        kernel = max(math.prod(self.kernel_size), 4)
+        stride = 1 if self.transposed else math.prod(self.stride)
+        return x.numel() / self.in_channels * channels * kernel / stride
 
     def _memo_key(self, x: Tensor) -> tuple[object, ...] | None:
         """Return what an input's coordinates depend on; None under tracers and ``torch.func``."""

@@ -1,4 +1,4 @@
-"""The links of all pages, and the Python examples of those about the extractors and the layer."""
+"""The links of all pages, the examples of some, and the comments that open the configs."""
 
 import re
 from pathlib import Path
@@ -31,6 +31,13 @@ def test_every_link_leads_somewhere(page):
         file = page.parent / target if target else page
         assert file.exists(), target
         assert not anchor or anchor in anchors(file), f"{target}#{anchor}"
+
+
+def test_every_config_opens_with_its_command_its_time_and_its_result():
+    for config in (ROOT / "configs").rglob("*.yaml"):
+        head = config.read_text().partition("\n\n")[0]
+        for part in ("#   python scripts/", "# Expected time", "# Expected result"):
+            assert part in head, f"{config}: {part}"
 
 
 @pytest.mark.parametrize("page", ["index", "sb3", "layer"])

@@ -1,5 +1,6 @@
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -25,6 +26,13 @@ def _ctrl_c_interrupts() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def _event_files_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorBoard reads files of the same second by name, in which number 10 is before 9."""
+    if module := sys.modules.get("tensorboard.summary.writer.event_file_writer"):
+        monkeypatch.setattr(module, "_global_uid", module.AtomicCounter(0))
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from rl_coordconv.compare.results import (
 from rl_coordconv.compare.sb3.names import is_numbered_run, is_telling, root_labels
 from rl_coordconv.compare.sb3.trainings import read_trainings
 from rl_coordconv.runs.config import UserError
+from rl_coordconv.runs.files import require_folder
 from rl_coordconv.runs.kept import is_kept, read_kept, read_stored_run
 
 # They identify a run folder of ours; other programs write a config.yaml too.
@@ -53,8 +54,7 @@ def find_runs(roots: Sequence[Path]) -> Found:
     left_out: dict[Path, str] = {}
     logs: dict[Path, list[Path]] = {}
     for root in roots:
-        if not root.is_dir():
-            raise UserError(f"There is no folder {root}.")
+        require_folder(root)
         for folder, read in _readers(root, logs):
             try:
                 runs.setdefault(folder.resolve(), read())

@@ -9,7 +9,7 @@ from html import escape
 
 from matplotlib.figure import Figure
 
-from rl_coordconv.compare.plots import inline_svg
+from rl_coordconv.compare.inline import SCRIPT
 from rl_coordconv.compare.tables import Table
 from rl_coordconv.runs.results import markdown_table
 
@@ -25,7 +25,18 @@ body { margin: 0 auto; max-width: 66rem; padding: 1rem; color: var(--ink);
 h1 { font-size: 1.6rem; line-height: 1.2; } h2 { font-size: 1.25rem; margin-top: 2.5rem; }
 .verdict { background: var(--box); border-left: 4px solid var(--soft); border-radius: 4px;
   padding: .6rem .9rem; font-weight: 500; }
-figure { margin: 1rem 0; max-width: 40rem; } svg { width: 100%; height: auto; display: block; }
+figure { margin: 1.5rem 0; position: relative; }
+svg { width: 100%; height: auto; touch-action: pan-y; } svg.narrow { display: none; }
+@media (max-width: 44rem) { svg.wide { display: none; } svg.narrow { display: block; } }
+button { margin-right: 1rem; padding: .3rem 0; border: 0; color: inherit; background: none;
+  font: inherit; font-size: .9rem; text-align: left; cursor: pointer; }
+button[aria-pressed=false] { opacity: .45; text-decoration: line-through; }
+button i { display: inline-block; width: 1.6em; margin-right: .4em; vertical-align: middle; }
+.off { display: none; } circle { display: none; pointer-events: none; fill: currentColor; }
+.near path { stroke-width: 3px !important; stroke-opacity: 1 !important; }
+output { position: absolute; padding: .3rem .6rem; border: 1px solid var(--line);
+  border-radius: 4px; background: var(--box); font-size: .85rem; line-height: 1.35;
+  white-space: pre-line; pointer-events: none; }
 .wide { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); padding-bottom: .3rem; }
@@ -61,41 +72,47 @@ class Section:
 
 def html_page(
     sections: Sequence[Section],
-    vectors: Mapping[str, str],
+    figures: Mapping[str, str],
     files: Sequence[str],
     colours: Mapping[str, str],
+    links: Mapping[str, str],
 ) -> str:
-    """Return the report as one HTML page with its style and figures, and without scripts.
+    """Return the report as one HTML page that contains its style, figures and script.
 
     Args:
         sections: Its parts.
-        vectors: Each drawing's SVG by name.
+        figures: Each drawing as HTML by name.
         files: Names of the CSV files beside it.
         colours: Each variant's colour by name.
+        links: The addresses of cells of the tables by their text.
     """
-    body = "".join(_section(section, vectors, colours) for section in sections)
+    body = "".join(_section(section, figures, colours, links) for section in sections)
     if len(sections) > _SHORT:
         titles = [section.title for section in sections]
         lines = "".join(f'<li><a href="#{_anchor(t)}">{escape(t)}</a></li>' for t in titles)
         body = f"<nav><ul>{lines}</ul></nav>\n{body}"
-    links = ", ".join(f'<a href="{escape(name)}">{escape(name)}</a>' for name in files)
+    tables = ", ".join(f'<a href="{escape(name)}">{escape(name)}</a>' for name in files)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Comparison of runs</title><style>{_CSS}</style></head>\n"
-        f"<body><h1>Comparison of runs</h1>\n{body}<footer>Tables: {links}</footer></body></html>\n"
+        f"<body><h1>Comparison of runs</h1>\n{body}<footer>Tables: {tables}</footer>"
+        f"<script>\n{SCRIPT}</script></body></html>\n"
     )
 
 
-def _section(section: Section, vectors: Mapping[str, str], colours: Mapping[str, str]) -> str:
+def _section(
+    section: Section,
+    figures: Mapping[str, str],
+    colours: Mapping[str, str],
+    links: Mapping[str, str],
+) -> str:
     title = section.title
     parts = [f'<section><h2 id="{_anchor(title)}">{escape(title)}</h2>']
     parts += [f'<p class="verdict">{escape(line)}</p>' for line in section.verdicts]
     parts += [f"<p>{escape(line)}</p>" for line in section.text]
-    for drawing in section.drawings:
-        vector = inline_svg(vectors[drawing.name], drawing.name, drawing.description)
-        parts.append(f"<figure>{vector}</figure>")
-    parts += [_table(table, colours) for table in section.tables]
+    parts += [f"<figure>{figures[drawing.name]}</figure>" for drawing in section.drawings]
+    parts += [_table(table, colours, links) for table in section.tables]
     if section.notes:
         items = "".join(f"<li>{escape(note)}</li>" for note in section.notes)
         parts.append(f'<ul class="notes">{items}</ul>')
@@ -106,32 +123,40 @@ def _anchor(title: str) -> str:
     return re.sub(r"\W+", "-", title.lower())
 
 
-def _table(table: Table, colours: Mapping[str, str]) -> str:
+def _table(table: Table, colours: Mapping[str, str], links: Mapping[str, str]) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in table.head)
-    rows = [f"<tr>{''.join(_cell(text, colours) for text in row)}</tr>" for row in table.rows]
+    rows = ["".join(_cell(text, colours, links) for text in row) for row in table.rows]
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
     return (
         f'<div class="wide"><table><caption>{escape(table.caption)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
-def _cell(text: str, colours: Mapping[str, str]) -> str:
+def _cell(text: str, colours: Mapping[str, str], links: Mapping[str, str]) -> str:
     is_number = re.match(r"-?[\d,.]+[kMG]?( \(|$)", text)
     look = ' class="number"' if is_number else ""
     colour = colours.get(text)
     dot = f'<span class="variant" style="background:{colour}"></span>' if colour else ""
-    return f"<td{look}>{dot}{escape(text)}</td>"
+    shown = f'<a href="{escape(links[text])}">{escape(text)}</a>' if text in links else escape(text)
+    return f"<td{look}>{dot}{shown}</td>"
 
 
-def markdown(sections: Sequence[Section], title: str = "Comparison of runs") -> str:
+def markdown(
+    sections: Sequence[Section],
+    title: str = "Comparison of runs",
+    links: Mapping[str, str] | None = None,
+) -> str:
     """Return the report as Markdown, with the PNG figures beside it."""
+    links = links or {}
     parts = [f"# {title}"]
     for section in sections:
         parts += [f"## {section.title}", *(f"**{line}**" for line in section.verdicts)]
         parts += section.text
         parts += [f"![{d.description}]({d.name}.png)" for d in section.drawings]
         for table in section.tables:
-            parts += [f"{table.caption}:", markdown_table(table.head, table.rows)]
+            rows = [[f"[{t}](<{links[t]}>)" if t in links else t for t in r] for r in table.rows]
+            parts += [f"{table.caption}:", markdown_table(table.head, rows)]
         if section.notes:
             parts.append("\n".join(f"- {note}" for note in section.notes))
     return "\n\n".join(parts) + "\n"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,13 +15,14 @@ from matplotlib.ticker import EngFormatter, ScalarFormatter
 
 from rl_coordconv.compare.comparison import Comparison
 from rl_coordconv.compare.games import OverGames
+from rl_coordconv.compare.inline import INK, mark
 from rl_coordconv.compare.published import published_scores
 from rl_coordconv.compare.results import POINTS, Array, XAxis
 from rl_coordconv.compare.statistics import MIN_SEEDS, band, performance_profile
 from rl_coordconv.runs.results import Style
 
-INK = "#20242c"
 _TOP = 8.0  # human-normalised scores above this are not shown
+_SHORT = 30  # letters of names of which two fit side by side in a legend
 _WIDE = 2.2  # points: the width of a main line
 # Narrow, with large letters, to be legible on a phone.
 _SIZE = (6.0, 4.0)
@@ -57,26 +56,28 @@ def house_style() -> Iterator[None]:
 def curves(comparison: Comparison, x: XAxis) -> Figure:
     """Draw scores over training: thin lines for seeds, a thick one with a band for their mean."""
     figure, axes = _axes(f"{comparison.algorithm.upper()}, {comparison.game}")
-    for variant in comparison.variants:
+    for place, variant in enumerate(comparison.variants):
         style = variant.style
         for run in variant.runs:
             points = run.grid(x)
             look: dict[str, Any] = {"color": style.colour, "linestyle": style.dash}
-            axes.plot(points, run.score_at(points, x), linewidth=0.8, alpha=0.4, **look)
+            (line,) = axes.plot(points, run.score_at(points, x), linewidth=0.8, alpha=0.4, **look)
+            mark(line, place, f"{variant.name}, seed {run.seed}")
         runs = variant.at(variant.step)
         ends = [run.grid(x) for run in runs]
         points = np.linspace(max(end[0] for end in ends), min(end[-1] for end in ends), POINTS)
         means = np.stack([run.score_at(points, x) for run in runs])
-        label = f"{variant.name} ({len(runs)} {'seed' if len(runs) == 1 else 'seeds'})"
+        seeds = f"{len(runs)} {'seed' if len(runs) == 1 else 'seeds'}"
         is_enough = variant.has_enough_games("training", variant.step)
         limits = band(means) if len(runs) >= MIN_SEEDS and is_enough else None
-        _line(axes, points, means.mean(axis=0), limits, style, label)
+        name = f"{variant.name} ({seeds})"
+        _line(axes, points, means.mean(axis=0), limits, style, place, name, has_legend=True)
     _published_lines(axes, comparison)
     axes.set_xlabel("hours of training" if x == "hours" else x)
     axes.set_ylabel("score, mean of the last 100 games")
     if x != "hours":
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    figure.legend(loc="outside upper left", ncols=2)
+    _legend(figure)
     return figure
 
 
@@ -92,7 +93,7 @@ def differences(comparison: Comparison) -> Figure:
         gaps = pair.over_training(steps)
         values, low, high = np.array([(gap.value, gap.low, gap.high) for gap in gaps]).T
         axes.axhline(0, color=INK, linewidth=0.8)
-        _line(axes, steps, values, (low, high), replace(pair.second.style, dash="-"))
+        _line(axes, steps, values, (low, high), replace(pair.second.style, dash="-"), 0, pair.name)
         axes.set_title(pair.name, fontsize=11)
         axes.set_ylabel("points")
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -106,13 +107,16 @@ def _published_lines(axes: Axes, comparison: Comparison) -> None:
     label: str | None = "published, after 10M steps"
     for other in published_scores(comparison.algorithm, comparison.game):
         if other.protocol == comparison.protocol and low < other.score < high * 1.05:
-            axes.axhline(other.score, color=INK, linewidth=0.8, alpha=0.35, label=label, zorder=1)
+            look: dict[str, Any] = {"color": INK, "linewidth": 0.8, "alpha": 0.35, "zorder": 1}
+            line = axes.axhline(other.score, label=label, **look)
+            mark(line, len(comparison.variants), other.source)
             label = None
 
 
 def final_scores(comparison: Comparison) -> Figure:
     """Draw a mark for every seed's final score, and the mean with its interval."""
-    figure, axes = _axes(f"{comparison.algorithm.upper()}, {comparison.game}: final scores")
+    figure, axes = _axes("")
+    figure.suptitle(f"{comparison.algorithm.upper()}, {comparison.game}: final scores", fontsize=11)
     figure.set_figheight(1.3 + 0.5 * len(comparison.variants))
     for place, variant in enumerate(comparison.variants):
         scores = variant.scores("training", variant.step)
@@ -122,7 +126,8 @@ def final_scores(comparison: Comparison) -> Figure:
         axes.plot([mean.low, mean.high], [place, place], color=colour, linewidth=_WIDE)
         axes.plot([mean.value], [place], "|", color=colour, markersize=16, markeredgewidth=2.5)
     _row_names(axes, [variant.name for variant in comparison.variants])
-    axes.set_xlabel("score, mean of the last 100 training games")
+    # Below the whole figure: long names may leave the axes less width than it needs.
+    figure.supxlabel("score, mean of the last 100 training games", fontsize=11)
     return figure
 
 
@@ -132,13 +137,14 @@ def profiles(summary: OverGames) -> Figure:
     scores = np.concatenate([variant.matrix.ravel() for variant in summary.variants])
     # One game can be far above a human's score; the profile is about all of them.
     thresholds = np.linspace(min(0.0, scores.min()), np.clip(scores.max(), 1, _TOP), 101)
-    for variant in summary.variants:
-        shares, low, high = performance_profile(variant.matrix, thresholds)
-        _line(axes, thresholds, shares, (low, high), variant.style, variant.name)
+    for place, variant in enumerate(summary.variants):
+        shares, *limits = performance_profile(variant.matrix, thresholds)
+        look = variant.style, place, variant.name
+        _line(axes, thresholds, shares, (limits[0], limits[1]), *look, has_legend=True)
     axes.set_xlabel("human-normalised score")
     axes.set_ylabel("share of runs above it")
     axes.set_ylim(0, 1.02)
-    figure.legend(loc="outside upper left", ncols=2)
+    _legend(figure)
     return figure
 
 
@@ -152,17 +158,19 @@ def game_bars(summary: OverGames) -> Figure:
         places = np.arange(n_games) + (index + 0.5) * thickness - 0.4
         means = [float(variant.scores[game].mean()) for game in summary.games]
         look: dict[str, Any] = {"color": variant.style.colour, "label": variant.name}
-        axes.barh(places, means, 0.9 * thickness, alpha=0.75, **look)
+        for bar in axes.barh(places, means, 0.9 * thickness, alpha=0.75, **look):
+            mark(bar, index)
         for place, game in zip(places, summary.games, strict=True):
             scores = variant.scores[game]
-            axes.plot(scores, np.full(len(scores), place), ".", color=INK, markersize=4)
+            dots = axes.plot(scores, np.full(len(scores), place), ".", color=INK, markersize=4)
+            mark(dots[0], index)
     _row_names(axes, summary.games)
     axes.axvline(1, color=INK, linewidth=0.8, alpha=0.5)
     if axes.get_xlim()[1] > _TOP:
         axes.set_xscale("symlog", linthresh=1)
         axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.set_xlabel("human-normalised score (0: random, 1: human)")
-    figure.legend(loc="outside upper left", ncols=2)
+    figure.supxlabel("human-normalised score (0: random, 1: human)", fontsize=11)
+    _legend(figure)
     return figure
 
 
@@ -173,43 +181,32 @@ def _axes(title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def _legend(figure: Figure) -> None:
+    _, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(loc="outside upper left", ncols=2 if max(map(len, labels)) <= _SHORT else 1)
+
+
 def _line(
     axes: Axes,
     x: Array,
     y: Array,
     limits: tuple[Array, Array] | None,
     style: Style,
-    label: str | None = None,
+    place: int,
+    name: str,
+    *,
+    has_legend: bool = False,
 ) -> None:
     """Draw a main line, with a band between the limits."""
-    colour = style.colour
-    axes.plot(x, y, color=colour, linestyle=style.dash, linewidth=_WIDE, label=label)
+    colour, label = style.colour, name if has_legend else None
+    look: dict[str, Any] = {"color": colour, "linestyle": style.dash, "linewidth": _WIDE}
+    (line,) = axes.plot(x, y, label=label, **look)
+    mark(line, place, name)
     if limits:
-        axes.fill_between(x, *limits, color=colour, alpha=0.18, linewidth=0)
+        mark(axes.fill_between(x, *limits, color=colour, alpha=0.18, linewidth=0), place)
 
 
 def _row_names(axes: Axes, names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
-
-
-def svg(figure: Figure) -> str:
-    """Return a figure as SVG."""
-    file = io.StringIO()
-    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    return file.getvalue()
-
-
-def inline_svg(text: str, name: str, description: str) -> str:
-    """Prepare an SVG for the inside of a page: with the page's ink and unique ids.
-
-    Args:
-        text: As `svg` returns it.
-        name: A prefix for every id.
-        description: The figure's description for screen readers.
-    """
-    text = text[text.index("<svg") :].replace(INK, "currentColor")
-    text = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", text)
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", text, count=1)
-    return text.replace("<svg", f'<svg role="img" aria-label="{description}"', 1)

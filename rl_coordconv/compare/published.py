@@ -30,6 +30,12 @@ class PublishedScore:
     spread: float | None = None
     protocol: str = "classic"
 
+    @property
+    def address(self) -> str:
+        """The source's address."""
+        addresses: dict[str, str] = _DATA["addresses"]
+        return next(url for name, url in addresses.items() if self.source.startswith(name))
+
 
 _DATA = read_yaml(Path(__file__).with_name("published.yaml"))
 PUBLISHED = tuple(PublishedScore(**entry) for entry in _DATA["scores"])

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from rl_coordconv.compare import plots, sentences, tables
 from rl_coordconv.compare.comparison import Comparison, compare
 from rl_coordconv.compare.find import Found, find_runs
 from rl_coordconv.compare.games import OverGames, over_games
+from rl_coordconv.compare.inline import inline_figure, svg
 from rl_coordconv.compare.page import Drawing, Section, html_page, markdown
+from rl_coordconv.compare.published import PUBLISHED
 from rl_coordconv.compare.results import XAxis
+from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import atomic_write, disk_errors
+from rl_coordconv.runs.folder import versions
 
+_PACKAGES = ("rl_coordconv", "numpy", "scipy", "rliable", "matplotlib")
+_IGNORED = "# By compare.py, which can make these files again."
 _READING = (
     "A score is the mean of whole games: unclipped points, all lives. Each point of a curve is the"
     " mean of the last 100 training games until then, so a curve ends at the score in the table.",
@@ -33,6 +42,7 @@ def write_report(
     x: XAxis = "steps",
     target: float | None = None,
     against: str | None = None,
+    command: str = "",
 ) -> Path:
     """Read every run below some folders, and write the report.
 
@@ -43,6 +53,7 @@ def write_report(
         target: The score to report the steps to; None for the lowest final mean of a game's
             variants.
         against: The variant to compare the others with; see `comparison.compare`.
+        command: The command, which the report names with the date; empty for neither.
 
     Returns:
         ``report.html``.
@@ -50,6 +61,8 @@ def write_report(
     Raises:
         UserError: There are no runs, no such variant, or the report cannot be written.
     """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; the report needs a folder.")
     found = find_runs(roots)
     comparisons = compare(found.runs, against)
     summaries = over_games(comparisons)
@@ -60,24 +73,53 @@ def write_report(
                 *(_games_section(summary) for summary in summaries),
                 *(section(comparison, x, target) for comparison in comparisons),
             ]
-            vectors = {d.name: _save(d, out) for section in sections for d in section.drawings}
+            figures = {d.name: _save(d, out) for section in sections for d in section.drawings}
         files = tables.write_csv(out, comparisons, summaries, x, target)
         sections.append(Section("How to read this", text=_READING))
-        sections += _left_out(found)
+        sections += [*_left_out(found), _provenance(found, command)]
         colours = {v.name: v.style.colour for c in comparisons for v in c.variants}
-        links = ", ".join(f"[{name}]({name})" for name in files)
-        _write(out / "report.md", f"{markdown(sections)}\nTables: {links}\n")
-        _write(out / "report.html", html_page(sections, vectors, files, colours))
+        links = _sources(found, out)
+        listed = ", ".join(f"[{name}]({name})" for name in files)
+        _write(out / "report.md", f"{markdown(sections, links=links)}\nTables: {listed}\n")
+        _write(out / "report.html", html_page(sections, figures, files, colours, links))
+        drawn = [f"{name}.{ending}" for name in figures for ending in ("png", "svg")]
+        _hide_from_git(out, ["report.html", "report.md", *drawn, *files])
     return out / "report.html"
 
 
+def _provenance(found: Found, command: str) -> Section:
+    """Return when and with what the report was made, and with what its runs."""
+    made = f"Made on {time.strftime('%Y-%m-%d at %H:%M:%S %z')} in {Path.cwd()} by: {command}"
+    table = tables.versions_table(found.runs, versions(_PACKAGES))
+    return Section("How this was made", text=[made] if command else [], tables=[table])
+
+
+def _sources(found: Found, out: Path) -> dict[str, str]:
+    """Return the addresses of published scores and of runs, as seen from the report."""
+    addresses = {published.source: published.address for published in PUBLISHED}
+    for run in found.runs:
+        # The folder of a run in a kept study is only a name.
+        folder = next(path for path in (run.folder, *run.folder.parents) if path.is_dir())
+        relative = os.path.relpath(folder.resolve(), out.resolve())
+        addresses[str(run.folder)] = quote(Path(relative).as_posix()) + "/"
+    return addresses
+
+
+def _hide_from_git(out: Path, names: Sequence[str]) -> None:
+    """Let git ignore the report's files; a ``.gitignore`` of the user's is left alone."""
+    path = out / ".gitignore"
+    lines = path.read_text("utf-8", "replace").splitlines() if path.exists() else [_IGNORED]
+    if lines[:1] == [_IGNORED]:
+        lines += [f"/{name}" for name in (".gitignore", *names)]
+        _write(path, "\n".join(dict.fromkeys(lines)) + "\n")
+
+
 def _save(drawing: Drawing, out: Path) -> str:
-    """Write a figure as PNG and SVG, and return the latter."""
+    """Write a figure as PNG and SVG, and return it for the page."""
     drawing.figure.savefig(out / f"{drawing.name}.png", dpi=150)
     drawing.figure.set_layout_engine("none")  # a second layout takes as long as drawing
-    vector = plots.svg(drawing.figure)
-    _write(out / f"{drawing.name}.svg", vector)
-    return vector
+    _write(out / f"{drawing.name}.svg", svg(drawing.figure))
+    return inline_figure(drawing.figure, drawing.name, drawing.description)
 
 
 def _write(path: Path, text: str) -> None:

@@ -59,6 +59,7 @@ class RunResult:
         evaluation_steps: The step of each evaluation game ``[evaluation games]``.
         evaluation_returns: Its score.
         settings: The training's settings by name; empty if not known.
+        versions: The versions of the packages that it was trained with; empty if not known.
         from_sb3: Whether it was read from SB3 logs, which this package did not write.
         files: What it was read from; a run of this package is one folder.
         notes: Sentences about its numbers for the reader of the report.
@@ -77,6 +78,7 @@ class RunResult:
     evaluation_steps: Array
     evaluation_returns: Array
     settings: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str | None] = field(default_factory=dict)
     from_sb3: bool = False
     files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
@@ -186,6 +188,7 @@ def read_run(run: StoredRun) -> RunResult:
         evaluation_steps=evaluation_steps,
         evaluation_returns=evaluation_returns,
         settings={key: value for key, value in settings.items() if key not in not_settings},
+        versions=run.versions,
         files=(run.folder,),
         notes=notes,
     )
@@ -226,12 +229,10 @@ def read_columns(text: str, name: str, columns: Sequence[str]) -> tuple[Array, t
         rows = np.array([row for row in parsed if row]).reshape(-1, len(columns))
         if not len(rows):
             raise BrokenRun(f"{name} is damaged") from None
-        lost = len(body) - len(rows)
-        if lost:
+        if lost := len(body) - len(rows):
             notes.append(f"{lost} of {len(body):,} rows of {name} are damaged and left out")
     finite = np.isfinite(rows).all(axis=1)
-    lost = int(len(rows) - finite.sum())
-    if lost:
+    if lost := int(len(rows) - finite.sum()):
         notes.append(
             f"{lost} of {len(rows):,} rows of {name} contain NaN or infinity and are left out"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +96,21 @@ def _list_files(run: RunResult) -> str:
         f"{len(own)} {kind}" if len(own) > _LISTED else ", ".join(own)
         for kind, own in kinds.items()
     )
+
+
+def versions_table(runs: Sequence[RunResult], versions: Mapping[str, str | None]) -> Table:
+    """Return the versions with which the report was made and the runs were trained.
+
+    Args:
+        runs: The runs.
+        versions: Those of the report.
+    """
+    rows = []
+    for name in dict.fromkeys([*versions, *(name for run in runs for name in run.versions)]):
+        of_runs = {run.versions.get(name) for run in runs}
+        known = sorted(version for version in of_runs if version)
+        rows.append([name, versions.get(name) or "-", ", ".join(known) or "-"])
+    return Table("Versions", ["", "this report", "the runs"], rows)
 
 
 def published_table(comparison: Comparison) -> Table:

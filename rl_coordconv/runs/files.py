@@ -44,13 +44,21 @@ def new_folder(folder: Path) -> Iterator[None]:
                 path.rmdir()
 
 
+def require_folder(path: Path) -> None:
+    """Raise a `UserError` if a path is not a folder."""
+    if not path.is_dir():
+        is_file = f"{path} is a file; give the folder that it is in: {path.parent}"
+        raise UserError(is_file if path.exists() else f"There is no folder {path}.")
+
+
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
     """Turn a failed write to a folder (a full disk, say) into a `UserError`."""
     try:
         yield
     except OSError as error:
-        if error.filename and folder.resolve() not in Path(error.filename).resolve().parents:
+        inner, outer = Path(error.filename or folder).resolve(), folder.resolve()
+        if not (inner.is_relative_to(outer) or outer.is_relative_to(inner)):
             raise  # it is about another file, perhaps one that was read
         reason = error.strerror or str(error)
         raise UserError(
@@ -66,7 +74,7 @@ class CsvLog:
 
     Args:
         path: The file.
-        columns: The first columns, if known; ``step`` is among them.
+        columns: The columns of a new file; ``step`` is among them.
         keep_until: The step of the checkpoint that the run resumes from; later rows are dropped.
         drop: Whether to drop a row up to that step as well.
 
@@ -77,7 +85,7 @@ class CsvLog:
     def __init__(
         self,
         path: Path,
-        columns: Sequence[str] = (),
+        columns: Sequence[str],
         *,
         keep_until: float,
         drop: Callable[[Mapping[str, str]], bool] = lambda row: False,
@@ -85,10 +93,7 @@ class CsvLog:
         self._path = path
         rows = [row for row in rows_until(path, "step", keep_until) if not drop(row)]
         self._columns = list(rows[0] if rows else columns)
-        if self._columns:
-            write_rows(path, self._columns, rows)
-        else:
-            path.unlink(missing_ok=True)
+        write_rows(path, self._columns, rows)
 
     def write(self, row: Mapping[str, object]) -> None:
         """Add one row, by column."""
@@ -98,6 +103,61 @@ class CsvLog:
             write_rows(self._path, self._columns, rows)
         with self._path.open("a", newline="") as file:
             csv.DictWriter(file, self._columns).writerow(row)
+
+
+class ProgressLog:
+    """``progress.csv``: a row per step with ``step``, ``seconds``, and metrics sorted by name.
+
+    What is logged later at the same step is added to its row. Everything is on disk when written.
+
+    Args:
+        path: The file.
+        keep_until: The step of the checkpoint that the run resumes from; later rows are dropped.
+        drop: Whether to drop the value of a metric at a step up to that one as well.
+
+    Raises:
+        UserError: A row is damaged.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        keep_until: float,
+        drop: Callable[[float, str], bool] = lambda step, name: False,
+    ) -> None:
+        self._path = path
+        self._columns: list[str]
+        self._last: Mapping[str, object]
+        rows: dict[float, dict[str, object]] = {}
+        for row in rows_until(path, "step", keep_until):
+            step = float(row["step"])
+            values = {k: value for k, value in row.items() if value and not drop(step, k)}
+            rows[step] = rows.get(step, {}) | values  # earlier versions wrote several at a step
+        self._rewrite(list(rows.values()))
+
+    @property
+    def seconds(self) -> float:
+        """The seconds in the last row; 0 without one."""
+        return float(str(self._last.get("seconds") or 0))
+
+    def write(self, row: Mapping[str, object]) -> None:
+        """Add a row, or what it adds to the last one."""
+        is_new = not self._last or float(str(row["step"])) != float(str(self._last["step"]))
+        if is_new and row.keys() <= set(self._columns):
+            with self._path.open("a", newline="") as file:
+                csv.DictWriter(file, self._columns).writerow(row)
+            self._last = row
+        else:
+            rows: list[Mapping[str, object]] = [*rows_until(self._path, "step", math.inf)]
+            self._rewrite([*rows, row] if is_new else [*rows[:-1], {**self._last, **row}])
+
+    def _rewrite(self, rows: Sequence[Mapping[str, object]]) -> None:
+        self._last = rows[-1] if rows else {}
+        first = "step", "seconds", "updates"
+        found = {name for row in rows for name in row} | {"step", "seconds"}
+        self._columns = [name for name in first if name in found] + sorted(found - set(first))
+        write_rows(self._path, self._columns, rows)
 
 
 def rows_until(path: Path, column: str, last: float) -> list[dict[str, str]]:

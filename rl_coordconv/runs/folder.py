@@ -14,7 +14,7 @@ import sys
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -374,11 +374,11 @@ def _extension(run: Run, length: int) -> str:
     return f"Extending the run from {length:,} to {run.length:,} {run.unit}.{schedules}"
 
 
-def versions() -> dict[str, str | None]:
-    """Return the versions of Python and the main packages, and this package's commit if known."""
+def versions(packages: Sequence[str] = _PACKAGES) -> dict[str, str | None]:
+    """Return the versions of Python and some packages, and this package's commit if known."""
     return {
         "python": platform.python_version(),
-        **{name: version(name) for name in _PACKAGES},
+        **{name: version(name) for name in packages},
         "git_commit": _git_commit(),
     }
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from rl_coordconv.runs.config import UserError
-from rl_coordconv.runs.files import atomic_write
+from rl_coordconv.runs.files import atomic_write, require_folder
 from rl_coordconv.runs.folder import Run, read_settings
 
 TABLES = ("episodes", "evaluations", "progress")
@@ -142,6 +142,7 @@ def keep(runs: Path, folder: Path, tables: Sequence[str], *, experiment: str | N
     Raises:
         UserError: There is no such run, or a file is damaged.
     """
+    require_folder(runs)
     added: dict[str, StoredRun] = {}
     for done in sorted(runs.rglob("DONE")):
         if not (done.parent / f"{tables[0]}.csv").exists():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from rl_coordconv.runs.files import CsvLog, atomic_write
+from rl_coordconv.runs.files import ProgressLog, atomic_write
 from rl_coordconv.runs.folder import Run
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class TrainingLog:
 
     def __init__(self, run: Run, keep_until: int) -> None:
         self._run = run
-        self._csv = CsvLog(run.progress, keep_until=keep_until)
+        self._csv = ProgressLog(run.progress, keep_until=keep_until)
         self._writer = summary_writer(run, keep_until)
         write_settings(self._writer, run.settings)
 

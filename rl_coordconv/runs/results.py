@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
-from rich.table import Table
-
 from rl_coordconv.runs.files import atomic_write
 from rl_coordconv.runs.kept import StoredRun
 
@@ -52,12 +50,8 @@ EXTRACTOR_STYLES = {
     "impala-coordconv": Style("#aa4499", _DOTTED, "s"),
     "impala-coordconv-all": Style("#999933", _DOTTED, "^"),
 }
-_OTHER_STYLES = (
-    Style("#8f6bd9", "-.", "X"),
-    Style("#a6761d", "-.", "<"),
-    Style("#44aa99", "-.", ">"),
-    Style("#cc6677", "-.", "*"),
-)
+_OTHERS = (("#8f6bd9", "X"), ("#a6761d", "<"), ("#44aa99", ">"), ("#cc6677", "*"))
+_OTHER_STYLES = [Style(c, dash, m) for dash in ("-.", _DOTTED, _DASHED) for c, m in _OTHERS]
 
 
 def styles(variants: Iterable[str]) -> dict[str, Style]:
@@ -92,14 +86,6 @@ def markdown_table(
     return "\n".join(
         f"| {' | '.join(map(str.ljust, line, widths))} |" for line in (head, rule, *lines[1:])
     )
-
-
-def beside_paper(title: str, rows: Iterable[tuple[str, str, str]]) -> Table:
-    """Return a table for the terminal with rows of a quantity, our value and the paper's."""
-    table = Table("", "ours", "paper", title=title)
-    for row in rows:
-        table.add_row(*row)
-    return table
 
 
 def fill_tables(document: Path, tables: Mapping[str, str]) -> None:

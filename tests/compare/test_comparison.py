@@ -3,9 +3,12 @@ import importlib.util
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from fake_runs import write_run
 from rl_coordconv.compare.comparison import compare
 from rl_coordconv.compare.find import find_runs
 from rl_coordconv.compare.games import VariantOverGames, over_games
+from rl_coordconv.compare.plots import curves, house_style
 from rl_coordconv.compare.published import HUMAN_AND_RANDOM, PUBLISHED, human_normalised
 from rl_coordconv.compare.report import write_report
 from rl_coordconv.compare.sentences import count, number, stopping_sentence, verdict, verdicts
@@ -22,6 +26,7 @@ from rl_coordconv.envs.atari import GAMES
 from rl_coordconv.runs.results import styles
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
+BAND = 'data-label=""'  # in an SVG
 
 
 def command(*arguments):
@@ -110,7 +115,7 @@ def test_with_fewer_than_three_seeds_no_conclusion_holds_and_no_band_is_drawn(tm
     text = (tmp_path / "out" / "report.md").read_text()
     assert "Too few seeds to compare coordconv with nature: at least 3 each are needed" in text
     assert f"there are {seeds} and {seeds} at step 60k" in text
-    assert "FillBetween" not in next((tmp_path / "out").glob("curves*.svg")).read_text()
+    assert BAND not in next((tmp_path / "out").glob("curves*.svg")).read_text()
     assert {row["low"] for row in read(tmp_path / "out" / "differences.csv")} == {"nan"}
     assert "Over the second half" not in text
     assert not list((tmp_path / "out").glob("differences*.svg"))
@@ -241,11 +246,11 @@ def test_a_comparison_that_is_not_made_makes_none_wider(tmp_path):
 
 
 class Page(HTMLParser):
-    """Tags, ids and addresses of a page."""
+    """Tags, ids and addresses of a page, and those of what it loads."""
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.ids, self.addresses = set(), [], []
+        self.tags, self.ids, self.addresses, self.loaded = set(), [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -254,7 +259,7 @@ class Page(HTMLParser):
             if name == "id":
                 self.ids.append(value)
             if name in ("src", "href", "xlink:href"):
-                self.addresses.append(value)
+                (self.addresses if tag in ("a", "use") else self.loaded).append(value)
 
 
 def test_the_command_writes_a_page_that_needs_nothing_else(tmp_path, capsys):
@@ -265,12 +270,17 @@ def test_the_command_writes_a_page_that_needs_nothing_else(tmp_path, capsys):
     assert capsys.readouterr().out == f"Done: {out / 'report.html'}\n"
     text = (out / "report.html").read_text()
     page = Page(text)
-    assert len([name for name in page.ids if "FillBetween" in name]) == 1  # coordconv's band
-    assert not {"script", "link", "img", "iframe"} & page.tags
+    assert text.count(BAND) == 2  # coordconv's, in a wide and a narrow figure
+    assert not {"link", "img", "iframe"} & page.tags
+    assert page.loaded == []
     assert len(page.ids) == len(set(page.ids))
-    files = {address for address in page.addresses if not address.startswith("#")}
-    assert files == {"runs.csv", "curves.csv", "variants.csv", "differences.csv"}
+    sources = {published.address for published in PUBLISHED}
+    files = {a for a in page.addresses if not a.startswith("#")} - sources
+    runs = {f"../runs/a2c/MsPacman/{v}/seed-{s}/" for v in ("nature", "coordconv") for s in (0, 1)}
+    runs.add("../runs/a2c/MsPacman/coordconv/seed-2/")
+    assert files == {"runs.csv", "curves.csv", "variants.csv", "differences.csv"} | runs
     assert all((out / name).exists() for name in files)
+    assert len(sources.intersection(page.addresses)) >= 3
     assert "@import" not in text
     assert 'name="viewport"' in text
     assert "prefers-color-scheme: dark" in text
@@ -291,6 +301,41 @@ def test_the_same_runs_give_the_same_report(tmp_path):
     assert pages[0] == pages[1]
 
 
+def test_the_report_says_when_and_how_it_was_made(tmp_path, monkeypatch):
+    folder = write_run(tmp_path / "my runs", games=50)
+    (folder / "versions.json").write_text('{"torch": "2.9.1", "git_commit": null}')
+    write_run(tmp_path / "my runs", seed=1, games=50)  # of unknown versions
+    monkeypatch.chdir(tmp_path)
+    assert command("my runs", "--out", "out") == 0
+    text = (tmp_path / "out" / "report.md").read_text()
+    day = time.strftime("%Y-%m-%d")
+    (made,) = [line for line in text.splitlines() if line.startswith(f"Made on {day} at ")]
+    assert made.endswith(f" in {tmp_path} by: python scripts/compare.py 'my runs' --out out")
+    assert f"| numpy | {np.__version__} | - |" in text
+    assert "| torch | - | 2.9.1 |" in text
+    linked = re.search(rf"\[{folder.relative_to(tmp_path)}\]\(<(.*?)>\)", text)[1]
+    assert (tmp_path / "out" / unquote(linked)).samefile(folder)
+    assert made in unescape((tmp_path / "out" / "report.html").read_text())
+
+
+@pytest.mark.parametrize("name", ["new/report", "docs"])
+def test_git_ignores_a_report_and_nothing_else(tmp_path, name):
+    """A report in a checkout was shown by git status."""
+    write_run(tmp_path / "runs", games=50)
+    checkout = tmp_path / "checkout"
+    (checkout / "docs").mkdir(parents=True)
+    (checkout / "docs" / "mine.csv").touch()
+    subprocess.run(["git", "init", "-q", checkout], check=True)
+    for _ in range(2):
+        command(tmp_path / "runs", "--out", checkout / name)
+        status = ["git", "-C", checkout, "status", "--porcelain", "--untracked-files=all"]
+        shown = subprocess.run(status, check=True, capture_output=True, text=True).stdout
+        assert shown == "?? docs/mine.csv\n"
+    (checkout / name / ".gitignore").write_text("mine\n")
+    command(tmp_path / "runs", "--out", checkout / name)
+    assert (checkout / name / ".gitignore").read_text() == "mine\n"
+
+
 def test_a_mistake_is_one_sentence(tmp_path, capsys):
     for arguments in ([tmp_path], [tmp_path / "missing"], [], [tmp_path, "--x", "years"]):
         with pytest.raises(SystemExit, match="2"):
@@ -299,6 +344,24 @@ def test_a_mistake_is_one_sentence(tmp_path, capsys):
         assert error.count("\n") == 1
         assert "Traceback" not in error
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_in_place_of_a_folder_is_named(tmp_path, capsys):
+    """There was no such folder, or a traceback."""
+    file = write_run(tmp_path, games=50) / "episodes.csv"
+    before = file.read_bytes()
+    sentences = {
+        (file, "--out", tmp_path / "out"): f"{file} is a file; give the folder that it is in: ",
+        (tmp_path, "--out", file): f"{file} is a file; the report needs a folder.",
+        (tmp_path, "--out", file / "out"): f"Could not write to {file / 'out'}: Not a directory. ",
+    }
+    for arguments, sentence in sentences.items():
+        with pytest.raises(SystemExit, match="2"):
+            command(*arguments)
+        error = capsys.readouterr().err
+        assert error.startswith(sentence)
+        assert error.count("\n") == 1
+    assert file.read_bytes() == before
 
 
 def test_a_missing_package_is_one_sentence():
@@ -343,6 +406,7 @@ def test_published_scores_are_of_games_that_exist():
     assert set(HUMAN_AND_RANDOM) <= set(GAMES)
     assert {published.game for published in PUBLISHED} <= set(GAMES)
     assert len({(p.source, p.algorithm, p.game) for p in PUBLISHED}) == len(PUBLISHED)
+    assert all(published.address.startswith("https://") for published in PUBLISHED)
     assert human_normalised("MsPacman", 307.3) == 0
 
 
@@ -360,3 +424,17 @@ def test_a_game_that_one_variant_has_not_begun_is_left_out_and_reported(tmp_path
     assert summary.games == ("MsPacman", "Qbert")
     assert [variant.name for variant in summary.variants] == ["nature", "coordconv"]
     assert summary.notes == ("Not every variant has played Pong, left out here.",)
+
+
+def test_variants_by_a_setting_differ_in_their_looks_and_the_legend_names_them_whole(tmp_path):
+    """Four looks were used again, and names were cut off at the edge."""
+    rates = (0.1, 0.01, 0.001, 0.0001, 0.00001, 0.000001)
+    for rate in rates:
+        write_run(tmp_path / str(rate), learning_rate=rate, games=50)
+    (comparison,) = compare(find_runs([tmp_path]).runs)
+    assert len({variant.style for variant in comparison.variants}) == len(rates)
+    with house_style():
+        figure = curves(comparison, "steps")
+        figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert legend.get_window_extent().x1 < figure.bbox.x1

@@ -1,11 +1,13 @@
 """The report as a reader sees it: on a wide screen and on a phone, light and dark."""
 
+import csv
 import importlib.util
 from pathlib import Path
 
 import pytest
 from browser import PHONE
 from fake_runs import write_run
+from playwright.sync_api import Locator, Page
 
 pytestmark = pytest.mark.browser
 
@@ -45,12 +47,84 @@ def test_nothing_is_wrong(open_page, report, width, dark):
     assert paper - ink < -150 if dark else paper - ink > 150
 
 
-def test_figures_are_drawn_and_do_not_take_each_others_parts(open_page, report):
+@pytest.mark.parametrize("width", [1200, 800, PHONE])
+def test_figures_use_the_width_and_can_be_read(open_page, report, width):
+    """They were 640 pixels wide, and letters on a phone eight pixels high."""
+    page = open_page(report, width=width).page
+    boxes = "[...document.querySelectorAll('figure svg')].filter(f => f.checkVisibility())"
+    boxes += ".map(f => f.getBoundingClientRect().toJSON())"
+    figures = page.evaluate(boxes)
+    assert len(figures) >= 4
+    text = page.evaluate("document.querySelector('section').getBoundingClientRect().width")
+    assert {figure["width"] for figure in figures} == {text}
+    assert min(figure["height"] for figure in figures) > 100
+    letters = page.evaluate(boxes.replace("svg')", "text')"))
+    assert min(letter["height"] for letter in letters) > 12  # of letters and the space above
+    assert all(0 < letter["left"] < letter["right"] < width for letter in letters)
+
+
+def test_figures_do_not_take_each_others_parts(open_page, report):
     page = open_page(report).page
-    sizes = page.evaluate(
-        "[...document.querySelectorAll('figure svg')].map(f => f.getBoundingClientRect().height)"
-    )
-    assert len(sizes) >= 4
-    assert min(sizes) > 100
     names = page.evaluate("[...document.querySelectorAll('[id]')].map(element => element.id)")
     assert len(names) == len(set(names))
+
+
+def learning_curves(page: Page, game: str) -> Locator:
+    return page.locator("figure").filter(has=page.get_by_label(f"Learning curves in {game}"))
+
+
+def point_at(figure: Locator, fraction: float) -> str:
+    """Move the pointer to a place above the curves and return what the page says."""
+    plot = figure.locator("svg:visible")
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    left, right, top = plot.evaluate(
+        "s => (a => [a.x[0], a.x[1], a.y[1]].map(n => n / s.viewBox.baseVal.width))"
+        "(JSON.parse(s.dataset.axes)[0])"
+    )
+    x = left + fraction * (right - left)
+    figure.page.mouse.move(box["x"] + x * box["width"], box["y"] + top * box["width"] + 5)
+    tip = figure.locator("output:visible")
+    return tip.inner_text() if tip.count() else ""
+
+
+@pytest.mark.parametrize("width", [1200, PHONE])
+def test_curves_can_be_hovered(open_page, report, width):
+    opened = open_page(report, width=width)
+    figure = learning_curves(opened.page, "MsPacman")
+    label, steps, score = point_at(figure, 0.5).splitlines()
+    variant, seed = label.split(", seed ")
+    step = float(steps.removeprefix("steps: ").replace(",", ""))
+    with report.with_name("curves.csv").open() as file:
+        rows = [r for r in csv.DictReader(file) if r["game"] == "MsPacman"]
+    points = [r for r in rows if (r["variant"], r["seed"]) == (variant, seed)]
+    near = min(points, key=lambda r: abs(float(r["steps"]) - step))
+    shown = float(score.removeprefix("score: ").replace(",", ""))
+    assert shown == pytest.approx(float(near["score"]), rel=0.02)
+    # It is the highest curve there.
+    others = {(r["variant"], r["seed"]): r for r in rows if float(r["steps"]) <= step}
+    assert shown >= max(float(r["score"]) for r in others.values()) * 0.98
+    assert opened.overflow == 0
+
+    opened.page.mouse.move(5, 5)
+    assert not opened.page.locator("figure output:visible").count()
+
+
+def test_variants_can_be_switched_off_and_on(open_page, report):
+    opened = open_page(report)
+    figure = learning_curves(opened.page, "MontezumaRevenge")
+    visible = "f => [...f.querySelectorAll('svg.wide [data-series]')]"
+    visible += ".filter(g => getComputedStyle(g).display !== 'none').map(g => +g.dataset.series)"
+    before = figure.evaluate(visible)
+    nature, other = figure.get_by_role("button", name="seeds").all()
+    nature.click()
+    assert nature.get_attribute("aria-pressed") == "false"
+    assert figure.evaluate(visible) == [place for place in before if place != 0]
+    texts = [point_at(figure, place / 10) for place in range(1, 10)]
+    assert all(text.startswith("impala-coordconv-all") for text in texts)
+    other.press("Enter")
+    assert point_at(figure, 0.5) == ""
+    nature.press("Space")
+    other.click()
+    assert figure.evaluate(visible) == before
+    assert (opened.errors, opened.requests) == ([], [])

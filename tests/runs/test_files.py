@@ -3,7 +3,14 @@ from pathlib import Path
 import pytest
 
 from rl_coordconv.runs.config import UserError
-from rl_coordconv.runs.files import CsvLog, atomic_write, disk_errors, last_rows, rows_until
+from rl_coordconv.runs.files import (
+    CsvLog,
+    ProgressLog,
+    atomic_write,
+    disk_errors,
+    last_rows,
+    rows_until,
+)
 
 
 class TestAtomicWrite:
@@ -63,8 +70,7 @@ class TestCsvLog:
 
     def test_takes_new_columns_at_any_row(self, tmp_path):
         path = tmp_path / "log.csv"
-        log = CsvLog(path, keep_until=-1)
-        assert not path.exists()
+        log = CsvLog(path, ("step",), keep_until=-1)
         log.write({"step": 1})
         log.write({"step": 2, "score": 5})
         log.write({"step": 3})
@@ -73,7 +79,7 @@ class TestCsvLog:
     def test_a_new_run_drops_what_an_earlier_one_left(self, tmp_path):
         path = tmp_path / "log.csv"
         path.write_text("step,other\n0,1\n")
-        CsvLog(path, keep_until=-1).write({"step": 0, "score": 2})
+        CsvLog(path, ("step",), keep_until=-1).write({"step": 0, "score": 2})
         assert path.read_text().split() == ["step,score", "0,2"]
 
     @pytest.mark.parametrize("torn", ["", "st", "step,sco", "step,score\n1,", "step,score\n1,2"])
@@ -91,7 +97,7 @@ class TestCsvLog:
         content = f"step,score\n1,5\n{row}\n3,5\n".encode("latin-1")
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"Line [345] of .*log\.csv is damaged; correct or"):
-            CsvLog(path, keep_until=9)
+            CsvLog(path, ("step",), keep_until=9)
         assert path.read_bytes() == content
 
     @pytest.mark.parametrize("end", ["", "\n\n", "\0\0\0", "4,", "\r\n"])
@@ -105,6 +111,40 @@ class TestCsvLog:
         path.write_text("stop,score\n1,5\n")
         with pytest.raises(UserError, match=r"Line 2 of .*log\.csv is damaged"):
             CsvLog(path, ("step",), keep_until=9)
+
+
+class TestProgressLog:
+    def test_has_one_row_per_step_and_the_same_columns_whatever_came_first(self, tmp_path):
+        rows = [
+            {"step": 10, "seconds": 1.0, "train/loss": 3},
+            {"step": 20, "seconds": 2.0, "rollout/score": 5, "train/loss": 2},
+            {"step": 20, "seconds": 2.5, "eval/score": 7, "train/loss": 1},  # an evaluation
+            {"step": 30, "seconds": 3.0, "train/loss": 0},
+        ]
+        text = "step,seconds,eval/score,rollout/score,train/loss\n"
+        text += "10,1.0,,,3\n20,2.5,7,5,1\n30,3.0,,,0\n"
+        for killed_after in range(len(rows)):
+            path = tmp_path / f"{killed_after}.csv"
+            for part in rows[:killed_after], rows[killed_after:]:
+                log = ProgressLog(path, keep_until=20)
+                for row in part:
+                    log.write(row)
+                    assert path.read_text().count("\n") > 1  # it is on disk
+            assert path.read_bytes().decode().replace("\r\n", "\n") == text
+
+    def test_puts_the_rows_of_an_earlier_version_in_order(self, tmp_path):
+        path = tmp_path / "log.csv"
+        path.write_text("step,seconds,b,a\n10,1,5,\n20,2,6,\n20,3,,7\n20.0,4,8,\n30,5,9,\n")
+        log = ProgressLog(path, keep_until=20)
+        assert path.read_text().split() == ["step,seconds,a,b", "10,1,,5", "20.0,4,7,8"]
+        log.write({"step": 20, "seconds": 6, "c": 0})
+        assert path.read_text().split() == ["step,seconds,a,b,c", "10,1,,5,", "20,6,7,8,0"]
+
+    def test_forgets_what_is_logged_again(self, tmp_path):
+        path = tmp_path / "log.csv"
+        path.write_text("step,seconds,eval/a,train/b\n10,1,5,6\n20,2,7,8\n")
+        ProgressLog(path, keep_until=20, drop=lambda step, name: step > 10 and name == "eval/a")
+        assert path.read_text().split() == ["step,seconds,eval/a,train/b", "10,1,5,6", "20,2,,8"]
 
 
 class TestLastRows:

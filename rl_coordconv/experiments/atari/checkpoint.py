@@ -33,7 +33,7 @@ from rl_coordconv.runs.checkpoint import (
     rng_state,
     set_rng_state,
 )
-from rl_coordconv.runs.files import CsvLog, atomic_write, last_rows, rows_until, write_rows
+from rl_coordconv.runs.files import ProgressLog, atomic_write, last_rows, rows_until, write_rows
 from rl_coordconv.runs.folder import Run, add_settings
 from rl_coordconv.runs.logging import summary_writer
 
@@ -135,12 +135,11 @@ class _ResumedCsv(KVWriter):
     def __init__(self, path: Path, step: int, last_evaluation: int) -> None:
         _add_step(path)
 
-        def is_repeated(row: Mapping[str, str]) -> bool:
-            return bool(row.get("eval/mean_reward")) and float(row["step"]) > last_evaluation
+        def is_repeated(at: float, name: str) -> bool:
+            return name.startswith("eval/") and at > last_evaluation
 
-        self._csv = CsvLog(path, keep_until=step, drop=is_repeated)
-        rows = last_rows(path)
-        self._seconds_before = float(rows[-1].get("seconds") or 0) if rows else 0.0
+        self._csv = ProgressLog(path, keep_until=step, drop=is_repeated)
+        self._seconds_before = self._csv.seconds
         self._started = time.perf_counter()
 
     def write(
@@ -148,8 +147,8 @@ class _ResumedCsv(KVWriter):
     ) -> None:
         """Write a row, which is on disk when this returns."""
         seconds = self._seconds_before + time.perf_counter() - self._started
-        metrics = sorted(filter_excluded_keys(key_values, key_excluded, "csv").items())
-        numbers = {name: value for name, value in metrics if isinstance(value, NUMBER)}
+        metrics = filter_excluded_keys(key_values, key_excluded, "csv")
+        numbers = {name: value for name, value in metrics.items() if isinstance(value, NUMBER)}
         self._csv.write({"step": step, "seconds": round(seconds, 3), **numbers})
 
     def close(self) -> None:

@@ -33,7 +33,6 @@ from rl_coordconv.runs.files import write_rows
 from rl_coordconv.runs.folder import Run
 
 ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
 Namespace = dict[str, Any]
 
 # A game of Klax is over after some hundred steps without skill.
@@ -83,17 +82,10 @@ def folders(root: str = "runs") -> list[str]:
     return sorted("/".join(done.parts[-3:-1]) for done in Path(root).rglob("DONE"))
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in DOCS.glob("*.md"))])
-def test_every_link_leads_somewhere(page):
-    for target in re.findall(r"\]\((?!http)([^)#]+)", (ROOT / page).read_text()):
-        assert (ROOT / page).parent.joinpath(target).exists(), target
-
-
-def test_every_section_with_python_is_run_here():
+@pytest.mark.parametrize("page", ["docs/python.md", "docs/recipes.md"])
+def test_every_section_with_python_is_run_here(page):
     text = Path(__file__).read_text()
-    for page in DOCS.glob("*.md"):
-        for heading in sections(f"docs/{page.name}"):
-            assert f'"docs/{page.name}", "{heading}"' in text
+    assert all(f'"{page}", "{heading}"' in text for heading in sections(page))
 
 
 @pytest.mark.parametrize("number", range(4))
@@ -147,9 +139,9 @@ class TestFromPython:
     def test_hydra(self, run_block):
         (code,) = blocks("docs/python.md", "Hydra")
         (shell,) = blocks("docs/python.md", "Hydra", "bash")
-        assert (command := "python hydra_a2c.py --multirun extractor=nature,coordconv") in shell
-        arguments = command.split(maxsplit=2)[2] + " total_timesteps=20"
-        run_block(code, arguments + " hydra/job_logging=none hydra/hydra_logging=none")
+        (arguments,) = re.findall(r"^python hydra_a2c.py (--multirun .*)", shell, re.M)
+        small = "seed=0 total_timesteps=20 hydra/job_logging=none hydra/hydra_logging=none"
+        run_block(code, arguments.replace("seed=0,1,2", small))
         assert folders() == ["coordconv/seed-0", "nature/seed-0"]
 
     @pytest.mark.slow
@@ -164,19 +156,16 @@ class TestFromPython:
         assert b"train/value_loss" in log.read_bytes()
 
 
-SCORES = [100.0, 300.0]
-
-
 @pytest.fixture(scope="module")
 def _trained(tmp_path_factory) -> Run:
     settings = {**TINY, "log_dir": str(tmp_path_factory.mktemp("docs")), "total_timesteps": 300}
     run = train(make_config("a2c", **settings)).run
-    last = (100, "classic", "stochastic")
     rows = [
         (100, 0, 9e9, 400, "classic", "stochastic", 0, "final"),  # before the run was extended
         (300, 0, 9e9, 400, "classic", "stochastic", "training", "training"),
         (300, 0, 9e9, 400, "classic", "stochastic", 0, "best"),
-        *((300, i, score, 400, *last[1:], 0, "final") for i, score in enumerate(SCORES)),
+        (300, 0, 100.0, 400, "classic", "stochastic", 0, "final"),
+        (300, 1, 300.0, 400, "classic", "stochastic", 0, "final"),
         (300, 0, 50.0, 400, "sticky", "deterministic", 0, "final"),
     ]
     write_rows(
@@ -217,8 +206,7 @@ class TestRecipes:
         for tag in ("coord/weight_share/cnn.0", "coord/positional_map/cnn.0"):
             assert tag.encode() in log.read_bytes()
 
-    @pytest.mark.slow
-    @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.filterwarnings("ignore")  # those of torch's exporter
     def test_onnx(self, run, run_block):
         names = run_block(*blocks("docs/recipes.md", "Export an agent to ONNX"))
         images = torch.randint(256, (5, 4, 84, 84), dtype=torch.uint8)  # another number of images
@@ -232,8 +220,8 @@ class TestRecipes:
     def test_the_hub(self, run, run_block):
         from huggingface_hub import HfApi, ModelCard
 
-        video = run.folder / "video.mp4"
-        video.touch()
+        (run.folder / "videos").mkdir()
+        (run.folder / "videos" / "final-step-0000000300.mp4").touch()
         build, push = blocks("docs/recipes.md", "Push an agent to the Hugging Face Hub")
         run_block(build)
         with (
@@ -248,7 +236,12 @@ class TestRecipes:
         }
         card = ModelCard.load(folder / "README.md")
         assert card.data.library_name == "stable-baselines3"
-        assert "reinforcement-learning" in card.data.tags
+        assert card.data.tags[1:] == [
+            "reinforcement-learning",
+            "stable-baselines3",
+            "Klax",
+            "coordconv",
+        ]
         classic, sticky = card.data.eval_results
         assert (classic.dataset_type, classic.metric_value) == (
             "KlaxNoFrameskip-v4",
@@ -256,6 +249,7 @@ class TestRecipes:
         )
         assert (sticky.dataset_type, sticky.metric_value) == ("ALE/Klax-v5", "50.00 +/- 0.00")
         assert "| classic | stochastic | 2 | 200.0 | 100.0 | 100.0 to 300.0 |" in card.text
+        assert classic.dataset_name == "Klax, classic protocol, stochastic actions"
         assert "300 steps, 1,200 frames, classic protocol, seed 0" in card.text
         assert f"torch {version('torch')}" in card.text
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -17,7 +15,13 @@ from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import rows_until
 
 _CARD = """---
-{metadata}---
+library_name: stable-baselines3
+tags: [deep-reinforcement-learning, reinforcement-learning, stable-baselines3, {env}, {extractor}]
+model-index:
+- name: {algorithm}
+  results:
+{results}
+---
 
 # {algorithm} on {env}, extractor {extractor}
 
@@ -30,23 +34,31 @@ reinforcement learning: {steps:,} steps, {frames:,} frames, {protocol} protocol,
 
 Raw scores of whole games of this agent. The interval says nothing about other seeds.
 
+The agent's file contains pickled Python code, which runs when it is loaded: trust its author first.
 In a checkout of `rl_coordconv`, with this repository in `FOLDER`:
 
 ```bash
-python scripts/evaluate.py FOLDER  # runs the pickled Python code in the agent's file: trust its author
+python scripts/evaluate.py FOLDER                         # play more games
 python scripts/train_{experiment}.py --config FOLDER/config.yaml  # train it again
 ```
 
 Versions: {versions}.
 """
 
+_RESULT = """\
+  - task: {{type: reinforcement-learning, name: reinforcement-learning}}
+    dataset: {{type: {env_id}, name: "{env}, {protocol} protocol, {policy} actions"}}
+    metrics: [{{type: mean_reward, name: mean_reward, value: {mean:.2f} +/- {std:.2f}}}]"""
+
+_ROW = "| {protocol} | {policy} | {games} | {mean:,.1f} | {std:,.1f} | {low:,.1f} to {high:,.1f} |"
+
 
 def make_hub_folder(run_folder: Path, folder: Path) -> None:
     """Make a folder for the Hub from a finished run of A2C or PPO.
 
     It has the final agent, its settings and logs, the video if there is one, and a card with the
-    scores of the games that ``scripts/evaluate.py`` played with the final agent. It is a run folder
-    too, which `load_agent` loads.
+    scores of the games that ``scripts/evaluate.py`` played with this agent. It is a run folder too:
+    `load_agent` loads it.
 
     Args:
         run_folder: The run.
@@ -62,11 +74,24 @@ def make_hub_folder(run_folder: Path, folder: Path) -> None:
     scores: dict[tuple[str, str], list[float]] = {}  # by protocol and kind of actions
     for row in rows_until(run.evaluations, "step", steps):
         if row.get("checkpoint") == "final" and float(row["step"]) == steps:
-            scores.setdefault((row["protocol"], row["policy"]), []).append(
-                float(row["episode_return"])
-            )
+            games = scores.setdefault((row["protocol"], row["policy"]), [])
+            games.append(float(row["episode_return"]))
     if not scores:
         raise UserError(f"Evaluate the agent first: python scripts/evaluate.py {run_folder}")
+    settings = {**config.model_dump(), "log_dir": "runs"}  # and no path of this machine
+    card = _CARD.format(
+        **settings,
+        algorithm=config.experiment.upper(),
+        results="\n".join(_fill(_RESULT, config.env, *kind, scores[kind]) for kind in scores),
+        steps=steps,
+        frames=4 * steps,
+        table="\n".join(_fill(_ROW, config.env, *kind, scores[kind]) for kind in scores),
+        versions=", ".join(
+            f"{name} {version}"
+            for name, version in json.loads(run.versions.read_text(encoding="utf-8")).items()
+            if version
+        ),
+    )
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
@@ -74,49 +99,23 @@ def make_hub_folder(run_folder: Path, folder: Path) -> None:
     for file in (run.final_model, run.progress, run.episodes, run.evaluations, run.versions):
         if file.exists():
             shutil.copy(file, folder)
-    if (video := run.folder / "video.mp4").exists():
+    for video in run.folder.glob(f"videos/final-step-{steps:010d}.mp4"):
         shutil.copy(video, folder / "replay.mp4")  # the name that the Hub plays beside a card
-    settings = {**config.model_dump(), "log_dir": "runs"}  # and no path of this machine
-    (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
-    versions = json.loads(run.versions.read_text(encoding="utf-8"))
-    card = _card(settings, steps, scores, versions)
+    text = yaml.safe_dump(settings, sort_keys=False)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def _card(
-    settings: Mapping[str, Any],
-    steps: int,
-    scores: Mapping[tuple[str, str], list[float]],
-    versions: Mapping[str, str | None],
-) -> str:
-    game, results, table = settings["env"], [], []
-    for (protocol, policy), games in scores.items():
-        mean, std, (low, high) = np.mean(games), np.std(games), Games(games, ()).interval()
-        table.append(
-            f"| {protocol} | {policy} | {len(games)} | {mean:,.1f} | {std:,.1f}"
-            f" | {low:,.1f} to {high:,.1f} |"
-        )
-        env_id = f"{game}NoFrameskip-v4" if protocol == "classic" else f"ALE/{game}-v5"
-        metric = {"type": "mean_reward", "value": f"{mean:.2f} +/- {std:.2f}"}
-        results.append(
-            {
-                "task": {"type": "reinforcement-learning", "name": "reinforcement-learning"},
-                "dataset": {"type": env_id, "name": f"{game}, {protocol}, {policy} actions"},
-                "metrics": [{**metric, "name": "mean_reward"}],
-            }
-        )
-    tags = ["deep-reinforcement-learning", "reinforcement-learning", "stable-baselines3"]
-    metadata = {
-        "library_name": "stable-baselines3",
-        "tags": [*tags, "atari", "coordconv", game],
-        "model-index": [{"name": settings["experiment"].upper(), "results": results}],
-    }
-    return _CARD.format(
-        **settings,
-        metadata=yaml.safe_dump(metadata, sort_keys=False),
-        algorithm=settings["experiment"].upper(),
-        steps=steps,
-        frames=4 * steps,
-        table="\n".join(table),
-        versions=", ".join(f"{name} {version}" for name, version in versions.items() if version),
+def _fill(template: str, env: str, protocol: str, policy: str, games: list[float]) -> str:
+    low, high = Games(games, ()).interval()
+    return template.format(
+        env=env,
+        env_id=f"{env}NoFrameskip-v4" if protocol == "classic" else f"ALE/{env}-v5",
+        protocol=protocol,
+        policy=policy,
+        games=len(games),
+        mean=np.mean(games),
+        std=np.std(games),
+        low=low,
+        high=high,
     )

@@ -80,8 +80,11 @@ class Group:
         words = [config.model, *([] if config.inputs == "image" else [config.inputs])]
         if config.preset == "quick":
             words.append("quick")
-        more = self.deviations.items()
-        words += [f"{key.replace('_', ' ')} {value}" for key, value in more if key != "inputs"]
+        for key, value in self.deviations.items():
+            if key == "n_epochs":
+                words.append(f"{value} epochs")
+            elif key != "inputs":
+                words.append(f"{key.replace('_', ' ')} {value}")
         return ", ".join(words)
 
     @property

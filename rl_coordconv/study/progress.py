@@ -42,9 +42,9 @@ def read_progress(planned: PlannedRun) -> Progress:
         return Progress()
     if not points:
         return Progress()
-    step, seconds = points[-1]
-    before, since = points[0] if points[0][0] < step else (0.0, 0.0)
-    speed = (step - before) / (seconds - since) if step and seconds > since else None
+    (before, since), (step, seconds) = points[0], points[-1]
+    # Between two rows: the time of the first includes the start, which is slow.
+    speed = (step - before) / (seconds - since) if step > before and seconds > since else None
     score = scores[-1] if scores and not math.isnan(scores[-1]) else None
     return Progress(int(step), speed, score)
 

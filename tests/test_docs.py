@@ -18,9 +18,7 @@ import torch
 import yaml
 from games import WhereIsTheSquare
 from PIL import Image
-from stable_baselines3 import A2C
 from stable_baselines3.common.env_util import make_vec_env
-from torch import nn
 from torch.testing import assert_close
 
 from rl_coordconv import experiments
@@ -88,20 +86,9 @@ def test_every_section_with_python_is_run_here(page):
     assert all(f'"{page}", "{heading}"' in text for heading in sections(page))
 
 
-@pytest.mark.parametrize("number", range(4))
-def test_the_examples_of_the_readme(run_block, number):
-    codes = [code for heading in sections("README.md") for code in blocks("README.md", heading)]
-    assert len(codes) == 4
-    with_vector = "MultiInputPolicy" in codes[number]
-    env = make_vec_env(WhereIsTheSquare, env_kwargs={"with_vector": with_vector})
-    network = nn.Sequential(nn.Conv2d(3, 4, 3))
-    run_block(
-        codes[number].replace("1_000_000", "10"),
-        A2C=A2C,
-        env=env,
-        conv=nn.Conv2d(3, 4, 3),
-        network=network,
-    )
+def test_the_example_of_the_readme(run_block):
+    (code,) = blocks("README.md", "Use it in your own Stable-Baselines3 project")
+    run_block(code.replace("1_000_000", "10"), env=make_vec_env(WhereIsTheSquare))
 
 
 def test_using_the_speedups_alone(run_block):

@@ -82,10 +82,5 @@ def test_an_unknown_public_name_is_an_attribute_error():
 
 
 def test_the_readme_names_every_extractor():
-    table = (ROOT / "README.md").read_text().partition("## Extractors")[2]
-    assert set(re.findall(r"`([a-z-]+)`", table)) >= rl_coordconv.EXTRACTORS.keys()
-
-
-def test_every_link_of_the_readme_leads_somewhere():
-    for target in re.findall(r"\]\((?!http)([^)]+)\)", (ROOT / "README.md").read_text()):
-        assert (ROOT / target).exists(), target
+    table = (ROOT / "README.md").read_text().partition("| extractor |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`([a-z-]+)`", table)) == rl_coordconv.EXTRACTORS.keys()

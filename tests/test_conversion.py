@@ -135,7 +135,7 @@ class TestChoice:
         try:
             parallel = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Conv2d(4, 4, 3)))
             with pytest.raises(
-                ValueError, match="holds the old weights; convert the network before"
+                ValueError, match="keeps the old weights; convert the network before"
             ):
                 convert(parallel)
             assert type(parallel.module[0]) is nn.Conv2d
@@ -261,7 +261,7 @@ class TestTies:
             actor[0].weight = critic[0].weight  # as in SAC-AE and CURL
         else:
             actor[0] = critic[0]
-        with pytest.warns(UserWarning, match="A network outside shares .* convert both at once"):
+        with pytest.warns(UserWarning, match="Another network shares .* convert both in one call"):
             convert(critic)
 
     def test_within_a_network_are_no_reason_for_a_warning(self):

@@ -122,7 +122,9 @@ class TestOptimizer:
             return value.detach()
 
         optimiser.step(loss)
-        with pytest.raises(ValueError, match=f"{kind.__name__}.* make it anew after converting"):
+        with pytest.raises(
+            ValueError, match=f"{kind.__name__}.* create the optimiser after converting"
+        ):
             convert(network, optimizer=optimiser)
         assert type(network[0]) is nn.Conv2d
         optimiser.step(loss)

@@ -63,7 +63,7 @@ def test_another_choice_of_layers_is_an_error():
 def test_a_network_that_cannot_be_converted_whole_is_left_alone():
     network = make_network()
     nn.utils.spectral_norm(network[3])
-    with pytest.raises(ValueError, match="remove the hook first"):
+    with pytest.raises(ValueError, match="computed by a hook; remove it first"):
         convert(network)
     assert type(network[0]) is nn.Conv2d
 

@@ -84,7 +84,7 @@ class TestCoordinates:
         assert_close(i, torch.tensor([[-1, -1 / 3, 1 / 3, 1]], dtype=torch.float64))
 
     def test_whole_numbers_cannot_hold_them(self):
-        with pytest.raises(TypeError, match=r"fractions.*uint8"):
+        with pytest.raises(TypeError, match=r"floating-point dtype.*uint8"):
             coordinate_channels((2, 3), dtype=torch.uint8)
 
     def test_live_on_the_device_asked_for(self):

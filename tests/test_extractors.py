@@ -220,7 +220,7 @@ class TestObservationSpaces:
 
     def test_a_channels_last_picture_that_cannot_be_told_apart_is_named_where_it_fails(self):
         space = spaces.Box(0, 1, (84, 84, 4), np.float32)
-        with pytest.raises(ValueError, match="84x4 pixels are too small.*move the channels first"):
+        with pytest.raises(ValueError, match="84x4 pixels too small.*move the channels to the front"):
             CoordNatureCNN(space, normalized_image=True)
 
     @pytest.mark.parametrize("name", ["nature", "coordconv"])
@@ -284,7 +284,7 @@ class TestPolicyKwargs:
             policy_kwargs("coordconv", **{setting: 1})
 
     def test_refuses_two_classes(self):
-        with pytest.raises(ValueError, match="not both"):
+        with pytest.raises(ValueError, match="conflicts with .coordconv."):
             policy_kwargs("coordconv", features_extractor_class=NatureCNN)
 
 

@@ -250,7 +250,7 @@ class TestPolicy:
             assert policy(images)[0].shape == (6,)
 
     def test_needs_one_extractor(self):
-        with pytest.raises(ValueError, match="needs one extractor"):
+        with pytest.raises(ValueError, match="needs share_features_extractor=True"):
             ReuseCnnPolicy(*SPACES, lambda _: 1e-3, share_features_extractor=False, **REUSE)
 
     def test_is_saved_with_what_made_it(self, tmp_path):

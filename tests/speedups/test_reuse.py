@@ -305,7 +305,7 @@ def test_whatever_changed_is_computed(images, change):
     "layer", [nn.Dropout(), nn.BatchNorm2d(2), nn.InstanceNorm2d(2), nn.RReLU()]
 )
 def test_refuses_a_layer_that_trains_otherwise_than_it_plays(layer):
-    with pytest.raises(ValueError, match=f"{type(layer).__name__} computes something else"):
+    with pytest.raises(ValueError, match=f"{type(layer).__name__} behaves differently"):
         KeptForward(nn.Sequential(layer), N_STEPS)
 
 

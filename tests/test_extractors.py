@@ -220,7 +220,7 @@ class TestObservationSpaces:
 
     def test_a_channels_last_picture_that_cannot_be_told_apart_is_named_where_it_fails(self):
         space = spaces.Box(0, 1, (84, 84, 4), np.float32)
-        with pytest.raises(ValueError, match="84x4 pixels too small.*move the channels to the front"):
+        with pytest.raises(ValueError, match="84x4 pixels are too small.*channels to the front"):
             CoordNatureCNN(space, normalized_image=True)
 
     @pytest.mark.parametrize("name", ["nature", "coordconv"])

@@ -161,7 +161,7 @@ class TestTrain:
         assert main(["train", "--repeats", "2", "--seconds", "0.01", "--json", str(path)]) == 0
         printed = capsys.readouterr().out
         assert "\n| network float32 " in printed
-        assert "fastest here: the only one" in printed
+        assert "fastest settings on this machine: the only one" in printed
         report = json.loads(path.read_text())
         trainings = {"baseline", "nature float32", "coordconv float32"}
         assert set(report["intervals"]) == trainings | {"environments", "network float32"}

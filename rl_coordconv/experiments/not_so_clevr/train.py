@@ -21,7 +21,7 @@ from rl_coordconv.speedups.memory import keep_freed_memory
 
 
 def train(config: ToyConfig, run: Run, callbacks: Sequence[Callback] = ()) -> None:
-    """Train as `fit` does, then print the paper's numbers beside ours."""
+    """Train with `fit`, then print a table of our results and the paper's."""
     device = use_device(config.device, config.num_threads)
     if device.type == "cpu":
         keep_freed_memory()

@@ -102,11 +102,11 @@ def test_normalised_places_run_from_minus_one_to_one():
         (("uniform", 8, 9), "A square of 9 pixels does not fit on a canvas of 8."),
         (
             ("quadrant", 64, 63),
-            "A square of 63 pixels on a canvas of 64 has too few places for the quadrant split.",
+            "A square of 63 pixels on a canvas of 64 has too few positions for the quadrant split.",
         ),
         (
             ("uniform", 9, 9),
-            "A square of 9 pixels on a canvas of 9 has too few places for the uniform split.",
+            "A square of 9 pixels on a canvas of 9 has too few positions for the uniform split.",
         ),
     ],
 )

@@ -340,11 +340,11 @@ class TestBadInput:
             ("--preset fast", "there are: paper, quick."),
             ("--square 65 --canvas 64", "A square of 65 pixels does not fit on a canvas of 64."),
             ("--square 8", "must be odd"),
-            ("--canvas 20 --square 19", "too few places"),
+            ("--canvas 20 --square 19", "too few positions"),
             ("--model deconv --canvas 48", "must be a power of 2"),
             ("--model deconv --filter-size 1", "at least 2"),
-            ("--loss mse", "--loss mse does not go with classification; choose softmax."),
-            ("--task regression --inputs raw", "--inputs raw does not go with regression"),
+            ("--loss mse", "--loss mse does not work with classification; use softmax."),
+            ("--task regression --inputs raw", "--inputs raw does not work with regression"),
             ("--seed 4294967296", "--seed must be at most 4294967295, not 4294967296."),
             ("--device cuda:99", "There is no cuda:99 device on this machine"),
             ("--learning-rate -1", "--learning-rate must be greater than 0"),
@@ -371,5 +371,5 @@ class TestBadInput:
         with pytest.raises(UserError, match=r"classification.yaml: all is not a setting"):
             ToyConfig.load(ToyConfig.find_defaults(CONFIGS, {"config": str(file)}))
         (tmp_path / "classification.yaml").write_text("all: {}\n")
-        with pytest.raises(UserError, match="has no paper settings of coordconv"):
+        with pytest.raises(UserError, match="has no paper settings for coordconv"):
             ToyConfig.find_defaults(tmp_path, {})

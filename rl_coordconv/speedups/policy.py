@@ -18,7 +18,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, RolloutBufferSamples
 from torch import Tensor
 
-from rl_coordconv.speedups.reuse import KeptForward
+from rl_coordconv.speedups.reuse import RecordedForward
 
 
 class ReuseCnnPolicy(ActorCriticCnnPolicy):
@@ -52,7 +52,7 @@ class ReuseCnnPolicy(ActorCriticCnnPolicy):
         if not self.share_features_extractor:
             raise ValueError("ReuseCnnPolicy needs share_features_extractor=True.")
         self._reuse_steps = reuse_steps
-        self._kept = KeptForward(self.features_extractor, reuse_steps)
+        self._recorded = RecordedForward(self.features_extractor, reuse_steps)
 
     def extract_features(
         self, obs: PyTorchObs, features_extractor: BaseFeaturesExtractor | None = None
@@ -73,8 +73,8 @@ class ReuseCnnPolicy(ActorCriticCnnPolicy):
         if _is_traced(obs) or torch.is_inference_mode_enabled():
             return extract(obs)
         if torch.is_grad_enabled():
-            return self._kept.replay(extract, obs)
-        return self._kept.record(extract, obs)
+            return self._recorded.replay(extract, obs)
+        return self._recorded.record(extract, obs)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {**super()._get_constructor_parameters(), "reuse_steps": self._reuse_steps}

@@ -33,7 +33,7 @@ class _Step(NamedTuple):
     versions: list[int]
 
 
-class KeptForward:
+class RecordedForward:
     """The recorded forward passes of one rollout.
 
     If images, weights or outputs changed since the rollout, the update computes its forward pass.
@@ -66,13 +66,13 @@ class KeptForward:
             self._steps, self._weight_versions = [], weight_versions
         step = _Step(images, [], [])
 
-        def keep(_layer: nn.Module, _inputs: Any, output: Tensor) -> None:
+        def record_output(_layer: nn.Module, _inputs: Any, output: Tensor) -> None:
             step.outputs.append(output)
             step.versions.append(output._version)
 
         with ExitStack() as hooks:
             for layer in self._layers:
-                hooks.enter_context(layer.register_forward_hook(keep))
+                hooks.enter_context(layer.register_forward_hook(record_output))
             features = network(images)
         self._steps.append(step)
         return features

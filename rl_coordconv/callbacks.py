@@ -86,7 +86,7 @@ def weight_shares(policy: BasePolicy) -> dict[str, float]:
 
 @torch.no_grad()
 def positional_map_images(policy: BasePolicy) -> dict[str, NDArray[np.uint8]]:
-    """Draw the positional map of each CoordConv layer: what coordinates add to its output.
+    """Draw the positional map of each layer: the coordinates' contribution to its output.
 
     Returns:
         An image per layer, uint8 ``[H, W, 3]``, with one tile per filter. White is 0, red positive,

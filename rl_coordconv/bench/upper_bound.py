@@ -1,6 +1,6 @@
 """The two parts of the upper bound: playing the games, and running the network.
 
-Each part is measured on its own, with the settings of a training run but without optimiser, loss or
+Each part is measured separately, with the settings of a training run but without optimiser, loss or
 logging. The network part includes the update's forward pass, which our A2C reuses from the rollout,
 so A2C could exceed this bound.
 """

@@ -116,6 +116,6 @@ def make_atari_env(
 
 def _make_game(env_id: str, collect_frames: bool) -> gym.Env[Any, Any]:
     """Make one game with one frame per step and without sticky actions."""
-    ALEInterface.setLoggerMode(LoggerMode.Error)  # before ale-py prints a banner to stderr
+    ALEInterface.setLoggerMode(LoggerMode.Error)  # ale-py does so only after printing a banner
     make = partial(gym.make, env_id, frameskip=1, repeat_action_probability=0.0)
     return RenderCollection(make(render_mode="rgb_array")) if collect_frames else make()

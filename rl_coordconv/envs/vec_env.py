@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 class AtariVecEnv(VecEnv):
     """A vector of Atari games, like Stable-Baselines3's ``AtariWrapper`` and ``VecFrameStack``.
 
-    Observations are grayscale, uint8 ``[n_envs, frame_stack, screen_size, screen_size]``, with the
+    Observations are greyscale, uint8 ``[n_envs, frame_stack, screen_size, screen_size]``, with the
     newest frame last and zeros for frames before the episode. Every step equals that of the classic
     wrappers bit for bit (tested), except for these differences, which are due to ale-py:
 
@@ -33,7 +33,7 @@ class AtariVecEnv(VecEnv):
     - After a lost life, the next episode starts from the frame that ended the last one. The classic
       wrappers play a no-op step in between, whose reward the agent never sees.
     - The frame limit counts from the first step; the classic one counts from the start of the game.
-    - The maximum over two frames is taken in grayscale, not in colour. Flickering objects are
+    - The maximum over two frames is taken in greyscale, not in colour. Flickering objects are
       slightly darker: 0.5% of the pixels in Ms. Pac-Man, by up to 40 of 255 levels; none in
       Breakout.
     - If a game ends in the middle of a step, or at the frame limit, the newest frame of

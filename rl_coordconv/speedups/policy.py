@@ -1,7 +1,7 @@
 """A policy and a rollout buffer for A2C that reuse the rollout's forward passes in the update.
 
-Without them A2C runs at 0.96 of its speed on two cores (``docs/performance.md``). The updates equal
-those of ``"CnnPolicy"`` with the default buffer up to rounding.
+Without them A2C on two cores is about 4% slower (``docs/performance.md``). The updates equal those
+of ``"CnnPolicy"`` with the default buffer, up to rounding.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ A rollout and its update process the same images with the same weights. So the u
 rollout's outputs of convolutions and linear layers, where nearly all the time is spent, and compute
 only their gradients. The operations between these layers are computed again.
 
-Without it A2C runs at 0.96 of its speed on two cores (``docs/performance.md``). It is used by
-`policy.ReuseCnnPolicy` only.
+Without it A2C on two cores is about 4% slower (``docs/performance.md``). See also
+`policy.ReuseCnnPolicy`.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ ROMS = {
 
 
 class GreyScreen(gym.Wrapper):
-    """The emulator's grayscale screen in three channels, as input of SB3's wrappers."""
+    """The emulator's greyscale screen in three channels, as input of SB3's wrappers."""
 
     def _screen(self) -> np.ndarray:
         return np.repeat(self.unwrapped.ale.getScreenGrayscale()[:, :, None], 3, axis=2)

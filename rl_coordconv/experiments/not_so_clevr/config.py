@@ -42,9 +42,7 @@ class ToyConfig(TrainingConfig):
     model: str = Field(
         description="network: " + "; ".join(f"{t}: {', '.join(MODELS[t])}" for t in MODELS)
     )
-    preset: Preset = Field(
-        description="paper: the paper's settings; quick: a shorter training"
-    )
+    preset: Preset = Field(description="paper: the paper's settings; quick: a shorter training")
     inputs: Literal["raw", "normalised", "image"] = Field(
         description="raw: integers, as in the paper; normalised: in [-1, 1]; image: for regression"
     )
@@ -102,7 +100,7 @@ class ToyConfig(TrainingConfig):
                     f"--{name} {value} does not work with {self.task}; use {' or '.join(known)}."
                 )
         split(self.split, self.canvas, self.square)
-        # Not on the device "meta", for which torch imports more, for seconds.
+        # Not on the device "meta", whose additional imports in torch take seconds.
         with torch.random.fork_rng(devices=[]):
             build_model(self.task, self.model, self.shape)
         return self

@@ -35,7 +35,7 @@ def make_figures(
 
 
 def _split(parts: Sequence[Samples]) -> Figure:
-    """Draw the positions of the squares' centres."""
+    """Draw the centres of the training and test squares."""
     figure, (axes,) = _panels(1, "Centres of the squares")
     for name, colour, part in zip(PARTS, _COLOURS, parts, strict=True):
         _dots(axes, part.xy, colour, f"{name}: {len(part):,}")

@@ -17,7 +17,7 @@ class PixelSoftmax(nn.Module):
 
 
 class Crop(nn.Module):
-    """Crop of rows and columns, because torch cannot pad one side more than the other.
+    """A layer that crops rows and columns, as torch cannot pad one side more than the other.
 
     Args:
         first: Number of rows and columns to crop at the top and left.

@@ -45,7 +45,7 @@ def coordinate_channels(
     with_r = true_or_false("with_r", with_r)
     dtype = dtype or torch.get_default_dtype()
     if not (dtype.is_floating_point or dtype.is_complex):
-        raise TypeError(f"Coordinates need a floating-point dtype, not {dtype}.")
+        raise TypeError(f"Coordinates are fractions and need a floating-point dtype, not {dtype}.")
     # Round to narrow types once, at the end: bfloat16 cannot represent every pixel index.
     exact = torch.float64 if dtype in (torch.float64, torch.complex128) else torch.float32
     # Divide integers: with ``linspace``, rounding can miss the 0 at the centre.

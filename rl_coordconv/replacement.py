@@ -35,7 +35,9 @@ def check_source(conv: nn.Module, plain: type[_ConvNd], target: str) -> None:
         raise TypeError(f"{mistake} that overrides the forward of {plain.__name__}.")
     kind = "parametrization" if is_parametrized(conv) else "hook"
     if kind != "hook" or not {"weight", "bias"} <= conv._parameters.keys():
-        raise ValueError(f"{mistake} whose weights are computed by a {kind}; remove it first.")
+        raise ValueError(
+            f"{mistake} whose weights are computed by a {kind}; remove the {kind} first."
+        )
     if is_lazy(conv.weight):
         raise ValueError(f"{mistake} that is not initialised yet; run the network once first.")
 

@@ -63,7 +63,7 @@ def test_an_unknown_choice_of_layers_is_an_error():
 def test_after_an_error_the_network_is_unchanged():
     network = make_network()
     nn.utils.spectral_norm(network[3])
-    with pytest.raises(ValueError, match="computed by a hook; remove it first"):
+    with pytest.raises(ValueError, match="computed by a hook; remove the hook first"):
         convert(network)
     assert type(network[0]) is nn.Conv2d
 

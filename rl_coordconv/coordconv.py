@@ -8,11 +8,13 @@ A convolution is linear, so
 
 and the second term, the *positional map*, is one image for the whole batch. The layers add this
 image instead of building the concatenated tensor. Their output and their one ``weight`` are those
-of the plain definition, ``conv(add_coords(x))``.
+of the plain definition, ``conv(add_coords(x))``. Only small inputs on a GPU are concatenated: there
+the time goes into launching kernels, of which concatenation needs fewer.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -30,6 +32,15 @@ from rl_coordconv.replacement import check_source, parameter_like, take_over
 
 fx.wrap(coordinate_channels)  # one node of a torch.fx graph, in which sizes are unknown
 
+# On a GPU, convolutions of fewer multiply-adds than this concatenate (see `_work`). Chosen on an
+# H100 (torch 2.11; 33 shapes in float32 and in channels-last bfloat16). Medians there of the times
+# of a bare concatenation with kept coordinates and of the map, as ratios to nn.Conv2d's:
+#     eager, training        below the limit 1.17 and 1.82, above 1.48 and 1.12
+#     eager, no gradients    below the limit 1.33 and 2.39, above 1.57 and 1.07
+#     captured               below the limit 1.30 and 1.41, above 1.43 and 1.08
+# To compare both: ``python scripts/bench.py layer --device cuda`` with limits of 0 and of infinity.
+_EAGER_LIMIT, _CAPTURED_LIMIT = 6e9, 6e8
+
 
 class _CoordConvNd(_ConvNd):
     """A layer of any number of axes; `CoordConvTranspose2d` overrides the weight's layout."""
@@ -39,6 +50,7 @@ class _CoordConvNd(_ConvNd):
     with_r: bool
     # Memos, not buffers: they can be recomputed, so state_dicts, copies and pickles leave them out.
     _coords_memo: tuple[object, Tensor] | None = None
+    _batch_memo: tuple[object, Tensor] | None = None
     _map_memo: tuple[object, Tensor, Tensor, Tensor] | None = None
     _captured: tuple[Tensor, ...] = ()  # coordinates that captured CUDA graphs read
 
@@ -141,20 +153,24 @@ class _CoordConvNd(_ConvNd):
         tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         if tracing or isinstance(x, fx.Proxy):
             return self._recorded(x, output_padding)
-        # On a GPU, comparing weights would mean waiting for the device.
-        if not torch.is_grad_enabled() and x.is_cpu and self._memo_key(x):
+        bias, map_bias = self.bias, None
+        if x.is_cuda:
+            if (batch := self._batch_of_coordinates(x)) is not None:
+                return self._convolve(torch.cat([x, batch], 1), self.weight, bias, output_padding)
+            bias, map_bias = None, bias  # Torch adds a bias by a kernel of its own there.
+        elif not torch.is_grad_enabled() and x.is_cpu and self._memo_key(x):
             x_weight, positional_map = self._remembered(x, output_padding)
-            return self._convolve(x, x_weight, self.bias, output_padding).add_(positional_map)
-        x_weight, coord_weight = self.split_weight()
-        bias, zero = self.bias, None
-        if bias is not None and torch.is_grad_enabled():
+            return self._convolve(x, x_weight, bias, output_padding).add_(positional_map)
+        elif bias is not None and torch.is_grad_enabled():
             # The gradients of map and bias are the same sum over the batch. It is computed once if
             # the bias gets its gradient through the map, to which it adds zeros. Subtracting the
             # bias from itself would make an infinite one NaN.
-            bias, zero = bias.detach(), bias.clone()
-            zero.detach().zero_()
+            bias, map_bias = bias.detach(), bias.clone()
+            map_bias.detach().zero_()
+        x_weight, coord_weight = self.split_weight()
         out = self._convolve(x, x_weight, bias, output_padding)
-        positional_map = self._convolve(self._coordinates(x), coord_weight, zero, output_padding)
+        coords = self._coordinates(x)
+        positional_map = self._convolve(coords, coord_weight, map_bias, output_padding)
         return out.add_(repeat_like(positional_map, out))
 
     def _recorded(self, x: Tensor, output_padding: tuple[int, ...]) -> Tensor:
@@ -167,7 +183,8 @@ class _CoordConvNd(_ConvNd):
         """Return the weight over the input and the map, recomputed only if something changed.
 
         Weights are compared by value: a version counter would miss writes through ``.data``,
-        which is how Stable-Baselines3 updates target networks.
+        which is how Stable-Baselines3 updates target networks. On a GPU, comparing would mean
+        waiting for the device.
         """
         autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu")
         geometry = (self.stride, self.padding, self.dilation, self.padding_mode, output_padding)
@@ -201,6 +218,37 @@ class _CoordConvNd(_ConvNd):
                 self._coords_memo = memo if captured else (key, coords)
         return coords
 
+    def _batch_of_coordinates(self, x: Tensor) -> Tensor | None:
+        """Return coordinates to concatenate with a batch; None if the map is faster.
+
+        A CUDA graph launches its kernels at once. With cuDNN's ``benchmark``, what is captured must
+        have run before: eager calls take the same form then.
+        """
+        key, memo = self._memo_key(x), self._batch_memo
+        if not key or self.groups > 1 or x.dim() != self.axes + 2:
+            return None
+        captured = torch.cuda.is_current_stream_capturing()
+        limit = _CAPTURED_LIMIT if captured or torch.backends.cudnn.benchmark else _EAGER_LIMIT
+        if self._work(x) >= limit:
+            return None
+        key = (len(x), *key)
+        if memo is None or memo[0] != key:
+            # A copy for each sample: a view would lose the memory format, and take longer.
+            with torch.inference_mode(False):
+                coords = self._coordinates(x).expand(len(x), *[-1] * (self.axes + 1))
+                memo = (key, coords.contiguous(memory_format=memory_format_of(x)))
+            self._batch_memo = self._batch_memo if captured else memo
+        elif captured:
+            self._captured = (*self._captured, memo[1])
+        return memo[1]
+
+    def _work(self, x: Tensor) -> float:
+        """Return the multiply-adds; a GPU gains nothing below 16 channels or below 4 taps."""
+        channels = max(self.in_channels, 16) * self.out_channels
+        kernel = max(math.prod(self.kernel_size), 4)
+        stride = 1 if self.transposed else math.prod(self.stride)
+        return x.numel() / self.in_channels * channels * kernel / stride
+
     def _memo_key(self, x: Tensor) -> tuple[object, ...] | None:
         """Return what an input's coordinates depend on; None under tracers and ``torch.func``."""
         eager = (
@@ -215,7 +263,8 @@ class _CoordConvNd(_ConvNd):
         return (x.shape[1:], x.stride()[1:], x.dtype, x.device) if eager else None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_coords_memo": None, "_map_memo": None, "_captured": ()}
+        memos = dict.fromkeys(["_coords_memo", "_batch_memo", "_map_memo"])
+        return {**self.__dict__, **memos, "_captured": ()}
 
     def extra_repr(self) -> str:
         """Return torch's line, with the radius."""
@@ -244,8 +293,9 @@ class CoordConv2d(_CoordConvNd, nn.Conv2d):
     Arguments: those of ``nn.Conv2d``, in the same order, and the keyword ``with_r``, which adds a
     radius channel (see `coordinate_channels`).
 
-    >>> CoordConv2d(4, 32, 8, stride=4)(torch.zeros(16, 4, 84, 84)).shape
-    torch.Size([16, 32, 20, 20])
+    Examples:
+        >>> CoordConv2d(4, 32, 8, stride=4)(torch.zeros(16, 4, 84, 84)).shape
+        torch.Size([16, 32, 20, 20])
     """
 
     axes = 2

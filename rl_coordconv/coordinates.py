@@ -34,13 +34,14 @@ def coordinate_channels(
         TypeError: ``dtype`` is not a floating-point type.
         ValueError: ``with_r`` is neither true nor false.
 
-    >>> i, j = coordinate_channels((2, 3))
-    >>> i
-    tensor([[-1., -1., -1.],
-            [ 1.,  1.,  1.]])
-    >>> j
-    tensor([[-1.,  0.,  1.],
-            [-1.,  0.,  1.]])
+    Examples:
+        >>> i, j = coordinate_channels((2, 3))
+        >>> i
+        tensor([[-1., -1., -1.],
+                [ 1.,  1.,  1.]])
+        >>> j
+        tensor([[-1.,  0.,  1.],
+                [-1.,  0.,  1.]])
     """
     with_r = true_or_false("with_r", with_r)
     dtype = dtype or torch.get_default_dtype()

@@ -267,8 +267,9 @@ def build_network(
     Raises:
         ValueError: The name is unknown, an argument is invalid, or the images are too small.
 
-    >>> build_network("coordconv", (4, 84, 84))(torch.zeros(2, 4, 84, 84)).shape
-    torch.Size([2, 512])
+    Examples:
+        >>> build_network("coordconv", (4, 84, 84))(torch.zeros(2, 4, 84, 84)).shape
+        torch.Size([2, 512])
     """
     network, by_name = find_by_name(name, NETWORKS)
     return network(input_shape, features_dim, **(by_name | settings))

@@ -1,5 +1,10 @@
 """Measure speed, with all candidates side by side in one run, and print a table."""
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # end quietly while importing; see `end_import`
+
 import json
 import math
 import sys
@@ -9,16 +14,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rl_coordconv.bench import envs, layer, runs, toy, train
-from rl_coordconv.runs.config import Parser, UserError, expand_path, one_sentence_errors
+from rl_coordconv.runs.command_line import Parser, one_sentence_errors
+from rl_coordconv.runs.config import UserError, expand_path
+from rl_coordconv.runs.signals import end_import
 
 SCRIPTS = Path(__file__).parent
 CONFIGS = SCRIPTS.parent / "configs"
 
 
 def count(text: str) -> int:
-    """Parse a positive integer."""
-    if (number := int(text)) < 1:
-        raise ArgumentTypeError(f"must be at least 1, not {number}")
+    """Parse an integer from 1 to 4096."""
+    if not 1 <= (number := int(text)) <= 4096:
+        raise ArgumentTypeError(f"must be from 1 to 4096, not {number}")
     return number
 
 
@@ -71,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parser.parse_args(argv)
         if options.json and not options.json.parent.is_dir():
             raise UserError(f"There is no folder {options.json.parent} to write to.")
+        end_import()
         report = options.run(options)
     print(report.text)
     if options.json:

@@ -1,5 +1,10 @@
 """Compare runs: which variant is better, by how much, and with what confidence."""
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # end quietly while importing; see `end_import`
+
 import shlex
 import sys
 from collections.abc import Sequence
@@ -7,7 +12,9 @@ from pathlib import Path
 from typing import get_args
 
 from rl_coordconv.compare.results import XAxis
-from rl_coordconv.runs.config import Parser, expand_path, one_sentence_errors
+from rl_coordconv.runs.command_line import Parser, one_sentence_errors
+from rl_coordconv.runs.config import expand_path
+from rl_coordconv.runs.signals import end_import
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Imported here for its one-sentence error if the extra `analysis` is missing.
         from rl_coordconv.compare.report import write_report
 
+        end_import()
         words = ["python", "scripts/compare.py", *(sys.argv[1:] if argv is None else argv)]
         report = write_report(
             options.runs,

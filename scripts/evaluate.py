@@ -1,5 +1,10 @@
 """Evaluate a trained agent: scores of whole games, videos, and what its coordinates do."""
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # end quietly while importing; see `end_import`
+
 import argparse
 import os
 import sys
@@ -18,15 +23,10 @@ from rl_coordconv.experiments.atari.explain import explain, first_layer
 from rl_coordconv.experiments.atari.play import PlaySettings
 from rl_coordconv.experiments.atari.video import record_best, require_encoder
 from rl_coordconv.experiments.atari.window import open_window, show_games
-from rl_coordconv.runs.config import (
-    MAX_SEED,
-    Parser,
-    UserError,
-    expand_path,
-    flag,
-    one_sentence_errors,
-)
+from rl_coordconv.runs.command_line import Parser, one_sentence_errors
+from rl_coordconv.runs.config import MAX_SEED, UserError, expand_path, flag
 from rl_coordconv.runs.files import disk_errors
+from rl_coordconv.runs.signals import end_import
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             n_envs=options.n_envs,
             seed=options.seed,
         )
+        end_import()
         if options.explain:
             first_layer(agent.model)  # raises before minutes of play
         _play(agent, settings, options)
@@ -106,6 +107,8 @@ def _check(options: argparse.Namespace) -> None:
     for name in ("episodes", "n_envs", "best_of"):
         if getattr(options, name) < 1:
             raise UserError(f"{flag(name)} must be at least 1.")
+    if options.n_envs > 4096:
+        raise UserError("--n-envs must be at most 4096.")
     if options.seed < 0:
         raise UserError("--seed must be at least 0.")
     if options.seed > MAX_SEED:

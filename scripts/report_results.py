@@ -1,11 +1,18 @@
 """Write docs/results/README.md about the runs that are kept there."""
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # end quietly while importing; see `end_import`
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl_coordconv.runs.config import Parser, expand_path, one_sentence_errors
+from rl_coordconv.runs.command_line import Parser, one_sentence_errors
+from rl_coordconv.runs.config import expand_path
 from rl_coordconv.runs.kept import keep
+from rl_coordconv.runs.signals import end_import
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Imported here for its one-sentence error if the extra `analysis` is missing.
         from rl_coordconv.compare.results_page import write_page
 
+        end_import()
         results = options.docs / "results"
         if options.runs:
             about = results / options.name / "about.md"

@@ -1,5 +1,10 @@
 """Train all runs of a study, on this machine or on a Ray cluster; run it again to resume."""
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # end quietly while importing; see `end_import`
+
 import difflib
 import math
 import sys
@@ -7,7 +12,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import get_args
 
-from rl_coordconv.runs.config import Parser, UserError, expand_path, one_sentence_errors
+from rl_coordconv.runs.command_line import Parser, one_sentence_errors
+from rl_coordconv.runs.config import UserError, expand_path
+from rl_coordconv.runs.signals import end_import
 from rl_coordconv.study.command import FLAGS, BackendName, Options, run_study
 from rl_coordconv.study.worker import GPUS_PER_RUN
 
@@ -17,7 +24,9 @@ ROOT = Path(__file__).parents[1]
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, train, and return the exit code."""
     with one_sentence_errors():
-        return run_study(parse(sys.argv[1:] if argv is None else argv), ROOT)
+        options = parse(sys.argv[1:] if argv is None else argv)
+        end_import()
+        return run_study(options, ROOT)
 
 
 def parse(argv: Iterable[str]) -> Options:
@@ -87,13 +96,12 @@ def split(argv: Iterable[str]) -> tuple[dict[str, str], list[str]]:
     words = iter(argv)
     for word in words:
         name, equals, value = word.partition("=")
-        if not name.startswith("--") or name in FLAGS:
+        if not name.startswith("--") or name in {*FLAGS, "--version"}:
             rest.append(word)
             continue
         # A mistyped flag without a value would take the next word for its value.
-        if meant := difflib.get_close_matches(
-            name, ("--list", "--measure", "--dry-run", "--help"), cutoff=0.8
-        ):
+        switches = ("--list", "--measure", "--dry-run", "--help", "--version")
+        if meant := difflib.get_close_matches(name, switches, cutoff=0.8):
             raise UserError(f"There is no flag {name}; did you mean {meant[0]}?")
         if not equals:
             value = next(words, "--")

@@ -1,5 +1,10 @@
 """Train one network on one of the CoordConv paper's toy tasks."""
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # end quietly while importing; see `end_import`
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path

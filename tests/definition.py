@@ -1,9 +1,13 @@
 """CoordConv by the paper's definition: concatenate the coordinates, then convolve."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
 import torch
 from torch import Tensor, nn
 
-from rl_coordconv import add_coords
+from rl_coordconv import add_coords, coordconv
 from rl_coordconv.coordconv import CoordConv1d, CoordConv2d, CoordConv3d, CoordConvTranspose2d
 
 COUNTERPARTS = {
@@ -37,3 +41,20 @@ def plain_definition(layer: nn.Module, x: Tensor, **output_size) -> Tensor:
     # Use the same parameters, so that gradients of both outputs can be computed.
     plain.weight, plain.bias = layer.weight, layer.bias
     return plain(joint, **output_size)
+
+
+# How layers compute: as on a CPU, and as on a GPU, above and below the limit of multiply-adds.
+FORMS: dict[str, float | None] = {"split": None, "map": 0.0, "concatenation": float("inf")}
+
+
+@contextmanager
+def computing(form: str, *, captured: bool = False) -> Iterator[None]:
+    """Let layers on a CPU compute in this form, in the capture of a CUDA graph if it is one."""
+    limit = FORMS[form]
+    with pytest.MonkeyPatch.context() as patch:
+        if limit is not None:
+            patch.setattr(Tensor, "is_cuda", True, raising=False)
+            patch.setattr(torch.cuda, "is_current_stream_capturing", lambda: captured)
+            patch.setattr(coordconv, "_EAGER_LIMIT", limit)
+            patch.setattr(coordconv, "_CAPTURED_LIMIT", limit)
+        yield

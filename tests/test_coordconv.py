@@ -3,12 +3,13 @@
 import hypothesis.strategies as st
 import pytest
 import torch
-from definition import plain_definition
+from definition import FORMS, computing, plain_definition
 from hypothesis import given, settings
 from torch import nn
 from torch.testing import assert_close
 
 from rl_coordconv import CoordConv1d, CoordConv2d, CoordConv3d, CoordConvTranspose2d
+from rl_coordconv.memory_format import memory_format_of
 
 ROOT_TWO = 2**0.5
 
@@ -120,29 +121,33 @@ def assert_values_and_gradients_are_the_definition(layer, x, **output_size):
 
 
 class TestIsTheDefinition:
-    @settings(max_examples=200, deadline=None)
-    @given(layers_and_inputs())
+    @settings(max_examples=300, deadline=None)
+    @given(layers_and_inputs(), st.sampled_from([*FORMS]))
     # Torch says so of even kernels; it is its own layer's warning too.
     @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
-    def test_for_every_rank_and_argument(self, layer_and_input):
-        assert_values_and_gradients_are_the_definition(*layer_and_input)
+    def test_for_every_rank_and_argument(self, layer_and_input, form):
+        with computing(form):
+            assert_values_and_gradients_are_the_definition(*layer_and_input)
 
-    @settings(max_examples=60, deadline=None)
-    @given(layers_and_inputs(transposed=True))
-    def test_for_the_transposed_convolution(self, layer_and_input):
-        assert_values_and_gradients_are_the_definition(*layer_and_input)
+    @settings(max_examples=90, deadline=None)
+    @given(layers_and_inputs(transposed=True), st.sampled_from([*FORMS]))
+    def test_for_the_transposed_convolution(self, layer_and_input, form):
+        with computing(form):
+            assert_values_and_gradients_are_the_definition(*layer_and_input)
 
+    @pytest.mark.parametrize("form", FORMS)
     @pytest.mark.parametrize("output_size", [[9, 11], [10, 12]])
-    def test_for_an_output_size_chosen_per_call(self, output_size):
+    def test_for_an_output_size_chosen_per_call(self, output_size, form):
         layer = CoordConvTranspose2d(2, 3, 3, stride=2, padding=1, dtype=torch.float64)
         x = torch.randn(2, 2, 5, 6, dtype=torch.float64)
-        assert_values_and_gradients_are_the_definition(layer, x, output_size=output_size)
+        with computing(form):
+            assert_values_and_gradients_are_the_definition(layer, x, output_size=output_size)
         with torch.no_grad():  # a remembered map of one size must not serve another
             assert layer(x).shape == (2, 3, 9, 11)
 
-    @pytest.mark.parametrize("bias", [True, False])
+    @pytest.mark.parametrize(("bias", "form"), [(True, "split"), (False, "split"), (True, "map")])
     @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")  # torch's
-    def test_to_second_order_and_forward_mode(self, bias):
+    def test_to_second_order_and_forward_mode(self, bias, form):
         layer = CoordConv2d(2, 3, 2, bias=bias, dtype=torch.float64)
         x = torch.randn(2, 2, 3, 3, dtype=torch.float64, requires_grad=True)
         names = [name for name, _ in layer.named_parameters()]
@@ -151,13 +156,15 @@ class TestIsTheDefinition:
             return torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), x)
 
         variables = (x, *layer.parameters())
-        assert torch.autograd.gradcheck(call, variables, check_forward_ad=True)
-        assert torch.autograd.gradgradcheck(call, variables)
+        with computing(form):
+            assert torch.autograd.gradcheck(call, variables, check_forward_ad=True)
+            assert torch.autograd.gradgradcheck(call, variables)
 
+    @pytest.mark.parametrize("form", FORMS)
     @pytest.mark.parametrize("make", [CoordConv2d, CoordConvTranspose2d])
     @pytest.mark.parametrize("number", [float("-inf"), float("inf"), float("nan")])
     @pytest.mark.parametrize("where", ["bias", "input weight", "coordinate weight", "input"])
-    def test_with_infinite_numbers(self, make, number, where):
+    def test_with_infinite_numbers(self, make, number, where, form):
         """Minus infinity as a bias switches a filter off."""
         layer, x = make(2, 3, 2), torch.rand(2, 2, 4, 5)
         x_weight, coord_weight = layer.split_weight()
@@ -165,25 +172,39 @@ class TestIsTheDefinition:
         with torch.no_grad():
             part = parts.get(where, x)
             part[(0,) * part.dim()] = number
-        variables = list(layer.parameters())
-        upstream = torch.rand_like(layer(x))
-        ours, theirs = layer(x), plain_definition(layer, x)
-        assert_close(ours, theirs, equal_nan=True)
-        assert_close(
-            torch.autograd.grad(ours, variables, upstream),
-            torch.autograd.grad(theirs, variables, upstream),
-            equal_nan=True,
-        )
-        for mode in (torch.no_grad, torch.inference_mode):
-            with mode():
-                assert_close(layer(x), theirs, equal_nan=True)
-                assert_close(layer(x), theirs, equal_nan=True)
+        with computing(form):
+            variables = list(layer.parameters())
+            upstream = torch.rand_like(layer(x))
+            ours, theirs = layer(x), plain_definition(layer, x)
+            assert_close(ours, theirs, equal_nan=True)
+            assert_close(
+                torch.autograd.grad(ours, variables, upstream),
+                torch.autograd.grad(theirs, variables, upstream),
+                equal_nan=True,
+            )
+            for mode in (torch.no_grad, torch.inference_mode):
+                with mode():
+                    assert_close(layer(x), theirs, equal_nan=True)
+                    assert_close(layer(x), theirs, equal_nan=True)
 
-    def test_for_an_empty_batch(self):
+    @pytest.mark.parametrize("form", FORMS)
+    def test_for_an_empty_batch(self, form):
         layer = CoordConv2d(2, 3, 3)
-        assert layer(torch.rand(0, 2, 5, 5)).shape == (0, 3, 3, 3)
-        with torch.no_grad():
+        with computing(form):
             assert layer(torch.rand(0, 2, 5, 5)).shape == (0, 3, 3, 3)
+            with torch.no_grad():
+                assert layer(torch.rand(0, 2, 5, 5)).shape == (0, 3, 3, 3)
+
+    @pytest.mark.parametrize("form", FORMS)
+    @pytest.mark.parametrize("make", [CoordConv2d, CoordConv3d, CoordConvTranspose2d])
+    def test_in_the_memory_format_of_the_input(self, make, form):
+        layer = make(3, 5, 3)
+        x = torch.rand(2, 3, *(6, 7, 8)[: layer.axes])
+        for other in (x, x.movedim(1, -1).contiguous().movedim(-1, 1)):
+            with computing(form):
+                out = layer(other)
+            assert memory_format_of(out) is memory_format_of(other)
+            assert_close(out, plain_definition(layer, x))
 
     def test_for_the_coordinates_of_a_subclass(self):
         class BlindConv2d(CoordConv2d):

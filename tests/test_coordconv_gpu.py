@@ -187,6 +187,11 @@ class TestCapturedStep:
         layer, x = make(4, 8, 3, device=cuda), torch.randn(batch, 4, 42, 40, device=cuda)
         self._check(layer, x, capture)
 
+    def test_where_cudnn_measures_what_is_not_captured(self, cuda, capture, monkeypatch):
+        monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+        layer, x = CoordConv2d(4, 32, 8, 4, device=cuda), torch.rand(256, 4, 84, 84, device=cuda)
+        self._check(layer, x, capture)
+
     @pytest.mark.parametrize("name", ["coordconv", "coordconv-all", "coordconv-r", "nature-noise"])
     def test_of_an_extractor(self, name, cuda, capture):
         x = torch.rand(16, 4, 84, 84, device=cuda)
@@ -229,8 +234,10 @@ def extractor(name: str, device: torch.device) -> nn.Module:
     return make(images, **settings).to(device)
 
 
-# Inductor advises TF32 for products of matrices.
+# Inductor advises TF32 for products of matrices, and imports what torch 2.11 calls deprecated.
 @pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The CUDA Graph is empty")  # torch's own, in reduce-overhead
 class TestCompile:
     @pytest.fixture(autouse=True)
     def _fresh_compiler(self):

@@ -6,12 +6,12 @@ import weakref
 
 import pytest
 import torch
-from definition import plain_definition
+from definition import FORMS, computing, plain_definition
 from stable_baselines3.common.utils import polyak_update
 from torch import nn
 from torch.testing import assert_close
 
-from rl_coordconv import CoordConv2d, CoordConvTranspose2d
+from rl_coordconv import CoordConv2d, CoordConvTranspose2d, coordconv
 
 
 def step(layer, x):
@@ -81,10 +81,58 @@ CHANGES = [
 ]
 
 
+class TestFormOnAGpu:
+    """Where launches bind, coordinates are concatenated; ``meta`` tensors have any size at once."""
+
+    @staticmethod
+    def concatenates(shape, *geometry, captured=False, **settings):
+        read = []
+
+        class Recording(CoordConv2d):
+            def _conv_forward(self, x, *args):
+                read.append(x.shape[1])
+                return super()._conv_forward(x, *args)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch.Tensor, "is_cuda", True, raising=False)
+            patch.setattr(torch.cuda, "is_current_stream_capturing", lambda: captured)
+            channels = shape[-3]
+            layer = Recording(channels, *geometry, device="meta", **settings)
+            layer(torch.empty(shape, device="meta"))
+        return read == [channels + 2]
+
+    def test_of_small_inputs_is_the_concatenation(self):
+        nature = (32, 8, 4)
+        assert self.concatenates((1, 4, 84, 84), *nature)
+        assert self.concatenates((256, 4, 84, 84), *nature)
+        assert not self.concatenates((2048, 4, 84, 84), *nature)
+        assert self.concatenates((16, 4, 84, 84), *nature, captured=True)
+        assert not self.concatenates((256, 4, 84, 84), *nature, captured=True)
+        assert self.concatenates((16, 64, 56, 56), 64, 3)
+        assert not self.concatenates((256, 64, 56, 56), 64, 3)
+        assert self.concatenates((64, 2, 64, 64), 32, 1)
+
+    def test_of_groups_and_without_a_batch_is_the_map(self):
+        assert not self.concatenates((4, 84, 84), 32, 8, 4)
+        assert not self.concatenates((1, 4, 84, 84), 32, 8, 4, groups=2)
+
+    def test_does_not_change_in_a_capture_if_cudnn_measures(self, monkeypatch):
+        shape, geometry = (256, 4, 84, 84), (32, 8, 4)
+        monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+        assert not self.concatenates(shape, *geometry)
+        assert not self.concatenates(shape, *geometry, captured=True)
+
+
 class TestRememberedMap:
     @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
     @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-    def test_is_forgotten_after(self, change, mode):
+    @pytest.mark.parametrize("form", FORMS)
+    def test_is_forgotten_after(self, change, mode, form):
+        with computing(form):
+            self._check(change, mode)
+
+    @staticmethod
+    def _check(change, mode):
         layer, x = CoordConv2d(4, 6, 3, padding=1), torch.rand(2, 4, 7, 9)
         with mode():
             layer(x)
@@ -121,15 +169,17 @@ class TestRememberedMap:
             for size in ([11, 15], [12, 16], [11, 15]):
                 assert_close(layer(x, size), plain_definition(layer, x, output_size=size))
 
-    def test_of_inference_mode_serves_no_later_training(self):
+    @pytest.mark.parametrize("form", FORMS)
+    def test_of_inference_mode_serves_no_later_training(self, form):
         layer, x = CoordConv2d(4, 6, 3), torch.rand(2, 4, 7, 9)
-        with torch.inference_mode():
-            layer(x)
-        with torch.no_grad():
-            layer(x)
-        layer(x).square().sum().backward()
-        with torch.no_grad():
-            assert_close(layer(x), plain_definition(layer, x))
+        with computing(form):
+            with torch.inference_mode():
+                layer(x)
+            with torch.no_grad():
+                layer(x)
+            layer(x).square().sum().backward()
+            with torch.no_grad():
+                assert_close(layer(x), plain_definition(layer, x))
 
     def test_is_not_computed_twice(self):
         class Counting(CoordConv2d):
@@ -145,7 +195,8 @@ class TestRememberedMap:
                 layer(x)
         assert layer.convolutions == 11
 
-    def test_does_not_grow_with_the_batch_sizes(self):
+    @pytest.mark.parametrize("form", FORMS)
+    def test_does_not_grow_with_the_batch_sizes(self, form):
         """One port pools full batches of coordinates, one entry for each batch size."""
 
         def remembered(layer):
@@ -153,19 +204,20 @@ class TestRememberedMap:
             return sum(part.numel() for memo in memos for part in memo if torch.is_tensor(part))
 
         layer = CoordConv2d(4, 6, 3)
-        with torch.no_grad():
+        with torch.no_grad(), computing(form):
             layer(torch.rand(1, 4, 7, 9))
             first = remembered(layer)
             assert 0 < first < 1000
-            for batch in (2, 16, 3, 128):
+            for batch in (2, 16, 3, 128, 1):
                 layer(torch.rand(batch, 4, 7, 9))
                 layer.train()(torch.rand(batch, 4, 7, 9))
         assert remembered(layer) == first
 
-    def test_stays_out_of_copies_and_files(self):
+    @pytest.mark.parametrize("form", FORMS)
+    def test_stays_out_of_copies_and_files(self, form):
         layer, x = CoordConv2d(4, 6, 3), torch.rand(2, 4, 70, 90)
         fresh = len(pickle.dumps(layer))
-        with torch.no_grad():
+        with torch.no_grad(), computing(form):
             out = layer(x)
             assert len(pickle.dumps(layer)) < fresh + 200
             assert len(pickle.dumps(copy.deepcopy(layer))) < fresh + 200
@@ -184,71 +236,54 @@ class TestRememberedMap:
             assert layer(x).equal(first)
 
 
-class CudaGraph:
-    """Makes layers on a CPU believe that a CUDA graph is being captured."""
-
-    def __init__(self, monkeypatch):
-        self._monkeypatch = monkeypatch
-
-    def __enter__(self):
-        self._patches = self._monkeypatch.context()
-        patch = self._patches.__enter__()
-        patch.setattr(torch.Tensor, "is_cuda", True, raising=False)
-        patch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
-
-    def __exit__(self, *error):
-        self._patches.__exit__(*error)
-
-
+@pytest.mark.parametrize("form", ["map", "concatenation"])
 class TestCudaGraph:
     """Replays read the coordinates that the capture read."""
 
-    @pytest.fixture
-    def capture(self, monkeypatch):
-        return CudaGraph(monkeypatch)
+    @staticmethod
+    def read(layer, x, form, captured=False):
+        """Call a layer, and return the coordinates that it read."""
+        with computing(form, captured=captured):
+            layer(x)
+            one = layer._coordinates(x)
+            return one if form == "map" else layer._batch_of_coordinates(x)
 
     @pytest.mark.parametrize("forget", [other_size, transposed_size, other_format, unbatched])
-    def test_keeps_what_it_read(self, capture, forget):
+    def test_keeps_what_it_read(self, forget, form):
         layer, x = CoordConv2d(4, 6, 3), torch.rand(2, 4, 7, 9)
-        layer(x)
-        coords = weakref.ref(layer._coordinates(x))
-        with capture:
-            layer(x)
-        layer(forget(layer, x))
+        coords = weakref.ref(self.read(layer, x, form))
+        assert self.read(layer, x, form, captured=True) is coords()
+        assert self.read(layer, forget(layer, x), form) is not coords()
         layer.eval()
-        assert layer._coordinates(forget(layer, x)) is not coords()
         assert coords() is not None
         assert len(pickle.dumps(layer)) == len(pickle.dumps(copy.deepcopy(layer)))
 
-    def test_keeps_those_of_every_size_that_it_read(self, capture):
+    def test_keeps_those_of_every_size_that_it_read(self, form):
         layer = CoordConv2d(4, 6, 3)
         kept = []
         for side in (5, 6, 7):
             x = torch.rand(2, 4, side, side)
-            layer(x)
-            kept.append(weakref.ref(layer._coordinates(x)))
-            with capture:
-                layer(x)
-        layer(torch.rand(2, 4, 8, 8))
+            kept.append(weakref.ref(self.read(layer, x, form)))
+            self.read(layer, x, form, captured=True)
+        self.read(layer, torch.rand(2, 4, 8, 8), form)
         assert all(coords() is not None for coords in kept)
 
-    def test_without_a_call_before_it_leaves_nothing_to_eager_calls(self, capture):
+    def test_without_a_call_before_it_leaves_nothing_to_eager_calls(self, form):
         """What a capture makes has no values until the first replay."""
         layer, x = CoordConv2d(4, 6, 3), torch.rand(2, 4, 7, 9)
-        with capture:
-            layer(x)
-            made = layer._coordinates(x)
-        assert layer._coordinates(x) is not made
+        made = self.read(layer, x, form, captured=True)
+        assert self.read(layer, x, form) is not made
         other = torch.rand(2, 4, 5, 5)
-        coords = layer._coordinates(other)
-        with capture:
-            layer(x)
-        assert layer._coordinates(other) is coords
+        coords = self.read(layer, other, form)
+        self.read(layer, x, form, captured=True)
+        assert self.read(layer, other, form) is coords
 
     @pytest.mark.gpu
     @pytest.mark.parametrize("warm", [True, False])
     @pytest.mark.parametrize("grad", [True, False])
-    def test_replays_right_after_eager_calls_at_other_sizes(self, warm, grad):
+    def test_replays_right_after_eager_calls_at_other_sizes(self, warm, grad, form, monkeypatch):
+        for limit in ("_EAGER_LIMIT", "_CAPTURED_LIMIT"):
+            monkeypatch.setattr(coordconv, limit, FORMS[form])
         layer, x = CoordConv2d(4, 6, 3, device="cuda"), torch.rand(2, 4, 70, 90, device="cuda")
         graph, rounding = torch.cuda.CUDAGraph(), {"rtol": 0.02, "atol": 0.02}  # of TF32
         with torch.set_grad_enabled(grad):

@@ -4,10 +4,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from games import WhereIsTheSquare
-from stable_baselines3 import A2C
-from stable_baselines3.common.env_util import make_vec_env
-from torch import nn
 
 import rl_coordconv
 import rl_coordconv.envs
@@ -93,28 +89,3 @@ def test_the_readme_names_every_extractor():
 def test_every_link_of_the_readme_has_a_target():
     for target in re.findall(r"\]\((?!http)([^)]+)\)", (ROOT / "README.md").read_text()):
         assert (ROOT / target).exists(), target
-
-
-@pytest.mark.parametrize("number", range(4))
-def test_the_python_examples_of_the_readme_run(number):
-    examples = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(examples) == 4
-    code = examples[number].replace("1_000_000", "10")
-    with_vector = "MultiInputPolicy" in code
-    given = {
-        "A2C": A2C,
-        "env": make_vec_env(WhereIsTheSquare, env_kwargs={"with_vector": with_vector}),
-        "conv": nn.Conv2d(3, 4, 3),
-        "network": nn.Sequential(nn.Conv2d(3, 4, 3)),
-    }
-    exec(code, given)
-
-
-def test_the_python_example_in_performance_md_runs():
-    (code,) = re.findall(
-        r"```python\n(.*?)```", (ROOT / "docs" / "performance.md").read_text(), re.DOTALL
-    )
-    given = {}
-    exec(code, given)
-    given["model"].learn(2 * 5 * 16)
-    given["env"].close()

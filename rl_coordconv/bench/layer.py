@@ -125,6 +125,12 @@ def _cases() -> Iterator[Case]:
 
 
 CASES = tuple(_cases())
+LARGE_CASES = (  # for a GPU, to which the others are small
+    Case((2048, 4, 84, 84), 32, 8, stride=4, timed="forward, no grad"),
+    Case((2048, 4, 84, 84), 32, 8, stride=4, timed="forward + backward"),
+    Case((256, 64, 56, 56), 64, 3, padding=1, timed="forward, no grad"),
+    Case((256, 64, 56, 56), 64, 3, padding=1, timed="forward + backward to input"),
+)
 
 
 def run(repeats: int, device: str, dtype: str, memory_format: str) -> timing.Report:
@@ -142,10 +148,12 @@ def run(repeats: int, device: str, dtype: str, memory_format: str) -> timing.Rep
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("There is no CUDA device here.")
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
-    modes = ["eager", "captured"] if device == "cuda" else ["eager"]
+    modes, cases = ["eager"], CASES
+    if device == "cuda":
+        modes, cases = [*modes, "captured"], (*cases, *LARGE_CASES)
     rows = []
     table = [["input", "convolution", "timed", "Conv2d, ms", "CoordConv2d", "concatenation"]]
-    for case, mode in timing.progress([*product(CASES, modes)], "Measuring"):
+    for case, mode in timing.progress([*product(cases, modes)], "Measuring"):
         candidates = case.candidates(device, dtype, memory_format)
         if mode == "captured":
             candidates = {name: captured(call) for name, call in candidates.items()}

@@ -19,7 +19,7 @@ from rl_coordconv.bench.candidate import between_updates
 from rl_coordconv.bench.envs import ale_games, play
 from rl_coordconv.experiments.atari.config import A2CConfig, AtariConfig, PPOConfig
 from rl_coordconv.experiments.atari.train import make_env, make_model
-from rl_coordconv.runs.config import one_sentence_errors, parse_args
+from rl_coordconv.runs.command_line import one_sentence_errors, parse_args
 from rl_coordconv.runs.device import use_device
 
 _CONFIGS: dict[str, type[AtariConfig]] = {"a2c": A2CConfig, "ppo": PPOConfig}

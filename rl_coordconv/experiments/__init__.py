@@ -6,8 +6,9 @@
 
 ``train(config)`` then does what ``scripts/train_a2c.py`` does, and returns a `Result`.
 
-Each experiment is a folder with ``config.py`` and ``train.py``. They do not know each other. A new
-one needs its folder, a file in ``configs/``, a script, and a line in `EXPERIMENTS`.
+Each experiment is a folder with ``config.py``, ``train.py`` and ``closing.py``. They do not know
+each other. A new one needs its folder, a file in ``configs/``, a script, and a line in
+`EXPERIMENTS`.
 """
 
 from __future__ import annotations
@@ -21,16 +22,13 @@ from pathlib import Path
 from signal import SIGINT
 from typing import Any
 
-from rl_coordconv.runs.config import (
-    Config,
-    Defaults,
-    UserError,
-    nearest,
-    one_sentence_errors,
-    parse_args,
-)
+from rich.console import Console, RenderableType
+
+from rl_coordconv.runs.command_line import one_sentence_errors, parse_args
+from rl_coordconv.runs.config import Config, Defaults, UserError, nearest
 from rl_coordconv.runs.files import rows_until
 from rl_coordconv.runs.folder import Run, run_experiment
+from rl_coordconv.runs.signals import end_import
 
 # In the installed package, or beside it in a checkout.
 _FOLDERS = [parent / "configs" for parent in Path(__file__).parents[1:3]]
@@ -51,7 +49,8 @@ class Experiment:
 
     Attributes:
         module: The folder; ``<module>.train`` has the functions ``train(config, run, callbacks)``
-            and ``load_model(config, run)``.
+            and ``load_model(config, run)``, ``<module>.closing`` a function
+            ``closing(config, run, scripts)``.
         config: The config class in ``<module>.config``.
         script: The file in ``scripts/``.
         defaults: The file in ``configs/``, or a folder of files.
@@ -72,6 +71,11 @@ class Experiment:
     def train(self) -> Callable[..., None]:
         """Import the function that trains: ``train(config, run, callbacks=())``."""
         loaded: Callable[..., None] = self._import("train").train
+        return loaded
+
+    def closing(self) -> Callable[[Any, Run, str], RenderableType]:
+        """Import the function that returns the last lines of a run's output."""
+        loaded: Callable[[Any, Run, str], RenderableType] = self._import("closing").closing
         return loaded
 
     def load_model(self, config: Config, run: Run) -> Any:
@@ -208,4 +212,10 @@ def main(name: str, description: str, configs: Path, argv: Sequence[str] | None 
     with one_sentence_errors():
         defaults = configs / experiment.defaults
         config, switches = parse_args(experiment.config_class(), defaults, description, argv)
-        return run_experiment(experiment.train(), config, **switches._asdict())
+        train, closing = experiment.train(), experiment.closing()
+        end_import()
+        code = run_experiment(train, config, **switches._asdict())
+        if code == 0:
+            scripts = os.path.relpath(configs.parent / "scripts")
+            Console().print(closing(config, Run(config.folder), scripts), soft_wrap=True)
+        return code

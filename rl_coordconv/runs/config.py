@@ -7,28 +7,15 @@ of the script; their descriptions are the help. The YAML file holds the defaults
 from __future__ import annotations
 
 import argparse
-import contextlib
-import difflib
 import hashlib
 import math
 import os
 import re
-import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import (
-    Annotated,
-    Any,
-    ClassVar,
-    Literal,
-    NamedTuple,
-    NoReturn,
-    TypeVar,
-    get_args,
-    get_origin,
-)
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
@@ -36,11 +23,17 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from typing_extensions import Self
 
+from rl_coordconv.runs.hints import meant
+from rl_coordconv.runs.hints import nearest as nearest
+
 # As safe as `yaml.SafeLoader`, and ten times as fast: a study reads hundreds of files.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-Count = Annotated[int, Field(ge=1)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
+_MANY = 10**12  # steps of a training of weeks; a larger count is a typing error
+Count = Annotated[int, Field(ge=1, le=_MANY)]
+SmallCount = Annotated[int, Field(ge=1, le=4096)]
+"""A count of things that each need memory."""
+NonNegativeInt = Annotated[int, Field(ge=0, le=_MANY)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -116,7 +109,9 @@ class Config(BaseModel, ABC):
     device: DeviceName = Field(
         description="auto, cpu, cuda or cuda:N; auto uses a GPU if there is one"
     )
-    num_threads: NonNegativeInt = Field(description="CPU threads; 0: one per core")
+    num_threads: Annotated[int, Field(ge=0, le=1024)] = Field(
+        description="CPU threads; 0: one per core"
+    )
     log_dir: Annotated[str, AfterValidator(_expand)] = Field(
         description="parent folder of all runs"
     )
@@ -218,26 +213,6 @@ class Config(BaseModel, ABC):
 C = TypeVar("C", bound=Config)
 
 
-@contextlib.contextmanager
-def one_sentence_errors() -> Iterator[None]:
-    """Print a `UserError` of the block on stderr and exit with code 2; after Ctrl-C with 130."""
-    try:
-        yield
-    except UserError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        raise SystemExit(130) from None
-
-
-def nearest(name: object, names: Iterable[str]) -> str:
-    """Return the end of a sentence about an unknown name: the one meant, or all there are."""
-    names = sorted(names)
-    match = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
-    return f"did you mean {match[0]}?" if match else f"there are: {', '.join(names)}."
-
-
 @dataclass(frozen=True)
 class Defaults:
     """The values of an experiment's settings, and the files that they were read from.
@@ -275,78 +250,6 @@ class Defaults:
         return self.own_file if self.own_file and name in self.own else self.file
 
 
-class Switches(NamedTuple):
-    """The flags of a training that are no settings.
-
-    Attributes:
-        overwrite: Delete an earlier run and start over.
-        track: Log to Weights & Biases.
-    """
-
-    overwrite: bool
-    track: bool
-
-
-def parse_args(
-    config_class: type[C], defaults: Path, description: str, argv: Sequence[str] | None = None
-) -> tuple[C, Switches]:
-    """Turn a script's command line into a config.
-
-    Args:
-        config_class: The experiment's config, whose fields are the flags.
-        defaults: The experiment's file in ``configs/``; ``--config`` names one that overrides it.
-        description: What the script does, for ``--help``.
-        argv: The command line; None for the process's own.
-
-    Returns:
-        The config, and the flags that are no settings.
-
-    Raises:
-        UserError: A flag is unknown or a value wrong.
-    """
-    fields = config_class.flags()
-    parser = Parser(description=description, add_help=False, argument_default=argparse.SUPPRESS)
-    parser.add_argument("-h", "--help", action="store_true", help="show this help and exit")
-    parser.add_argument(
-        "--config",
-        type=expand_path,
-        metavar="FILE",
-        help="YAML file of settings that differ from the defaults",
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="delete this run's folder and start over"
-    )
-    parser.add_argument(
-        "--track", action="store_true", help="log to Weights & Biases too (pip install wandb)"
-    )
-    for name, info in fields.items():
-        help_text = f"{info.description}".replace("%", "%%") + " (default: %(default)s)"
-        parser.add_argument(flag(name), metavar=_metavar(info), help=help_text)
-    known, unknown = parser.parse_known_args(argv)
-    given = vars(known)
-    found = config_class.find_defaults(defaults, given)
-    if "help" in given:
-        parser.set_defaults(**{name: found.values.get(name, "none") for name in fields})
-        parser.print_help()
-        raise SystemExit(0)
-    if unknown:
-        flags = map(flag, (*fields, "config", *Switches._fields))
-        raise UserError(f"There is no flag {unknown[0]}; {nearest(unknown[0], flags)}")
-    values = {name: parse_value(given[name], fields[name]) for name in fields if name in given}
-    return config_class.load(found, values), Switches(*(n in given for n in Switches._fields))
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that explains a mistake in one sentence, as a `UserError`, without the usage."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_abbrev=False, **kwargs)
-
-    def error(self, message: str) -> NoReturn:
-        """Raise a `UserError`."""
-        raise UserError(f"{message[0].upper()}{message[1:]}.")
-
-
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the settings in a file.
 
@@ -374,12 +277,6 @@ def flag(name: str) -> str:
     '--n-envs'
     """
     return "--" + name.replace("_", "-")
-
-
-def _metavar(field: FieldInfo) -> str:
-    if get_origin(field.annotation) is Literal:
-        return "|".join(get_args(field.annotation))
-    return "N" if field.annotation is int else "X" if field.annotation is float else "NAME"
 
 
 def parse_value(text: object, field: FieldInfo) -> object:
@@ -415,4 +312,7 @@ def _end_of_sentence(details: ErrorDetails, config_class: type[Config]) -> str:
         "greater_than_equal": f"at least {limits.get('ge')}",
         "less_than_equal": f"at most {limits.get('le')}",
     }.get(kind, details["msg"])
-    return f"must be {wanted}, not {value!r}."
+    match = None
+    if kind == "literal_error":
+        match = meant(value, get_args(config_class.model_fields[str(details["loc"][0])].annotation))
+    return f"must be {wanted}, not {value!r}" + (f"; did you mean {match}?" if match else ".")

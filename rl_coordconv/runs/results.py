@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
-from rich.table import Table
-
 from rl_coordconv.runs.files import atomic_write
 from rl_coordconv.runs.kept import StoredRun
 
@@ -88,14 +86,6 @@ def markdown_table(
     return "\n".join(
         f"| {' | '.join(map(str.ljust, line, widths))} |" for line in (head, rule, *lines[1:])
     )
-
-
-def beside_paper(title: str, rows: Iterable[tuple[str, str, str]]) -> Table:
-    """Return a table for the terminal with rows of a quantity, our value and the paper's."""
-    table = Table("", "ours", "paper", title=title)
-    for row in rows:
-        table.add_row(*row)
-    return table
 
 
 def fill_tables(document: Path, tables: Mapping[str, str]) -> None:

@@ -1,11 +1,13 @@
-"""SIGINT and SIGTERM: note them, save, then stop."""
+"""SIGINT (Ctrl-C) and SIGTERM: say so, save, then stop."""
 
 from __future__ import annotations
 
+import _thread
+import atexit
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -18,15 +20,30 @@ class Stopped(Exception):
         self.number = number
 
 
+def end_import() -> None:
+    """Let Ctrl-C raise `KeyboardInterrupt` again, once a script has imported everything.
+
+    Until then, and again at exit, it ends the process: an exception might print a traceback there,
+    or be ignored by an import.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)
+
+
 class StopSignals:
     """Notes SIGINT and SIGTERM while the block lasts; a second Ctrl-C acts as usual.
 
     A second SIGTERM does not: a machine that shuts down sends it to a study and to its runs, and
     the study sends it to its runs.
+
+    Args:
+        answer: What happens now, printed when the first signal comes; empty for nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, answer: str = "") -> None:
         self.received: signal.Signals | None = None
+        self._answer = answer
         self._previous: dict[signal.Signals, Any] = {}
         self._at_once = False
 
@@ -57,7 +74,17 @@ class StopSignals:
             self._at_once = False
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self._answer and not self.received:
+            name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+            # In a thread: the signal may have interrupted another print. Without the locks of
+            # `threading`, which it may have interrupted too.
+            _thread.start_new_thread(_say, (f"{name} received: {self._answer}",))
         self.received = signal.Signals(number)
         signal.signal(signal.SIGINT, self._previous[signal.SIGINT])
         if self._at_once:
             self.stop()
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # the terminal may be gone
+        print(text, flush=True)

@@ -23,7 +23,7 @@ from rl_coordconv.runs.checkpoint import (
     set_rng_state,
 )
 from rl_coordconv.runs.config import Config, Count, UserError
-from rl_coordconv.runs.console import Bar, summary
+from rl_coordconv.runs.console import Bar, saving, summary
 from rl_coordconv.runs.files import disk_errors
 from rl_coordconv.runs.folder import Run, record_start
 from rl_coordconv.runs.logging import TrainingLog
@@ -124,7 +124,7 @@ def fit(
     """
     device = next(learner.model.parameters()).device
     per_epoch = learner.updates_per_epoch
-    with disk_errors(run.folder), StopSignals() as signals:
+    with disk_errors(run.folder), StopSignals(saving(run)) as signals:
         record_start(run, str(device))
         progress = _resume(learner, run, device)
         console = Console()
@@ -147,11 +147,13 @@ def fit(
                     _save(learner, progress, run)
                 signals.stop()
                 if evaluates:
+                    bar.note("evaluating")
                     with signals.at_once():
                         metrics = learner.evaluate(progress.updates)
                     metrics = {**progress.mean_losses(), **metrics}
                     log.write(epoch, progress.seconds, progress.updates, metrics)
                     note = _scores(metrics, config)
+                    bar.note(note)
                     for callback in callbacks:
                         callback(epoch, metrics)
                 if not is_last:

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rl_coordconv.runs.console import Bar
+from rl_coordconv.runs.files import last_rows
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.study.local import LocalPool
 from rl_coordconv.study.plan import PlannedRun
@@ -78,11 +79,16 @@ def _train(
         while n_known < len(trials) and seconds < _TRIAL_SECONDS:
             bar.update(min(done + n_known, total), f"{len(trials)} training for {seconds:.0f} s")
             codes.update((trial.run, code) for trial, code in pool.wait(_POLL_SECONDS))
-            n_known = sum(t.run in codes or bool(read_progress(t).speed) for t in trials)
+            n_known = sum(t.run in codes or _is_known(t) for t in trials)
             seconds = time.monotonic() - started
     finally:
         pool.kill()
     return codes
+
+
+def _is_known(trial: PlannedRun) -> bool:
+    """Return whether two rows are logged: the first one includes the slow start."""
+    return len(last_rows(trial.run.progress)) > 1 and bool(read_progress(trial).speed)
 
 
 def _last_line(output: Path) -> str:

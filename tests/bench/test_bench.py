@@ -29,7 +29,8 @@ def main():
 def small_cases(monkeypatch):
     """Every case with one sample of a small image."""
     cases = [dataclasses.replace(case, input=(1, case.input[1], 12, 12)) for case in layer.CASES]
-    monkeypatch.setattr(layer, "CASES", cases)
+    monkeypatch.setattr(layer, "CASES", tuple(cases))
+    monkeypatch.setattr(layer, "LARGE_CASES", ())
     return cases
 
 
@@ -70,11 +71,11 @@ class TestScript:
         [
             ([], "arguments are required: bench"),
             (["layr"], "invalid choice: 'layr'"),
-            (["layer", "--repeats", "0"], "--repeats: must be at least 1, not 0."),
-            (["toy", "--repeats", "0"], "--repeats: must be at least 1, not 0."),
+            (["layer", "--repeats", "0"], "--repeats: must be from 1 to 4096, not 0."),
+            (["toy", "--repeats", "0"], "--repeats: must be from 1 to 4096, not 0."),
             (["layer", "--repeats", "x"], "invalid count value: 'x'"),
             (["layer", "--json", "/no/such/folder/x.json"], "no folder /no/such/folder"),
-            (["layer", "--threads"], "Unrecognized arguments: --threads"),
+            (["layer", "--threads"], "There is no flag --threads; there are: "),
         ],
     )
     def test_a_mistake_is_one_sentence(self, main, capsys, flags, sentence):
@@ -181,8 +182,8 @@ def test_parallel_runs_are_real_trainings(main, monkeypatch, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ("--repeats 0", "--repeats: must be at least 1, not 0."),
-        ("--n-runs 0", "--n-runs: must be at least 1, not 0."),
+        ("--repeats 0", "--repeats: must be from 1 to 4096, not 0."),
+        ("--n-runs 0", "--n-runs: must be from 1 to 4096, not 0."),
         ("--seconds 0", "--seconds: must be above 0 and finite, not 0.0."),
     ],
 )

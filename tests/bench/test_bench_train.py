@@ -234,12 +234,12 @@ class TestEnvs:
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["train", "--repeats", "0"], "--repeats: must be at least 1, not 0."),
+        (["train", "--repeats", "0"], "--repeats: must be from 1 to 4096, not 0."),
         (["train", "--seconds", "0"], "--seconds: must be above 0 and finite, not 0.0."),
         (["train", "--seconds", "nan"], "--seconds: must be above 0 and finite, not nan."),
         (["train", "--algorithm", "dqn"], "invalid choice: 'dqn'"),
-        (["envs", "--repeats", "0"], "--repeats: must be at least 1, not 0."),
-        (["envs", "--n-envs", "8", "0"], "--n-envs: must be at least 1, not 0."),
+        (["envs", "--repeats", "0"], "--repeats: must be from 1 to 4096, not 0."),
+        (["envs", "--n-envs", "8", "0"], "--n-envs: must be from 1 to 4096, not 0."),
         (["envs", "--n-envs"], "expected at least one argument"),
     ],
 )

@@ -264,7 +264,7 @@ class Page(HTMLParser):
 
 def test_the_command_writes_a_page_that_needs_nothing_else(tmp_path, capsys):
     write_study(tmp_path / "runs", {"nature": 1000, "coordconv": 1500}, seeds=3)
-    (tmp_path / "runs" / "a2c" / "MsPacman" / "nature" / "seed-2" / "config.yaml").write_text("[")
+    (tmp_path / "runs" / "a2c" / "MsPacman" / "nature" / "seed-2" / "config.yaml").write_text("}")
     out = tmp_path / "out"
     assert command(tmp_path / "runs" / "a2c" / "MsPacman", "--out", out) == 0
     assert capsys.readouterr().out == f"Done: {out / 'report.html'}\n"

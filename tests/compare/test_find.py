@@ -119,7 +119,7 @@ def test_a_nan_is_left_out_and_reported(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("config.yaml", "env: [", "config.yaml is not valid YAML: see line 1"),
+        ("config.yaml", "env: }", "config.yaml is not valid YAML: see line 1"),
         ("episodes.csv", "step,wall_time,episode_return\n1,2\n", "episodes.csv is damaged"),
         ("episodes.csv", "step,wall_time\n1,2\n", "episodes.csv has no column episode_return"),
         ("episodes.csv", "step,wall_time,episode_return\n", "no game is finished yet"),

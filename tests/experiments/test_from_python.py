@@ -13,7 +13,7 @@ from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.folder import Run
 
 A2C_SETTINGS = {"n_envs": 2, "eval_episodes": 1, "eval_freq": 0, "log_interval": 1}
-TOY_SETTINGS = {"task": "regression", "model": "coordconv", "preset": "quick", "n_epochs": 2}
+TOY_SETTINGS = {"preset": "quick", "canvas": 24, "square": 5, "n_epochs": 2}
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ class TestToy:
         )
         weights = torch.load(result.run.final_weights, weights_only=True)
         assert all(torch.equal(weights[k], v) for k, v in result.model.state_dict().items())
-        assert result.score == result.scores["test/euclidean_pixels"]
+        assert result.score == result.scores["test/accuracy"]
         assert epochs[-1][0] == 2
 
     def test_an_exception_of_a_callback_ends_it(self, settings):

@@ -7,11 +7,13 @@ import yaml
 from pydantic import Field
 from tiny import BASE, BareConfig
 
-from rl_coordconv.runs.config import UserError, nearest, one_sentence_errors, parse_args
+from rl_coordconv import __version__
+from rl_coordconv.runs.command_line import Parser, one_sentence_errors, parse_args
+from rl_coordconv.runs.config import SmallCount, UserError
 
 
 class TinyConfig(BareConfig):
-    n_envs: int = Field(ge=1, description="games at once")
+    n_envs: SmallCount = Field(description="games at once")
     gamma: float = Field(gt=0, le=1, description="discount, 100% at most")
     mode: Literal["slow", "fast"] = Field(description="how")
 
@@ -88,7 +90,7 @@ def test_a_mistake_in_another_file_names_that_file(file, tmp_path, text, message
 
 
 def test_whole_numbers_may_be_written_with_an_exponent(file, tmp_path):
-    assert parse_args(TinyConfig, file, "Tiny.", ["--n-envs", "1e6"])[0].n_envs == 1_000_000
+    assert parse_args(TinyConfig, file, "Tiny.", ["--save-freq", "1e6"])[0].save_freq == 1_000_000
     other = tmp_path / "other.yaml"
     other.write_text("n_envs: 1e3\n")
     argv = ["--config", str(other)]
@@ -116,7 +118,7 @@ def test_help_gives_each_field_with_its_default(file, capsys):
         (["--n-envs", "1.5"], "--n-envs must be a whole number, not 1.5."),
         (["--n-envs", "inf"], "--n-envs must be a whole number, not inf."),
         (["--gamma", "2"], "--gamma must be at most 1.0, not 2.0."),
-        (["--mode", "slwo"], "--mode must be 'slow' or 'fast', not 'slwo'."),
+        (["--mode", "slwo"], "--mode must be 'slow' or 'fast', not 'slwo'; did you mean slow?"),
         (["--n-evns", "1"], "There is no flag --n-evns; did you mean --n-envs?"),
         (["--n-env", "1"], "There is no flag --n-env; did you mean --n-envs?"),
         (
@@ -124,6 +126,11 @@ def test_help_gives_each_field_with_its_default(file, capsys):
             "There is no flag --experiment; there are: --config, --device, --gamma, --log-dir,"
             " --mode, --n-envs, --num-threads, --overwrite, --save-freq, --seed, --track.",
         ),
+        (["--n-envs", "1e18"], "--n-envs must be at most 4096, not 1000000000000000000."),
+        (["fast"], "There is no flag fast; did you mean --mode fast?"),
+        (["--fast"], "There is no flag --fast; did you mean --mode fast?"),
+        (["discount=1"], "There is no flag discount=1; did you mean --gamma 1?"),
+        (["mode=slwo"], "There is no flag mode=slwo; did you mean --mode slow?"),
         (["--device", "tpu"], "There is no device 'tpu'; choose auto, cpu, cuda or cuda:N."),
         (["--n-envs"], "Argument --n-envs: expected one argument."),
     ],
@@ -167,15 +174,36 @@ def test_a_binary_file_is_one_sentence(file):
         load(file)
 
 
-def test_nearest_lists_all_where_none_is_near():
-    assert nearest("zzz", {"beta", "alpha"}) == "there are: alpha, beta."
-
-
 def test_a_users_mistake_is_printed_with_exit_code_2(capsys):
     with pytest.raises(SystemExit) as exit_, one_sentence_errors():
         raise UserError("Do this instead.")
     assert exit_.value.code == 2
     assert capsys.readouterr().err == "Do this instead.\n"
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("Unable to allocate 9 PiB"), RuntimeError("CUDA out of memory.\nMore.")]
+)
+def test_too_little_memory_is_one_sentence_too(capsys, error):
+    with pytest.raises(SystemExit) as exit_, one_sentence_errors():
+        raise error
+    assert exit_.value.code == 2
+    sentence = f"There is not enough memory for these settings ({str(error).splitlines()[0]}).\n"
+    assert capsys.readouterr().err == sentence
+    with pytest.raises(RuntimeError, match="other"), one_sentence_errors():
+        raise RuntimeError("other")
+
+
+def test_other_scripts_hint_too(capsys):
+    parser = Parser()
+    parser.add_argument("--episodes")
+    parser.add_subparsers().add_parser("layer").add_argument("--dtype")
+    for word, hint in (("--n-episodes", "--episodes"), ("--dtpe", "--dtype")):
+        with pytest.raises(UserError, match=f"no flag {word}; did you mean {hint}\\?"):
+            parser.parse_args(["layer", word, "3"])
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--version"])
+    assert capsys.readouterr().out == f"rl_coordconv {__version__}\n"
 
 
 def test_ctrl_c_is_one_sentence_too(capsys):

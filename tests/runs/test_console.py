@@ -2,6 +2,7 @@ import io
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 from tiny import BASE, BareConfig
 
 from rl_coordconv.runs import console
@@ -25,14 +26,26 @@ def test_a_terminal_gets_a_bar():
     assert "1,500 / 2,000 steps score 7" in output.getvalue()
 
 
+def test_a_bar_leaves_room_for_the_terminals_ctrl_c():
+    """On a full line, ``^C`` began a second one, and the bar was there twice."""
+    output = io.StringIO()
+    with Bar(Console(file=output, force_terminal=True, width=80), 2000, "steps") as bar:
+        bar.note("evaluating 3/10, and more about that, which is more than there is room for")
+    lines = [Text.from_ansi(line).cell_len for line in output.getvalue().split("\r")]
+    assert 70 < max(lines) <= 76
+
+
 def test_a_file_gets_a_line_a_minute(clock, capsys):
     with Bar(Console(file=io.StringIO()), 2000, "steps") as bar:
         for now, completed in ((10, 100), (61, 600), (62, 610), (122, 1200)):
             clock[0] = now
             bar.update(completed, "score 7")
+        clock[0] = 190
+        bar.note("evaluating 3/10")
     assert capsys.readouterr().out.splitlines() == [
         "600 / 2,000 steps, score 7",
         "1,200 / 2,000 steps, score 7",
+        "1,200 / 2,000 steps, evaluating 3/10",
     ]
 
 

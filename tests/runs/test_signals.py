@@ -2,10 +2,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from rl_coordconv.runs.signals import StopSignals
+from rl_coordconv.runs.signals import StopSignals, end_import
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -19,6 +21,52 @@ def test_a_stop_signal_is_noted_and_handlers_come_back(number):
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_signal_is_answered_once_and_at_once(capsys):
+    with StopSignals("saving the run.") as signals:
+        assert signals.received is None
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        deadline = time.monotonic() + 30
+        answer = ""
+        while not answer and time.monotonic() < deadline:
+            answer = capsys.readouterr().out  # the block need not end first
+            time.sleep(0.01)
+    assert answer == "SIGTERM received: saving the run.\n"
+    assert capsys.readouterr().out == ""
+
+
+SCRIPTS = sorted((Path(__file__).parents[2] / "scripts").glob("*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_ctrl_c_ends_a_script_quietly_while_it_imports(tmp_path, script):
+    """A traceback, or nothing: torch's import caught the exception."""
+    # Every script imports this.
+    (tmp_path / "yaml.py").write_text("import time; print('importing', flush=True); time.sleep(60)")
+    path = os.pathsep.join([str(tmp_path), str(script.parents[1])])
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate()
+    assert (process.returncode, out, error) == (-signal.SIGINT, "", "")
+
+
+def test_ctrl_c_raises_an_exception_again_after_the_imports():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    end_import()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as by `nohup`
+    end_import()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 @pytest.mark.slow

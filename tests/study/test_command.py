@@ -232,7 +232,7 @@ def test_measure_lists_what_a_run_will_cost_and_leaves_nothing(tmp_path, capsys)
         ("--lst --seed 1", "There is no flag --lst; did you mean --list?"),
         ("--seed", "Argument --seed: expected one argument."),
         ("--seed --list", "Argument --seed: expected one argument."),
-        ("-x", "Unrecognized arguments: -x."),
+        ("-x", "There is no flag -x; there are: --address"),
         ("--log-dir /dev/null/runs", "Cannot write to /dev/null/runs: "),
         ("--backend ray --address 127.0.0.1:1", "Cannot connect to a Ray cluster at 127.0.0.1:1: "),
         (

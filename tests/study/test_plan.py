@@ -11,7 +11,8 @@ from study.runs import ROOT, TOY
 
 from rl_coordconv.experiments.atari.config import A2CConfig
 from rl_coordconv.experiments.not_so_clevr.config import ToyConfig
-from rl_coordconv.runs.config import UserError, parse_args
+from rl_coordconv.runs.command_line import parse_args
+from rl_coordconv.runs.config import UserError
 from rl_coordconv.study.plan import PlannedRun, read_study
 
 CONFIGS = ROOT / "configs"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,11 +38,17 @@ class Evaluation(RolloutCallback):
     """
 
     def __init__(
-        self, config: AtariConfig, run: Run, env: VecEnv, signals: StopSignals, state: State
+        self,
+        config: AtariConfig,
+        run: Run,
+        env: VecEnv,
+        signals: StopSignals,
+        bar: Bar,
+        state: State,
     ) -> None:
         super().__init__()
         self.env = env
-        self._config, self._run, self._signals = config, run, signals
+        self._config, self._run, self._signals, self._bar = config, run, signals, bar
         self._last_step = state.get("last_step", 0)
         self._best_return = state.get("best_return", -math.inf)
 
@@ -97,7 +105,15 @@ class Evaluation(RolloutCallback):
         with rng_untouched():
             torch.manual_seed(seed)
             self.env.seed(seed)
-            return evaluate_games(self.model, self.env, self._config.eval_episodes)
+            n_games = self._config.eval_episodes
+            self._bar.note(f"evaluating 0/{n_games}")
+            return evaluate_games(self.model, self.env, n_games, callback=self._show)
+
+    def _show(self, state: Mapping[str, Any], _: Mapping[str, Any]) -> None:
+        """Show the number of finished games, from `evaluate_policy`'s variables."""
+        if state["done"]:
+            n_finished = len(state["episode_rewards"]) + 1  # this one is not in the list yet
+            self._bar.note(f"evaluating {n_finished}/{self._config.eval_episodes}")
 
 
 class Checkpoints(RolloutCallback):

@@ -10,7 +10,14 @@ from typing_extensions import Self
 
 from rl_coordconv.envs.atari import Backend, Protocol, game_name
 from rl_coordconv.networks import NETWORKS, Precision, find_by_name
-from rl_coordconv.runs.config import Config, Count, NonNegativeFloat, NonNegativeInt, Positive
+from rl_coordconv.runs.config import (
+    Config,
+    Count,
+    NonNegativeFloat,
+    NonNegativeInt,
+    Positive,
+    SmallCount,
+)
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Schedule = Literal["constant", "linear"]
@@ -27,7 +34,7 @@ class AtariConfig(Config):
         description=f"network, with or without coordinates: {', '.join(NETWORKS)}"
     )
     env: str = Field(description="game, as MsPacman, ms_pacman or ALE/MsPacman-v5")
-    n_envs: Count = Field(description="games played at once")
+    n_envs: SmallCount = Field(description="games played at once")
     total_timesteps: Count = Field(description="length of the training, in steps over all games")
     protocol: Protocol = Field(
         description="classic: a lost life ends an episode; sticky: actions stick, p = 0.25, and "

@@ -6,6 +6,7 @@ import time
 from collections import deque
 
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from rl_coordconv.experiments.atari.checkpoint import tensorboard_writer
 from rl_coordconv.experiments.atari.config import AtariConfig
@@ -67,6 +68,29 @@ class SpeedLog(RolloutCallback):
             self._marks.popleft()
         since, from_step = self._marks[0]
         self.logger.record("time/steps_per_second", (step - from_step) / (now - since))
+
+
+class MoreRows(RolloutCallback):
+    """More rows than one every ``log_interval`` updates: nine before the first, and a last one.
+
+    So a run of a few thousand steps has a curve. Goes after the callbacks that record values.
+    """
+
+    def __init__(self, config: AtariConfig) -> None:
+        super().__init__()
+        self._config = config
+
+    def _on_training_start(self) -> None:
+        self._iteration = 0  # counted from each start, as by Stable-Baselines3
+
+    def _on_rollout_end(self) -> None:
+        assert isinstance(self.model, OnPolicyAlgorithm)
+        config, step, self._iteration = self._config, self.num_timesteps, self._iteration + 1
+        update = step // (config.n_envs * config.n_steps)
+        tenth = config.log_interval // 10  # 0 for a log that is dense anyway
+        is_early = update < config.log_interval and tenth > 0 and update % tenth == 0
+        if (is_early or step >= config.total_timesteps) and self._iteration % config.log_interval:
+            self.model.dump_logs(self._iteration)
 
 
 # The page of custom scalars: the curves of all runs, by section and chart.

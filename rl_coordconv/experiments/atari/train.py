@@ -22,12 +22,13 @@ from rl_coordconv.experiments.atari.config import A2CConfig, AtariConfig, PPOCon
 from rl_coordconv.experiments.atari.logs import (
     ComparisonPages,
     EpisodeLog,
+    MoreRows,
     SpeedLog,
 )
 from rl_coordconv.experiments.atari.play import is_nan_output
 from rl_coordconv.extractors import policy_kwargs
 from rl_coordconv.runs.checkpoint import diverged, environment_seed
-from rl_coordconv.runs.console import Bar, summary
+from rl_coordconv.runs.console import Bar, saving, summary
 from rl_coordconv.runs.device import use_device
 from rl_coordconv.runs.files import atomic_write, disk_errors
 from rl_coordconv.runs.folder import Run, record_start
@@ -57,22 +58,23 @@ def train(config: AtariConfig, run: Run, callbacks: Sequence[BaseCallback] = ())
     if device == "cpu":
         keep_freed_memory()
     env = make_env(config)
-    with disk_errors(run.folder), StopSignals() as signals:
+    with disk_errors(run.folder), StopSignals(saving(run)) as signals:
         resumed = load_checkpoint(run, algorithm_of(config), env, device, pickled_classes(config))
         model, state = resumed or (make_model(config, env, device), {})
-        evaluation = Evaluation(config, run, make_env(config, training=False), signals, state)
+        console = Console()
+        bar = Bar(console, config.total_timesteps, "steps", model.num_timesteps)
+        evaluation_env = make_env(config, training=False)
+        evaluation = Evaluation(config, run, evaluation_env, signals, bar, state)
         record_start(run, device)  # write nothing before everything is set up
         env.seed(environment_seed(config.seed, model.num_timesteps))
         model.set_logger(make_logger(run, model.num_timesteps, state.get("last_step", 0)))
-        console = Console()
         facts = {"resuming": f"from step {model.num_timesteps:,}"} if resumed else {}
         parameters = f"{sum(p.numel() for p in model.policy.parameters()):,}"
         console.print(summary(config, run, device_used=device, parameters=parameters, **facts))
 
         coordinates = CoordinateCallback(freq=1, maps=False)
-        logs = [EpisodeLog(run), SpeedLog(), coordinates, ComparisonPages(config)]
+        logs = [EpisodeLog(run), SpeedLog(), coordinates, ComparisonPages(config), MoreRows(config)]
         checkpoints = Checkpoints(config.save_freq, run, signals, evaluation, state)
-        bar = Bar(console, config.total_timesteps, "steps", model.num_timesteps)
         progress = ProgressBar(bar, config.total_timesteps)
         try:
             # If the training diverges, SB3's statistics would warn before the check finds it.

@@ -18,6 +18,7 @@ from rl_coordconv.runs.config import (
     Defaults,
     NonNegativeFloat,
     Positive,
+    SmallCount,
     UserError,
     nearest,
     read_yaml,
@@ -49,10 +50,10 @@ class ToyConfig(TrainingConfig):
     loss: Literal["softmax", "sigmoid", "mse"] = Field(
         description="softmax for classification; sigmoid or mse for rendering; mse for regression"
     )
-    filter_size: Count = Field(
+    filter_size: SmallCount = Field(
         description="kernel size of deconvolutions and of rendering convolutions"
     )
-    channels: Count = Field(description="width multiplier")
+    channels: SmallCount = Field(description="width multiplier")
     batch_size: Count = Field(description="samples per update")
     learning_rate: Positive = Field(description="initial learning rate of Adam")
     learning_rate_schedule: Literal["constant", "step", "linear"] = Field(
@@ -61,8 +62,8 @@ class ToyConfig(TrainingConfig):
     l2: NonNegativeFloat = Field(
         description="L2 penalty: weight of the sum of squared kernels in the loss"
     )
-    canvas: Count = Field(description="width and height of the image, in pixels")
-    square: Count = Field(description="width and height of the square, an odd number of pixels")
+    canvas: SmallCount = Field(description="width and height of the image, in pixels")
+    square: SmallCount = Field(description="width and height of the square in pixels, odd")
 
     @property
     def folder(self) -> Path:

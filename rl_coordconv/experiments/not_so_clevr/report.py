@@ -1,4 +1,4 @@
-"""Make the tables and learning curves of ``docs/toy.md`` from toy runs."""
+"""Make the tables and learning curves of ``docs/toy.md`` and ``docs/results/toy`` from toy runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -41,6 +42,7 @@ _COLOURS = {
     "upsample-coordconv": ORANGE,
 }
 _NUMBERS = {"accuracy": "{:.1%}", "iou": "{:.3f}", "euclidean_pixels": "{:.2f}"}
+_MEASURES = {"classification": "accuracy", "rendering": "IOU", "regression": "error in pixels"}
 # Goals of each task on the test samples, by column name.
 _GOALS = {
     "classification": {"first 80%": 0.8, "first 100%": 1.0},
@@ -78,8 +80,11 @@ class Group:
         words = [config.model, *([] if config.inputs == "image" else [config.inputs])]
         if config.preset == "quick":
             words.append("quick")
-        more = self.deviations.items()
-        words += [f"{key.replace('_', ' ')} {value}" for key, value in more if key != "inputs"]
+        for key, value in self.deviations.items():
+            if key == "n_epochs":
+                words.append(f"{value} epochs")
+            elif key != "inputs":
+                words.append(f"{key.replace('_', ' ')} {value}")
         return ", ".join(words)
 
     @property
@@ -92,6 +97,12 @@ class Group:
         flags = {**chosen, **self.deviations, **seed}.items()
         words = [f"{flag(key)} {value}" for key, value in flags]
         return " ".join(["python scripts/train_toy.py", *words])
+
+    @property
+    def goodness(self) -> float:
+        """Mean test score at the last evaluation, negated for distances."""
+        sign = -1 if self.config.lower_is_better else 1
+        return sign * fmean(result.last[self.config.score] for result in self.results)
 
     def spread(self, column: str, number: str) -> str:
         """Return mean, least and largest value over seeds of a column of the last evaluation."""
@@ -143,13 +154,43 @@ def _rank(group: Group) -> tuple[int, ...]:
 
 
 def tables(groups: Sequence[Group]) -> dict[str, str]:
-    """Return every table of the page in Markdown, by name."""
+    """Return every table of the pages in Markdown, by name."""
     return {
+        "summary": summary_table(groups),
         "results": results_table(groups),
         **{f"touch-{task}": touch_table(groups, task) for task in _GOALS},
         "ratio": ratio_table(groups),
         "commands": commands_table(groups),
     }
+
+
+def summary_table(groups: Iterable[Group]) -> str:
+    """Return a table of the paper's test scores and our best, with a row per task and split.
+
+    For each model, ours is the setting with the best mean test score at the last evaluation, among
+    those with at least three seeds.
+    """
+    best: dict[tuple[str, str, str], Group] = {}
+    for group in groups:
+        if len(group.results) >= 3:
+            key = group.config.task, group.config.split, group.config.model
+            best[key] = max(best.get(key, group), group, key=lambda g: g.goodness)
+    rows = []
+    for task, split in itertools.product(MODELS, SPLITS):
+        baseline = next(iter(MODELS[task]))
+        cells = [f"{task} ({_MEASURES[task]})", split]
+        for model in (baseline, "coordconv"):
+            cells += [claim(task, split, model).test, _final_score(best.get((task, split, model)))]
+        for model in ("upsample-conv", "upsample-coordconv"):
+            cells.append(_final_score(best.get((task, split, model))))
+        rows.append(cells)
+    head = "task, split, baseline: paper, baseline: ours, CoordConv: paper, CoordConv: ours"
+    controls = [f"control {how} coordinates" for how in ("without", "with")]
+    return markdown_table([*head.split(", "), *controls], rows)
+
+
+def _final_score(group: Group | None) -> str:
+    return group.spread(group.config.score, group.number) if group else "-"
 
 
 def results_table(groups: Iterable[Group]) -> str:

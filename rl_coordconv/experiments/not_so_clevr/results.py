@@ -1,4 +1,4 @@
-"""Results of toy runs, and their comparison with the paper's."""
+"""Results of toy runs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from dataclasses import dataclass
 
 import torch
 from pydantic import ValidationError
-from rich.table import Table
 
 from rl_coordconv.experiments.not_so_clevr.config import ToyConfig
 from rl_coordconv.experiments.not_so_clevr.models import make_model
-from rl_coordconv.experiments.not_so_clevr.paper import claim
 from rl_coordconv.experiments.not_so_clevr.tasks import TASKS
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.kept import StoredRun
-from rl_coordconv.runs.results import beside_paper
 
 Row = Mapping[str, float]
 """An evaluation: ``step`` (epochs), ``seconds``, ``updates``, and metrics where known."""
@@ -87,20 +84,3 @@ def _column(name: str) -> str:
     """Return a column's current name; the first version used other names."""
     renamed = {"epoch": "step", "loss": "train/loss", "learning_rate": "train/learning_rate"}
     return renamed.get(name) or re.sub(r"^(train|test)_", r"\1/", name)
-
-
-def results_table(result: Result) -> Table:
-    """Return a table, for the terminal, of a run's last evaluation and the paper's results."""
-    config, last = result.config, result.last
-    paper = claim(config.task, config.split, config.model)
-    rows = []
-    for part, theirs in (("train", paper.train), ("test", paper.test)):
-        for name in TASKS[config.task].metrics:
-            value = last[f"{part}/{name}"]
-            ours = f"{value:.2%}" if name == "accuracy" else f"{value:.3f}"
-            label = f"{part} {name.replace('_', ' ')}"
-            rows.append((label, ours, theirs if name == result.metric else "-"))
-    rows.append(("seconds of training", f"{last['seconds']:,.1f}", paper.seconds))
-    rows.append(("updates", f"{last['updates']:,.0f}", "-"))
-    rows.append(("parameters", f"{result.n_parameters:,}", paper.parameters))
-    return beside_paper(f"{config.task}, {config.split}, {config.model}", rows)

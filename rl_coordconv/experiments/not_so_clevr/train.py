@@ -4,31 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from torch import nn
 
 from rl_coordconv.experiments.not_so_clevr.config import ToyConfig
 from rl_coordconv.experiments.not_so_clevr.data import split
 from rl_coordconv.experiments.not_so_clevr.learner import ToyLearner
 from rl_coordconv.experiments.not_so_clevr.models import make_model
-from rl_coordconv.experiments.not_so_clevr.results import read_result, results_table
 from rl_coordconv.runs.checkpoint import load_tensors
 from rl_coordconv.runs.device import use_device
 from rl_coordconv.runs.folder import Run
-from rl_coordconv.runs.kept import read_stored_run
 from rl_coordconv.runs.training import Callback, fit
 from rl_coordconv.speedups.memory import keep_freed_memory
 
+# Training seconds per epoch of the quick presets (docs/toy.md, mean over both splits), on one core
+# of an AMD EPYC while other runs were in progress.
+_QUICK_SECONDS = {
+    ("classification", "deconv"): 1.4,
+    ("classification", "coordconv"): 5.7,
+    ("rendering", "deconv"): 1.9,
+    ("rendering", "coordconv"): 33.0,
+    ("rendering", "deconv-bottleneck"): 7.6,
+    ("rendering", "upsample-conv"): 6.0,
+    ("rendering", "upsample-coordconv"): 5.5,
+    ("regression", "conv"): 1.8,
+    ("regression", "coordconv"): 3.9,
+    ("regression", "coordconv-relu-avg"): 3.9,  # not measured; as for coordconv
+}
+
 
 def train(config: ToyConfig, run: Run, callbacks: Sequence[Callback] = ()) -> None:
-    """Train with `fit`, then print a table of our results and the paper's."""
+    """Train with `fit`; with the quick preset, first print the expected time."""
+    if config.preset == "quick" and not run.saved:
+        minutes = _QUICK_SECONDS[config.task, config.model] * config.n_epochs / 60
+        about = f"{minutes:.0f} min" if minutes > 2 else f"{minutes * 60:.0f} s"
+        print(f"Training takes about {about} on one core of an AMD EPYC; evaluations are extra.")
     device = use_device(config.device, config.num_threads)
     if device.type == "cpu":
         keep_freed_memory()
     training, test = (part.to(device) for part in split(config.split, config.canvas, config.square))
     learner = ToyLearner(config, training, test)
     fit(learner, config, run, callbacks)
-    Console().print(results_table(read_result(read_stored_run(run.folder, ["progress"]))))
 
 
 def load_model(config: ToyConfig, run: Run) -> nn.Module:

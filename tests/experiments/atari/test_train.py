@@ -32,6 +32,7 @@ from rl_coordconv.experiments.atari import train as train_module
 from rl_coordconv.experiments.atari.callbacks import Evaluation
 from rl_coordconv.experiments.atari.config import A2CConfig
 from rl_coordconv.runs.config import Defaults, read_yaml
+from rl_coordconv.runs.console import Bar
 from rl_coordconv.runs.folder import Run
 
 
@@ -140,6 +141,42 @@ def test_every_choice_trains(tmp_path, flags):
     assert run.is_finished
 
 
+def test_a_short_run_has_a_curve(tmp_path):
+    """The first row came after ``log_interval`` updates."""
+    flags = "--eval-freq 0 --log-interval 50 --save-freq 30"
+    run = train("a2c", tmp_path, f"{flags} --total-timesteps 125")
+    assert column(run.progress, "step") == [50, 100, 130]
+    assert column(run.progress, "time/iterations") == [5, 10, 13]
+    train("a2c", tmp_path, f"{flags} --total-timesteps 600")  # no early rows again, none twice
+    assert column(run.progress, "step") == [*range(50, 101, 50), 130, *range(150, 500, 50), 600]
+
+
+def test_an_evaluation_shows_how_far_it_is(tmp_path, monkeypatch):
+    notes = []
+    monkeypatch.setattr(Bar, "note", lambda _, note: notes.append(note))
+    train("a2c", tmp_path, "--total-timesteps 20 --eval-freq 1000 --eval-episodes 3")
+    assert [note for note in notes if "evaluating" in note] == [
+        f"evaluating {n}/3" for n in range(4)
+    ]
+
+
+def test_a_finished_run_says_its_scores_and_the_next_commands(a2c_run, capsys):
+    folder = a2c_run.folder.parents[3]
+    train("a2c", folder, "--total-timesteps 2000 --eval-freq 1000 --save-freq 1000")
+    out = capsys.readouterr().out
+    games = column(a2c_run.episodes, "episode_return")
+    mean = f"{sum(games) / len(games):,.1f}"
+    assert f"training score    {mean}, the mean of the last {len(games)} training games\n" in out
+    (score,) = column(a2c_run.evaluations, "episode_return")[-1:]
+    assert f"evaluation score  {score:,.1f}, the mean of 1 evaluation games\n" in out
+    scripts = os.path.relpath(ROOT / "scripts")
+    assert out.splitlines()[-3:] == [  # each on one line, to be copied
+        f"watch             tensorboard --logdir {folder}",
+        f"evaluate          python {scripts}/evaluate.py {a2c_run.folder}",
+        f"compare           python {scripts}/compare.py {folder}/a2c/MsPacman",
+    ]
+
+
 def weights(run: Run) -> dict[str, torch.Tensor]:
     return A2C.load(run.final_model).policy.state_dict()
 
@@ -200,6 +237,7 @@ def test_a_run_that_was_stopped_resumes(tmp_path, number, capsys):
         process.send_signal(number)
         out, _ = process.communicate()
     if number != signal.SIGKILL:
+        assert "received: finishing this update, then saving in" in out
         assert process.returncode == 128 + number
         assert "Run the same command again to resume" in out
     run = only_run(tmp_path)

@@ -16,6 +16,7 @@ from rl_coordconv.experiments.not_so_clevr.report import (
     ratio_table,
     read_groups,
     results_table,
+    summary_table,
     tables,
     touch_table,
 )
@@ -142,11 +143,29 @@ def test_no_runs_are_an_error(tmp_path):
         read_groups(tmp_path, CONFIGS)
 
 
-def test_the_page_in_the_repository_is_up_to_date(tmp_path):
-    page = tmp_path / "toy.md"
-    page.write_text((ROOT / "docs" / "toy.md").read_text())
-    fill_tables(page, tables(read_groups(ROOT / "docs" / "results" / "toy", CONFIGS)))
-    assert page.read_text() == (ROOT / "docs" / "toy.md").read_text()
+def test_the_summary_has_the_best_setting_of_three_seeds(tmp_path):
+    for seed, (score, other) in enumerate([(0.4, 1), (0.5, 0), (0.6, 0)]):
+        write_run(tmp_path, (1, 1, 1, 1, score), model="deconv", seed=seed)
+        write_run(tmp_path, (1, 1, 1, 1, other), model="deconv", seed=seed, learning_rate=0.1)
+    write_run(tmp_path, (1, 1, 1, 1, 1))
+    rows = summary_table(read_groups(tmp_path, CONFIGS)).splitlines()[2:]
+    assert len(rows) == 6
+    assert rows[1] == (
+        "| classification (accuracy) | quadrant | about 0% | 50.0% (40.0% to 60.0%) | 100% | -"
+        " | - | - |"
+    )
+
+
+def test_the_pages_in_the_repository_are_up_to_date(tmp_path):
+    made = tables(read_groups(ROOT / "docs" / "results" / "toy", CONFIGS))
+    pages = [ROOT / "docs" / "toy.md", ROOT / "docs" / "results" / "toy" / "README.md"]
+    for page in pages:
+        copy = tmp_path / page.name
+        copy.write_text(page.read_text())
+        fill_tables(copy, made)
+        assert copy.read_text() == page.read_text()
+    text = "".join(page.read_text() for page in pages)
+    assert all(f"<!-- {name} -->\n{table}\n<!-- end -->" in text for name, table in made.items())
 
 
 def test_the_curves_have_a_legend(runs):
@@ -156,18 +175,21 @@ def test_the_curves_have_a_legend(runs):
     assert legend.get_title().get_text() == "one line per seed"
 
 
-def test_the_script_fills_a_page_and_draws_the_curves(runs, tmp_path):
+def test_the_script_fills_the_pages_and_draws_the_curves(runs, tmp_path):
     spec = importlib.util.spec_from_file_location("report_toy", ROOT / "scripts" / "report_toy.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     docs = tmp_path / "docs"
-    docs.mkdir()
-    (docs / "toy.md").write_text("# Page\n<!-- results -->\nold\n<!-- end -->\nThe end.\n")
+    pages = {"summary": docs / "toy.md", "results": docs / "results" / "toy" / "README.md"}
+    pages["results"].parent.mkdir(parents=True)
+    for table, page in pages.items():
+        page.write_text(f"# Page\n<!-- {table} -->\nold\n<!-- end -->\nThe end.\n")
     assert script.main([str(runs), "--docs", str(docs)]) == 0
-    text = (docs / "toy.md").read_text()
-    assert text.startswith("# Page\n<!-- results -->\n| task |")
-    assert text.endswith("<!-- end -->\nThe end.\n")
-    assert "old" not in text
+    for table, page in pages.items():
+        text = page.read_text()
+        assert text.startswith(f"# Page\n<!-- {table} -->\n| task |")
+        assert text.endswith("<!-- end -->\nThe end.\n")
+        assert "old" not in text
     assert (docs / "results" / "toy" / "classification.png").stat().st_size > 1000
 
 

@@ -111,6 +111,14 @@ def test_every_model_trains_and_has_figures(task, model, tmp_path, capsys):
     out = capsys.readouterr().out
     for word in ("train", "test", "seconds", "parameters", "paper"):
         assert word in out
+    paper = ToyConfig.find_defaults(CONFIGS, {"task": task, "model": model}).values["n_epochs"]
+    assert f"ours, 1 of {paper} epochs" in out
+    assert "Training takes about" in out
+    assert "on one core of an AMD EPYC" in out
+    assert f"tensorboard --logdir {tmp_path}\n" in out
+    other = "coordconv" if model == next(iter(MODELS[task])) else next(iter(MODELS[task]))
+    assert f"train_toy.py --log-dir {tmp_path} --task {task} " in out
+    assert f" --model {other} --preset quick\n" in out
     pictures = list(run.figures.glob("*.png"))
     assert len(pictures) >= 2
     for picture in pictures:
@@ -335,7 +343,10 @@ class TestBadInput:
         ("flags", "wanted"),
         [
             ("--task clasification", "did you mean classification?"),
-            ("--split quadrants", "--split must be 'uniform' or 'quadrant', not 'quadrants'."),
+            (
+                "--split quadrants",
+                "--split must be 'uniform' or 'quadrant', not 'quadrants'; did you mean quadrant?",
+            ),
             ("--model coordcon", "did you mean coordconv?"),
             ("--model conv", "There is no classification model 'conv'"),
             ("--task regression --model deconv", "There is no regression model 'deconv'"),

@@ -1,0 +1,98 @@
+"""What a user may have meant: settings and values by other names, such as ``--lr``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+# The names of other libraries, of papers and of this package's other scripts.
+_OTHER_NAMES = {
+    "n_epochs": "epochs num_epochs max_epochs train_epochs update_epochs",
+    "total_timesteps": "timesteps n_timesteps num_timesteps steps total_steps max_steps frames"
+    " epochs",
+    "n_envs": "envs num_envs nenvs n_games parallel_envs actors num_workers workers",
+    "n_steps": "num_steps rollout rollout_length rollout_steps horizon unroll_length",
+    "env": "game games env_id environment env_name task rom",
+    "extractor": "policy network net model arch architecture features_extractor variant",
+    "model": "policy network net extractor arch architecture variant",
+    "learning_rate": "lr alpha step_size",
+    "learning_rate_schedule": "lr_schedule schedule lr_decay anneal_lr annealing",
+    "clip_range": "clip clip_coef clip_eps clip_epsilon",
+    "ent_coef": "entropy entropy_coef entropy_coeff ent_coeff beta",
+    "vf_coef": "value_coef value_loss_coef vf_coeff",
+    "max_grad_norm": "grad_clip clip_grad gradient_clipping",
+    "gamma": "discount discount_factor",
+    "gae_lambda": "gae",
+    "rms_prop_eps": "eps epsilon",
+    "l2": "weight_decay wd",
+    "batch_size": "bs minibatch minibatch_size mini_batch_size",
+    "seed": "random_seed rng",
+    "device": "gpu cuda cpu accelerator",
+    "num_threads": "n_threads n_jobs cores",
+    "parallel": "jobs n_jobs num_workers workers",
+    "precision": "dtype amp fp16 bf16",
+    "log_dir": "logdir out output output_dir out_dir folder dir save_dir log_folder",
+    "out": "output output_dir folder log_dir",
+    "save_freq": "checkpoint_freq save_every save_interval checkpoint_interval",
+    "eval_freq": "eval_every eval_interval evaluate_every",
+    "eval_episodes": "n_eval_episodes num_eval_episodes episodes",
+    "episodes": "n_episodes num_episodes eval_episodes n_eval_episodes n_games",
+    "log_interval": "log_freq log_every print_freq",
+    "overwrite": "force restart fresh",
+    "track": "wandb use_wandb",
+    "config": "cfg conf config_file conf_file yaml",
+    "preset": "fast short",
+    "protocol": "repeat_action_probability",
+    "algo": "algorithm",
+    "checkpoint": "step load_checkpoint load_best best",
+    "video": "record mp4",
+    "explain": "saliency",
+    "dry_run": "print",
+    "bf16": "bfloat16 fp16 float16 half amp",
+    "float32": "fp32 float full single",
+    "linear": "lin decay anneal",
+    "constant": "const fixed none",
+    "native": "c++ cpp ale envpool",
+    "classic": "v4",
+    "sticky": "v5",
+}
+
+_ADVICE = {
+    "the algorithm is the script, as in scripts/train_ppo.py.": "algo algorithm a2c ppo dqn",
+    "the same command again resumes a run.": "resume continue load trained_agent",
+}
+
+
+def meant(name: object, names: Iterable[str]) -> str | None:
+    """Return which of some names a user meant; None if that is not clear.
+
+    In this order: the same in another spelling, another name for it, a part of it, a typo.
+
+    >>> meant("--lr", ["--learning-rate", "--seed"])
+    '--learning-rate'
+    >>> meant("--n_envs", ["--n-envs", "--n-steps"])
+    '--n-envs'
+    >>> meant("timesteps", ["total_timesteps", "n_steps"])
+    'total_timesteps'
+    """
+    word, plain = _plain(name), {_plain(known): known for known in sorted(names)}
+    others = [known for known, others in _OTHER_NAMES.items() if word in others.split()]
+    parts = set(word.split("_"))
+    whole = [known for known in (word, *others) if known in plain]
+    longer = sorted((known for known in plain if parts <= set(known.split("_"))), key=len)
+    typos = difflib.get_close_matches(word, plain, n=1)
+    found = [*whole, *longer, *typos]
+    return plain[found[0]] if found else None
+
+
+def nearest(name: object, names: Iterable[str]) -> str:
+    """Return the end of a sentence about an unknown name: the one meant, or all there are."""
+    names = sorted(names)
+    if match := meant(name, names):
+        return f"did you mean {match}?"
+    advice = [text for text, words in _ADVICE.items() if _plain(name) in words.split()]
+    return advice[0] if advice else f"there are: {', '.join(names)}."
+
+
+def _plain(name: object) -> str:
+    return str(name).partition("=")[0].strip("-").replace("-", "_").lower()

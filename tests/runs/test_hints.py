@@ -1,0 +1,52 @@
+import pytest
+
+from rl_coordconv.runs.hints import meant, nearest
+
+SETTINGS = (
+    *("total_timesteps", "n_envs", "n_steps", "env", "extractor", "learning_rate", "gae_lambda"),
+    *("learning_rate_schedule", "eval_episodes", "eval_freq", "save_freq", "seed", "log_dir"),
+    *("precision", "gamma", "device", "overwrite"),
+)
+PPO = (*SETTINGS, "n_epochs", "batch_size", "clip_range", "clip_range_schedule")
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("lr", "learning_rate"),
+        ("LR", "learning_rate"),
+        ("timesteps", "total_timesteps"),
+        ("steps", "total_timesteps"),
+        ("n-envs", "n_envs"),
+        ("num_envs", "n_envs"),
+        ("game", "env"),
+        ("policy", "extractor"),
+        ("epochs", "total_timesteps"),
+        ("lambda", "gae_lambda"),
+        ("n_eval_episodes", "eval_episodes"),
+        ("n-evns", "n_envs"),
+        ("force", "overwrite"),
+        ("out", "log_dir"),
+    ],
+)
+def test_a_name_is_understood_by_its_meaning(name, setting):
+    assert meant(name, SETTINGS) == setting
+    flags = [f"--{known.replace('_', '-')}" for known in SETTINGS]
+    assert meant(f"--{name}", flags) == f"--{setting.replace('_', '-')}"
+
+
+def test_the_meaning_depends_on_what_there_is():
+    assert meant("epochs", PPO) == "n_epochs"
+    assert meant("--clip=0.2", PPO) == "clip_range"
+    assert meant("bfloat16", ["float32", "bf16"]) == "bf16"
+    assert meant("xyz", PPO) is None
+
+
+def test_nearest_lists_all_where_none_is_near():
+    assert nearest("zzz", {"beta", "alpha"}) == "there are: alpha, beta."
+
+
+def test_advice_where_no_flag_fits():
+    assert "train_ppo.py" in nearest("--algo", SETTINGS)
+    assert "resumes" in nearest("--resume", SETTINGS)
+    assert nearest("--algorithm", ["--algo"]) == "did you mean --algo?"

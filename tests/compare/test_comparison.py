@@ -73,7 +73,7 @@ def test_the_report_says_how_the_difference_varied(tmp_path):
     (pair,) = comparison.pairs
     middle, end = (gap.value for gap in pair.over_training(pair.step * np.array([0.5, 1])))
     assert stopping_sentence(pair) == (
-        "Over the second half of the training, the difference (coordconv - nature) ranged"
+        "Over the second half of training, the difference (coordconv - nature) ranged"
         f" from {middle:.0f} to {end:.0f} points; its interval was above zero at 100% of the steps"
         " and below zero at 0%."
     )
@@ -92,7 +92,7 @@ def test_the_interval_says_what_it_is_adjusted_for_and_how_many_seeds_there_are(
     write_study(tmp_path, {"nature": 1000}, seeds=4)
     (comparison,) = write_study(tmp_path, {"coordconv": 1500}, seeds=seeds)
     each = "4 seeds each" if seeds == 4 else "3 seeds of coordconv, 4 of nature"
-    ending = r"%\) higher than nature at step 60k \(95% CI [\d,]+ to [\d,]+{}; " + each + r"\)\.$"
+    ending = r"%\) higher than nature at 60k steps \(95% CI [\d,]+ to [\d,]+{}, " + each + r"\)\.$"
     assert re.search(ending.format(""), verdict(comparison.pairs[0]))
     adjusted = ending.format(", Bonferroni-adjusted for 3 comparisons")
     assert re.search(adjusted, verdict(replace(comparison.pairs[0], n_pairs=3)))
@@ -114,7 +114,7 @@ def test_with_fewer_than_three_seeds_no_conclusion_holds_and_no_band_is_drawn(tm
     write_report([tmp_path / "runs"], tmp_path / "out")
     text = (tmp_path / "out" / "report.md").read_text()
     assert "Too few seeds to compare coordconv with nature: at least 3 each are needed" in text
-    assert f"there are {seeds} and {seeds} at step 60k" in text
+    assert f"there are {seeds} and {seeds} at 60k steps" in text
     assert BAND not in next((tmp_path / "out").glob("curves*.svg")).read_text()
     assert {row["low"] for row in read(tmp_path / "out" / "differences.csv")} == {"nan"}
     assert "Over the second half" not in text
@@ -199,7 +199,7 @@ def test_a_handful_of_games_is_no_evidence(tmp_path, games):
     (pair,) = comparison.pairs
     assert verdict(pair) == (
         "Too few games to compare coordconv with nature: at least 20 per seed are needed, there"
-        f" are {games} and {games} at step {count(pair.step)}"
+        f" are {games} and {games} at {count(pair.step)} steps"
         f" (means {number(pair.second.mean('training', pair.step).value)} and"
         f" {number(pair.first.mean('training', pair.step).value)})."
     )
@@ -423,7 +423,7 @@ def test_a_game_that_one_variant_has_not_begun_is_left_out_and_reported(tmp_path
     (summary,) = over_games(compare(find_runs([tmp_path]).runs))
     assert summary.games == ("MsPacman", "Qbert")
     assert [variant.name for variant in summary.variants] == ["nature", "coordconv"]
-    assert summary.notes == ("Not every variant has played Pong, left out here.",)
+    assert summary.notes == ("Left out here, as not every variant played it: Pong.",)
 
 
 def test_variants_by_a_setting_differ_in_their_looks_and_the_legend_names_them_whole(tmp_path):

@@ -92,7 +92,7 @@ def test_what_cannot_be_read_is_an_error_and_not_left_out(runs, study, tmp_path,
     with pytest.raises(SystemExit, match="2"):
         main("--docs", docs)
     unusable = study / episodes.parent.relative_to(runs)
-    assert f"{unusable}, which is kept there, cannot be used: " in capsys.readouterr().err
+    assert f"The stored run {unusable} cannot be used: " in capsys.readouterr().err
 
     episodes.write_text(whole)
     keep(runs, study, ("episodes", "evaluations"))

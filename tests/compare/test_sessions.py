@@ -167,7 +167,7 @@ class TestEvaluations:
             (tmp_path / name).mkdir()
             results = games_of(i, 20)[:, 2].reshape(4, 5)
             np.savez(tmp_path / name / "evaluations", timesteps=np.arange(4) * 99, results=results)
-        assert any("holds other evaluations" in note for note in only(tmp_path).notes)
+        assert any("has more evaluations" in note for note in only(tmp_path).notes)
 
     def test_those_of_a_copy_are_no_run(self, tmp_path):
         folder = tmp_path / "logs" / "a2c" / f"{GAME}_1"

@@ -63,7 +63,7 @@ class TestContinuedWithRlZoo3:
         found = find_runs([root])
         assert len(found.runs) == 1
         assert found.left_out == (
-            (folder, f"it begins like the training in {found.runs[0].folder}"),
+            (folder, f"it starts like the longer training in {found.runs[0].folder}"),
         )
 
     def test_from_a_checkpoint_replaces_what_came_after(self, root):
@@ -79,7 +79,7 @@ class TestContinuedWithRlZoo3:
         shutil.rmtree(root / "a2c" / f"{GAME}_1")
         run = only(root)
         assert len(run.returns) == 120
-        assert any("which was not found" in note for note in run.notes)
+        assert any("whose run was not found" in note for note in run.notes)
 
     def test_two_trainings_from_one_missing_agent_are_no_two_seeds(self, tmp_path):
         for number in 2, 3:

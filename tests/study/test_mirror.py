@@ -49,7 +49,7 @@ def test_writes_of_a_machine_that_lost_the_run_are_rejected(folder):
     lost, _ = store.fetch(str(folder))
     token, _ = store.fetch(str(folder))
     store.save(str(folder), token, {"progress.csv": b"new"}, ["progress.csv"])
-    with pytest.raises(RuntimeError, match="was given to another machine"):
+    with pytest.raises(RuntimeError, match="was assigned to another machine"):
         store.save(str(folder), lost, {"progress.csv": b"old"}, ["progress.csv"])
     assert kept(folder) == {"progress.csv": b"new"}
 
@@ -74,7 +74,7 @@ def test_the_folder_of_a_lost_machine_is_free_and_its_writes_are_rejected(folder
     store.release(str(folder))
     with lock(folder):  # by a run on a machine that sees the folder
         pass
-    with pytest.raises(RuntimeError, match="was given to another machine"):
+    with pytest.raises(RuntimeError, match="was assigned to another machine"):
         store.save(str(folder), gone, {"progress.csv": b"old"}, ["progress.csv"])
     assert kept(folder) == {}
     store.release(str(folder))  # once more does no harm

@@ -59,9 +59,9 @@ def read_events(path: Path, tags: Sequence[str], hints: Sequence[str]) -> EventF
 
 
 def in_order(points: Array) -> Array:
-    """Sort the points of one training ``[points, 3]`` by time, and drop those that were replaced.
+    """Sort the points of one run ``[points, 3]`` by time, and drop those that were replaced.
 
-    Where steps decrease, the training was resumed from an earlier step. Earlier points from that
+    Where steps decrease, the run was resumed from an earlier step. Earlier points from that
     step on are dropped, as in TensorBoard.
     """
     kept: list[Array] = []

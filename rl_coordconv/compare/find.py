@@ -1,4 +1,4 @@
-"""Find the runs in and below some folders; each training counts once."""
+"""Find the runs in and below some folders; each counts once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rl_coordconv.compare.results import (
     read_run,
     shared,
 )
-from rl_coordconv.compare.sb3.names import is_numbered_run, is_telling, root_labels
+from rl_coordconv.compare.sb3.names import is_numbered_run, root_labels, shows_variant
 from rl_coordconv.compare.sb3.trainings import read_trainings
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import require_folder
@@ -29,7 +29,7 @@ from rl_coordconv.runs.kept import is_kept, read_kept, read_stored_run
 # Identify a run folder of this package, as other programs write a config.yaml too.
 _OWN_FILES = {"command.txt", "episodes.csv", "evaluations.csv"}
 _NO_RUNS_INSIDE = {"checkpoints", "figures", ".git"}
-# How many must agree for two logs to be of one training: the first games, distinct scores at equal
+# How many must agree for two logs to be of one run: the first games, distinct scores at equal
 # steps, and means of games.
 _START, _DIFFERENT, _ENOUGH_MEANS = 100, 5, 5
 
@@ -45,7 +45,7 @@ class Found:
 def find_runs(roots: Sequence[Path]) -> Found:
     """Read all runs in and below some folders: run folders, stored studies and SB3 logs.
 
-    Each training counts once, even if its logs were copied, split or renamed.
+    Each run counts once, even if its logs were copied, split or renamed.
 
     Raises:
         UserError: A folder does not exist, a stored study is damaged, or no run can be used.
@@ -124,7 +124,7 @@ def _read_folder(folder: Path) -> RunResult:
 
 
 def _without_copies(runs: Sequence[RunResult], left_out: dict[Path, str]) -> list[RunResult]:
-    """Keep one run per training, so that copies of its logs do not count as seeds."""
+    """Drop copies of runs, so that they do not count as seeds."""
     used: list[RunResult] = []
     # Prefer runs whose games are known, then longer ones.
     for run in sorted(runs, key=lambda run: (run.window == 1, -run.last_step)):
@@ -149,10 +149,10 @@ def _without_copies(runs: Sequence[RunResult], left_out: dict[Path, str]) -> lis
 
 
 def _completed(run: RunResult, copy: RunResult) -> RunResult:
-    """Add the algorithm and variant that only the name or tags of a run's other log show."""
+    """Add the algorithm and variant of a run that are known only from another log of it."""
     if run.algorithm == "unknown":
         run = replace(run, algorithm=copy.algorithm)
-    if is_telling(run.folder) or not is_telling(copy.folder) or "extractor" in run.settings:
+    if shows_variant(run.folder) or not shows_variant(copy.folder) or "extractor" in run.settings:
         return run
     seed = copy.seed if run.seed == run.folder.name else run.seed
     note = f"its variant is named after its copy {copy.folder}"
@@ -165,7 +165,7 @@ def _key(run: RunResult) -> tuple[str, ...]:
 
 
 def _same_training(run: RunResult, other: RunResult) -> str:
-    """Return why two runs are the same training; empty if they are not."""
+    """Return why two runs are the same run; empty if they are not."""
     if not (run.from_sb3 or other.from_sb3) and _key(run) != _key(other):
         return ""  # their settings differ
     if run.window == other.window:

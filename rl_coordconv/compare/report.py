@@ -51,7 +51,7 @@ def write_report(
 
     Args:
         roots: The folders.
-        out: The folder for ``report.html``, ``report.md``, figures and tables; made if missing.
+        out: The folder for ``report.html``, ``report.md``, figures and tables.
         x: The x-axis of the curves.
         target: Report the steps needed to reach this score; None for the lowest final mean of a
             game's variants.

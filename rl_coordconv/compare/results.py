@@ -26,7 +26,7 @@ FRAMES_PER_STEP = 4
 GAMES_PER_SCORE = 100  # as in Schulman et al. 2017
 POINTS = 200  # per curve
 _LATER = 1.02  # an evaluation up to 2% after a step counts for it
-_NO_COINCIDENCE = 10  # equal rows that show that two logs are of one training
+_NO_COINCIDENCE = 10  # equal rows that show that two logs are of one run
 _ENOUGH_MEANS = 3  # distinct means that must agree
 _PAUSE_SECONDS = 600  # after a longer gap between two games, the run had been stopped
 # Attributes of a `RunResult`, and settings that do not affect a run's results.
@@ -58,7 +58,7 @@ class RunResult:
         window: Games to average for a score: 100, or 1 if ``returns`` are running means already.
         evaluation_steps: The step of each evaluation game ``[evaluation games]``.
         evaluation_returns: The score of each evaluation game ``[evaluation games]``.
-        settings: The settings of the training by name; empty if unknown.
+        settings: The settings of the run by name; empty if unknown.
         versions: The package versions it was trained with; empty if unknown.
         from_sb3: Whether it was read from SB3 logs, which this package did not write.
         files: The files it was read from, or the folder of a run of this package.
@@ -94,7 +94,7 @@ class RunResult:
         return float(max([*self.steps[-1:], *self.evaluation_steps[-1:]]))
 
     def axis(self, x: XAxis) -> Array:
-        """Return the end of each training game ``[games]`` in units of an axis."""
+        """Return the x-value of the end of each training game ``[games]``."""
         if x == "hours":
             return self.hours
         return self.steps * FRAMES_PER_STEP if x == "frames" else self.steps
@@ -130,7 +130,7 @@ class RunResult:
         return float(self.evaluation_returns[self.evaluation_steps == before[-1]].mean())
 
     def n_games(self, measure: Measure, step: float) -> int:
-        """Return the number of games whose mean is a score at a step; 100 if it is unknown."""
+        """Return the number of games averaged for the score at a step; 100 if it is unknown."""
         if measure == "evaluation":
             steps = self.evaluation_steps
             before = steps[steps <= _LATER * step]
@@ -249,7 +249,7 @@ def _parse(line: str, places: Sequence[int]) -> list[float]:
 
 
 def shared(a: Array, b: Array) -> bool:
-    """Return whether two tables of the same columns are logs of one training.
+    """Return whether two tables of the same columns are logs of one run.
 
     They are if one contains 90% of the other's rows, or if both start with the same ten rows.
     """
@@ -313,9 +313,10 @@ def _read_evaluations(run: StoredRun) -> tuple[Array, Array]:
     """Return step and score of the evaluation games that count, sorted by step.
 
     Only games under the run's own protocol with the stochastic policy count, and none of the best
-    checkpoint, because it was selected by its score. Games that ``evaluate.py`` played after the
-    training, with any seed, replace the training's own at the same step if there are at least as
-    many. Equal games of two checkpoints with one seed count once, as one agent was saved twice.
+    checkpoint, because it was selected by its score. Games that ``evaluate.py`` played after
+    training, with any seed, replace those played during training at the same step if there are at
+    least as many. Equal games of two checkpoints with one seed count once, because one agent was
+    saved twice.
     """
     games_by_step: dict[float, dict[str, dict[str, Counter[tuple[float, str]]]]] = {}
     own = run.settings.get("protocol")

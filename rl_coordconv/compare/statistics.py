@@ -126,9 +126,10 @@ def _resampled(n: int, seed: int = _SEED) -> Array:
 
 
 def seeds_needed(a: Array, b: Array, level: float = LEVEL) -> int | None:
-    """Return the seeds per variant to detect a difference of 15% of ``a``'s mean with 80% power.
+    """Return the seeds per variant needed to detect a difference of 15% with 80% power.
 
-    For a t-test with the pooled variance; None if that is unknown, or for 1000 seeds or more.
+    For a t-test with the pooled variance. The difference is 15% of ``a``'s mean. None if the
+    variance is unknown, or if 1000 seeds or more are needed.
 
     Args:
         a: Scores of the first variant, one per seed.

@@ -23,7 +23,7 @@ GPUS_PER_RUN = 0.25  # if there is a GPU; a guess, not measured
 
 # Exit codes of a run.
 CRASHED = 1
-USER_ERROR = 2  # a mistake, or a full disk
+USER_ERROR = 2  # a user's mistake or a full disk
 IN_USE = 75  # another process is using the folder: EX_TEMPFAIL of sysexits.h
 INTERRUPTED = 128 + signal.SIGINT
 LOST = 128 + signal.SIGTERM  # its machine was lost; handled like a stopped run

@@ -63,7 +63,7 @@ class TestContinuedWithRlZoo3:
         found = find_runs([root])
         assert len(found.runs) == 1
         assert found.left_out == (
-            (folder, f"it starts like the longer training in {found.runs[0].folder}"),
+            (folder, f"it starts like the longer run in {found.runs[0].folder}"),
         )
 
     def test_from_a_checkpoint_replaces_what_came_after(self, root):

@@ -87,7 +87,7 @@ def read_evaluations(path: Path) -> Array:
 
 @dataclass(frozen=True)
 class ZooArguments:
-    """The arguments of a training with rl-zoo3.
+    """The arguments of a run of rl-zoo3.
 
     Attributes:
         named: ``algo``, ``env``, ``seed`` and ``trained_agent``, where known.
@@ -99,7 +99,7 @@ class ZooArguments:
 
 
 def read_zoo(folder: Path) -> ZooArguments:
-    """Read ``*/args.yml`` and ``*/config.yml`` in the folder of an rl-zoo3 training."""
+    """Read ``*/args.yml`` and ``*/config.yml`` in the folder of a run of rl-zoo3."""
     named: dict[str, str] = {}
     for path in sorted(folder.glob("*/args.yml")):
         arguments = _read_yaml(path)

@@ -1,6 +1,6 @@
-"""Join SB3 logs of the same training.
+"""Join SB3 logs of the same run.
 
-The logs of a training may be in several files and folders. They are joined if one continues the
+The logs of a run may be in several files and folders. They are joined if one continues the
 other, if their data agree, or if they are different kinds of logs in one folder whose names do not
 contradict each other.
 """
@@ -32,7 +32,7 @@ from rl_coordconv.compare.sb3.names import (
     find_seed,
     is_kind_of_log,
     is_numbered_sibling,
-    is_telling,
+    shows_variant,
 )
 
 _FEW = 3  # distinct mean scores that identify evaluations
@@ -40,7 +40,7 @@ _FIRST = 10  # points from which to estimate the logging interval
 
 
 def join_trainings(logs: Sequence[SB3Logs], root: Path, left_out: dict[Path, str]) -> list[SB3Logs]:
-    """Join the logs of each training.
+    """Join the logs of each run.
 
     Args:
         logs: The logs of each file.
@@ -53,14 +53,14 @@ def join_trainings(logs: Sequence[SB3Logs], root: Path, left_out: dict[Path, str
 
 
 def _continued(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
-    """Join the event files of each training.
+    """Join the event files of each run.
 
     They belong together if their points agree, if they are in one folder (as in TensorBoard), or
-    if one starts after the other ended, at a step too high for a new training.
+    if one starts after the other ended, at a step too high for a new run.
     """
     trainings: list[SB3Logs] = []
-    # Name the training after its earliest log; of copies, prefer one whose name names a variant.
-    for log in sorted(logs, key=lambda log: (start(log.points), not is_telling(log.folder))):
+    # Name the run after its earliest log; among copies, prefer one whose name shows the variant.
+    for log in sorted(logs, key=lambda log: (start(log.points), not shows_variant(log.folder))):
         place, how = _earlier(log, trainings) if log.kinds == ["points"] else (None, "")
         if place is None:
             trainings.append(log)
@@ -73,7 +73,7 @@ def _continued(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
 
 
 def _earlier(log: SB3Logs, trainings: Sequence[SB3Logs]) -> tuple[int | None, str]:
-    """Return the index of the training that a log belongs to, and why; None if there is none."""
+    """Return the index of the run that a log belongs to, and why; None if there is none."""
     first = log.logged[0, 0]
     # First try those whose last step is nearest to the log's first step.
     places = [i for i, other in enumerate(trainings) if other.kinds == ["points"]]
@@ -145,7 +145,7 @@ def _contradict(a: SB3Logs, b: SB3Logs, folder: Path, *, siblings: bool = True) 
         a: One of them.
         b: The other.
         folder: A folder that contains both.
-        siblings: Whether folders that differ only in a number may be of one training.
+        siblings: Whether folders that differ only in a number may be of one run.
     """
     names_a, names_b = (list(log.folder.relative_to(folder).parts[::-1]) for log in (a, b))
     facts = [
@@ -166,7 +166,7 @@ def _contradict(a: SB3Logs, b: SB3Logs, folder: Path, *, siblings: bool = True) 
 
 
 def _group(logs: Sequence[SB3Logs], folder: Path) -> list[SB3Logs]:
-    """Join the logs of different kinds in and below a folder, if they can be of one training.
+    """Join the logs of different kinds in and below a folder, if they can be of one run.
 
     They can if each kind occurs once and no names contradict. Otherwise, group the logs in each
     subfolder separately.
@@ -174,7 +174,7 @@ def _group(logs: Sequence[SB3Logs], folder: Path) -> list[SB3Logs]:
     kinds = [kind for log in logs for kind in log.kinds]
     evaluations = [log for log in logs if log.kinds == ["evaluations"]]
     if len(evaluations) > 1 and set(kinds) & {"games", "points"}:
-        # Several evaluations of one training, such as of the stochastic and the greedy policy.
+        # Several evaluations of one run, such as of the stochastic and of the deterministic policy.
         first, *more = evaluations
         joined = _group([log for log in logs if log not in more], folder)
         if len(joined) == 1 and not any(_contradict(first, log, folder) for log in more):
@@ -184,7 +184,7 @@ def _group(logs: Sequence[SB3Logs], folder: Path) -> list[SB3Logs]:
     if len(kinds) == len(set(kinds)) and not any(
         _contradict(a, b, folder, siblings=False) for a, b in pairs
     ):
-        # Not ``folder``, as it may contain other trainings too.
+        # Not ``folder``, as it may contain other runs too.
         return [join(logs, common_folder(logs))] if logs else []
     below: dict[Path, list[SB3Logs]] = {}
     for log in logs:
@@ -201,7 +201,7 @@ def _group(logs: Sequence[SB3Logs], folder: Path) -> list[SB3Logs]:
 
 
 def _attach(log: SB3Logs, others: list[SB3Logs]) -> list[SB3Logs]:
-    """Add evaluations to the training whose evaluations they repeat."""
+    """Add evaluations to the run that has the same ones."""
     inside = [o for o in others if o.folder.is_relative_to(log.folder) and o.kinds != log.kinds]
     differ = len(np.unique(means_of(log.evaluations)[:, 2])) >= _FEW
     for other in [o for o in others if o.kinds != log.kinds] if differ else inside:

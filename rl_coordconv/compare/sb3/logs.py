@@ -1,4 +1,4 @@
-"""Read the logs of a training with Stable-Baselines3 or rl-zoo3, and convert them to a run."""
+"""Read the logs of a run of Stable-Baselines3 or rl-zoo3, and convert them to a `RunResult`."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ _GREEDY = "evaluated by EvalCallback, which uses the deterministic policy by def
 
 @dataclass(frozen=True, eq=False)
 class SB3Logs:
-    """The logs of one training.
+    """The logs of one run.
 
     Attributes:
-        folder: The folder that names the training.
+        folder: The folder after which the run is named.
         files: The files.
         games: Session, length, Unix time and score of each training game ``[games, 4]``.
         watched: Unix time and score of each game in an evaluation monitor ``[games, 2]``.
@@ -87,7 +87,7 @@ class SB3Logs:
 
     @cached_property
     def scores(self) -> Array:
-        """The points of the training's running mean score ``[points, 3]``."""
+        """The points of the running mean score of training games ``[points, 3]``."""
         return in_order(self.points.get(SCORE, np.empty((0, 3))))
 
     @cached_property
@@ -148,7 +148,7 @@ def start(points: dict[str, Array]) -> float:
 
 
 def join(logs: Sequence[SB3Logs], folder: Path | None = None) -> SB3Logs:
-    """Join the logs of one training."""
+    """Join the logs of one run."""
     tags = dict.fromkeys(tag for log in logs for tag in log.points)
     empty = np.empty((0, 3))
     games = np.concatenate([log.games for log in logs])
@@ -183,7 +183,7 @@ def means_of(evaluation: Array) -> Array:
 
 
 def as_run(log: SB3Logs, root: Path, label: str) -> RunResult:
-    """Return the games and evaluations of one training.
+    """Return the games and evaluations of one run.
 
     Args:
         log: Its logs.
@@ -248,7 +248,7 @@ def as_run(log: SB3Logs, root: Path, label: str) -> RunResult:
 
 
 def _names_below(root: Path, log: SB3Logs) -> tuple[str, ...]:
-    """Return the names of the folders from a root to a training, without SB3's run number.
+    """Return the names of the folders from a root to a run, without SB3's run number.
 
     SB3 writes events to ``<tb_log_name>_<n>``, where n starts at 1.
     """

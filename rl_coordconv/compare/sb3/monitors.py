@@ -1,4 +1,4 @@
-"""Find out which monitors belong to one training, and which to its evaluations."""
+"""Find out which monitors are of the same run, and which are of its evaluations."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 
 from rl_coordconv.compare.results import Array, has_means, is_part
 from rl_coordconv.compare.sb3.logs import SB3Logs, common_folder, join
-from rl_coordconv.compare.sb3.names import algorithm_in, find_seed, is_telling, telling
+from rl_coordconv.compare.sb3.names import algorithm_in, find_seed, shows_variant, variant_words
 
-_FEW = 10  # consecutive games that identify a training
-_DIFFERENT = 5  # distinct scores that identify a training
+_FEW = 10  # consecutive games that identify a run
+_DIFFERENT = 5  # distinct scores that identify a run
 
 
 def games_once(logs: Sequence[SB3Logs], left_out: dict[Path, str]) -> list[SB3Logs]:
@@ -23,7 +23,7 @@ def games_once(logs: Sequence[SB3Logs], left_out: dict[Path, str]) -> list[SB3Lo
     monitors = [log for log in logs if log.kinds == ["games"]]
     by_folder: dict[Path, dict[tuple[str, ...], list[SB3Logs]]] = {}
     seen: dict[tuple[float, ...], SB3Logs] = {}  # the log of each game and of each `_FEW` games
-    for log in sorted(monitors, key=lambda log: (-len(log.games), not is_telling(log.folder))):
+    for log in sorted(monitors, key=lambda log: (-len(log.games), not shows_variant(log.folder))):
         games = [tuple(game) for game in log.games[:, 2:]]
         rows = log.games[:, [1, 3]]
         in_a_row = [tuple(rows[i : i + _FEW].ravel()) for i in range(len(rows) - _FEW + 1)]
@@ -61,9 +61,9 @@ def _stem(log: SB3Logs) -> str:
 
 
 def _named(log: SB3Logs) -> tuple[str, ...]:
-    """Return a key of a monitor's training: its name without numbers, seed, algorithm and game."""
+    """Return a key of a monitor's run: its name without numbers, seed, algorithm and game."""
     stem = _stem(log)
-    words = re.sub(r"(?<![\d.])\d+(?![\d.])", "", telling([stem]))
+    words = re.sub(r"(?<![\d.])\d+(?![\d.])", "", variant_words([stem]))
     return words, find_seed([stem]), algorithm_in(stem), log.env_id
 
 
@@ -93,7 +93,7 @@ def joined_by_means(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
 
 
 def without_rounds(logs: Sequence[SB3Logs], left_out: dict[Path, str]) -> list[SB3Logs]:
-    """Leave out events of repeated ``learn()`` calls: several that have one monitor's means."""
+    """Leave out event logs if several have the means of one monitor (repeated ``learn()``)."""
     games = {log: list[SB3Logs]() for log in logs if log.kinds == ["games"]}
     for log in (log for log in logs if log.kinds == ["points"] and len(log.scores)):
         whose = (own for own in games if has_means(own.games[:, 2:], log.scores[:, 1:]))

@@ -116,19 +116,19 @@ def find_seed(names: Iterable[str]) -> str:
     return ""
 
 
-def telling(names: Iterable[str]) -> str:
+def variant_words(names: Iterable[str]) -> str:
     """Return the parts of folder names that distinguish a variant.
 
-    Algorithms, games, seeds, dates, run numbers and general words are left out. A number after a
-    word that is not left out is not left out either.
+    Algorithms, games, seeds, dates, run numbers and general words are left out. A number stays
+    only if the word before it stays.
 
-    >>> telling(["logs", "a2c", "lr1e-3_seed2", "PongNoFrameskip-v4_1", "PPO_3_1", "net_64_1"])
+    >>> variant_words(["logs", "a2c", "lr1e-3_seed2", "Pong-v4_1", "PPO_3_1", "net_64_1"])
     'lr1e-3/net_64'
     """
-    return "/".join(filter(None, map(_telling_words, names)))
+    return "/".join(filter(None, map(_words_of_variant, names)))
 
 
-def _telling_words(name: str) -> str:
+def _words_of_variant(name: str) -> str:
     if _plain(name) in _ALGORITHMS or _ENV_ID.match(name):
         return ""
     name = re.sub(r"(?i)(?<![a-z])(seed|s|run|rep|trial)[-_=]?\d+(?![0-9])", "", name)
@@ -166,14 +166,14 @@ def is_numbered_sibling(a: str, b: str) -> bool:
     return a != b and re.sub(r"\d+", "0", a) == re.sub(r"\d+", "0", b)
 
 
-def is_telling(folder: Path) -> bool:
+def shows_variant(folder: Path) -> bool:
     """Return whether the last three names of a folder's path distinguish a variant."""
-    return bool(telling(folder.parts[-3:]))
+    return bool(variant_words(folder.parts[-3:]))
 
 
 def is_kind_of_log(name: str) -> bool:
     """Return whether a folder's name does not distinguish a variant, such as ``tb``."""
-    return not _telling_words(name)
+    return not _words_of_variant(name)
 
 
 def variant_name(extractor: str, inner: Sequence[str], root_label: str) -> str:
@@ -187,7 +187,7 @@ def variant_name(extractor: str, inner: Sequence[str], root_label: str) -> str:
         inner: The names of the folders between the root and the run.
         root_label: The root's part of the variant's name; see `root_labels`.
     """
-    name = "/".join(filter(None, [root_label, telling(inner), extractor])) or UNKNOWN_VARIANT
+    name = "/".join(filter(None, [root_label, variant_words(inner), extractor])) or UNKNOWN_VARIANT
     return f"{name} (sb3)" if name in EXTRACTOR_STYLES else name
 
 
@@ -204,7 +204,7 @@ def is_numbered_run(name: str) -> bool:
 def root_labels(roots: Sequence[Path]) -> dict[Path, str]:
     """Return a distinct label for each root from its name; empty if it names no variant."""
     parts = {root: root.resolve().parts for root in roots}
-    labels = {root: telling(path[-1:]) for root, path in parts.items()}
+    labels = {root: variant_words(path[-1:]) for root, path in parts.items()}
     for label in set(labels.values()):
         alike = [root for root in roots if labels[root] == label]
         paths = {parts[root] for root in alike}
@@ -213,7 +213,7 @@ def root_labels(roots: Sequence[Path]) -> dict[Path, str]:
         length = next(n for n in range(1, 99) if len({path[-n:] for path in paths}) == len(paths))
         for root in alike:
             inner = parts[root][-length:]
-            labels[root] = telling(inner) or "/".join(inner)
+            labels[root] = variant_words(inner) or "/".join(inner)
     if len(set(parts.values())) == 1:  # a single root: an extractor's name in it proves nothing
         return {root: "" if name in EXTRACTOR_STYLES else name for root, name in labels.items()}
     return labels

@@ -1,4 +1,4 @@
-"""Read the trainings with Stable-Baselines3 and rl-zoo3 whose logs are in some folders."""
+"""Read the runs of Stable-Baselines3 and rl-zoo3 whose logs are in some folders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rl_coordconv.compare.sb3.names import find_seed
 def read_trainings(
     folders: Sequence[Path], root: Path, label: str, left_out: dict[Path, str]
 ) -> list[RunResult]:
-    """Read the trainings whose logs are in some folders.
+    """Read the runs whose logs are in some folders.
 
     Args:
         folders: The folders, in or below the root.
@@ -74,9 +74,7 @@ def _chained(runs: Mapping[RunResult, SB3Logs], left_out: dict[Path, str]) -> li
         used.append(trainings[best])
         for *_, run in chains:
             if run not in chains[best]:
-                left_out[run.folder] = (
-                    f"it starts like the longer training in {trainings[best].folder}"
-                )
+                left_out[run.folder] = f"it starts like the longer run in {trainings[best].folder}"
     return used
 
 

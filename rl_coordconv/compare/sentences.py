@@ -96,10 +96,8 @@ def verdict(pair: Pair) -> str:
     share = f" ({gap.value / mean:.0%})" if mean > 0 else ""
     size = max(abs(gap.low), abs(gap.high))
     higher = f"{better} scores {number(gap.value, size)} points{share} higher"
-    same = f"{seeds[0]} seeds each"
-    own = f"{seeds[1]} seeds of {pair.second.name}, {seeds[0]} of {pair.first.name}"
     ci = _ci(number(gap.low, size), number(gap.high, size), pair.n_pairs)
-    ci += f", {same if seeds[0] == seeds[1] else own}"
+    ci += f", {_seeds(pair.second.name, seeds[1], pair.first.name, seeds[0])}"
     if gap.excludes_zero:
         return f"{higher} than {other} {at} ({ci})."
     return f"{_no_difference(pair.second.name, pair.first.name)} {at}: {higher} ({ci})."
@@ -151,16 +149,24 @@ def _over_games_sentence(
 ) -> str:
     better, other = second.name, first.name
     games = f"{len(summary.games)} games"
+    seeds = _seeds(second.name, len(second.matrix), first.name, len(first.matrix))
     if min(len(first.matrix), len(second.matrix)) < MIN_SEEDS:
         return f"{_too_few(better, other)} in each of {games}."
     gap = second.mean_difference(first, level_of_each(n_pairs))
     if gap.value < 0:
         better, other, gap = other, better, -gap
     higher = f"{better} scores {gap.value:.3f} higher"
-    ci = f"in mean human-normalised score ({_ci(f'{gap.low:.3f}', f'{gap.high:.3f}', n_pairs)})"
+    ci = f"{_ci(f'{gap.low:.3f}', f'{gap.high:.3f}', n_pairs)}, {seeds}"
+    score = "in mean human-normalised score"
     if gap.excludes_zero:
-        return f"{higher} than {other} over {games} {ci}."
-    return f"{_no_difference(second.name, first.name)} over {games}: {higher} {ci}."
+        return f"{higher} than {other} {score} over {games} ({ci})."
+    return f"{_no_difference(second.name, first.name)} over {games}: {higher} {score} ({ci})."
+
+
+def _seeds(second: str, n_second: int, first: str, n_first: int) -> str:
+    if n_second == n_first:
+        return f"{n_first} seeds each"
+    return f"{n_second} seeds of {second}, {n_first} of {first}"
 
 
 def _too_few(second: str, first: str) -> str:

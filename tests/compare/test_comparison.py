@@ -390,7 +390,8 @@ def test_several_games_are_summarised(tmp_path):
     write_run(runs, "nature-noise", game="Qbert")
     write_report([runs], out)
     text = (out / "report.md").read_text()
-    assert re.search(r"coordconv scores 0\.\d+ higher than nature over 3 games", text)
+    start = r"coordconv scores 0\.\d+ higher than nature in mean human-normalised score "
+    assert re.search(start + r"over 3 games \(95% CI 0\.\d+ to 0\.\d+, 3 seeds each\)\.", text)
     assert "nature-noise did not play all of these games" in text
     rows = {(row["variant"], row["measure"]): row for row in read(out / "over_games.csv")}
     assert {measure for _, measure in rows} == {"IQM", "median", "mean", "optimality gap"}

@@ -58,7 +58,7 @@ class Variant:
         return tuple(run for run in self.runs if run.last_step >= step)
 
     def n_games(self, measure: Measure, step: float) -> list[int]:
-        """Return the number of games behind each score, in ascending order."""
+        """Return the number of games that each seed's score averages, in ascending order."""
         counts = (run.n_games(measure, step) for run in self.at(step))
         return sorted(count for count in counts if count)
 

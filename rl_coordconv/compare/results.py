@@ -21,6 +21,7 @@ from rl_coordconv.runs.kept import StoredRun
 Array = NDArray[np.float64]
 XAxis = Literal["steps", "frames", "hours"]
 Measure = Literal["training", "evaluation", "area"]
+"""A score: of the last 100 training games, of the final evaluation, or the mean over training."""
 
 FRAMES_PER_STEP = 4
 GAMES_PER_SCORE = 100  # as in Schulman et al. 2017

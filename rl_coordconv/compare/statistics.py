@@ -193,7 +193,7 @@ def _estimates(scores: Array, function: Callable[[Array], Array]) -> tuple[Array
 
 @contextmanager
 def _reproducible() -> Iterator[None]:
-    """Seed the global legacy generator, and restore it afterwards.
+    """Seed NumPy's global generator, and restore its state at the end.
 
     rliable accepts a random state, but draws from the global generator.
     """

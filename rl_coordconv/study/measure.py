@@ -62,7 +62,7 @@ def _copy(planned: PlannedRun, log_dir: str) -> PlannedRun:
 def _train(
     trials: Sequence[PlannedRun], pool: LocalPool, bar: Bar, done: int, total: int
 ) -> dict[Run, int]:
-    """Train until each run has logged a speed or has ended; return the exit codes of the latter.
+    """Train until each run has logged a speed or has ended; return exit codes of ended runs.
 
     Args:
         trials: The runs.
@@ -87,7 +87,7 @@ def _train(
 
 
 def _is_known(trial: PlannedRun) -> bool:
-    """Return whether two rows are logged: the first one includes the slow start."""
+    """Return whether the log has two rows, as the first one includes the slow start."""
     return len(last_rows(trial.run.progress)) > 1 and bool(read_progress(trial).speed)
 
 

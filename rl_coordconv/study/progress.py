@@ -1,4 +1,4 @@
-"""The progress of a study's runs, and an estimate of the time left."""
+"""Read the progress of a study's runs, and estimate the time left."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Estimate:
     def seconds_left(self, planned: PlannedRun) -> float | None:
         """Return the seconds of training that a run still needs.
 
-        None if no run with the same speed has started.
+        None if no run of the same configuration has started.
         """
         if planned.run.is_finished:
             return 0.0

@@ -21,12 +21,18 @@ CONFIGS = ROOT / "configs" / "toy"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Add new runs to those kept in docs/results/toy, update the pages, return the exit code."""
+    """Store new runs in docs/results/toy, update the pages, and return the exit code."""
     parser = Parser(description=__doc__)
     parser.add_argument(
         "runs", nargs="?", type=expand_path, help="folder of new, finished runs to add"
     )
-    parser.add_argument("--docs", type=expand_path, default=ROOT / "docs", help="default: docs/")
+    parser.add_argument(
+        "--docs",
+        type=expand_path,
+        default=ROOT / "docs",
+        metavar="DIR",
+        help="folder of the documentation (default: docs/)",
+    )
     with one_sentence_errors():
         options = parser.parse_args(argv)
         end_import()

@@ -67,7 +67,7 @@ def _speed(configs: Path, algorithm: str, n: int, n_threads: int, seconds: float
             after = _steps_beyond(before, runs, pool)  # takes longer on a slow machine
             end = time.monotonic()
         finally:
-            pool.close()
+            pool.kill()
     return (sum(after) - sum(before)) / (end - start)
 
 

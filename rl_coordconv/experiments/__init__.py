@@ -14,7 +14,8 @@ each other. A new one needs its folder, a file in ``configs/``, a script, and a 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib import import_module
@@ -121,13 +122,19 @@ def make_config(experiment: str, **settings: object) -> Config:
     """
     found = find_experiment(experiment)
     config_class = found.config_class()
-    # NumPy's numbers, as a search may choose, become Python's.
-    own = {name: x.item() if hasattr(x, "item") else x for name, x in settings.items()}
+    own = {name: _plain(value) for name, value in settings.items()}
     defaults = config_class.find_defaults(CONFIGS / found.defaults, own)
     own = {**defaults.own, **{name: x for name, x in own.items() if name != "config"}}
     return config_class.load(
         Defaults(defaults.file, defaults.of_experiment, Path("make_config"), own)
     )
+
+
+def _plain(value: Any) -> object:
+    """Return Python's number for one of NumPy, as a search may choose, and text for a path."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
 def train(
@@ -139,7 +146,8 @@ def train(
 ) -> Result:
     """Train as the experiment's script does: start, resume or extend the run of a config.
 
-    A finished run is not trained again; its result is returned.
+    A finished run is not trained again; its result is returned. The random number generators and
+    torch's threads are left as they were.
 
     Args:
         config: The settings, from `make_config`; ``config.folder`` is the run's folder.
@@ -157,7 +165,8 @@ def train(
     experiment = find_experiment(config.experiment)
     experiment.set_environment()
     train = partial(experiment.train(), callbacks=callbacks)
-    code = run_experiment(train, config, overwrite=overwrite, track=track)
+    with _process_untouched():
+        code = run_experiment(train, config, overwrite=overwrite, track=track)
     if code:
         raise KeyboardInterrupt if code == 128 + SIGINT else SystemExit(code)
     return Result(config)
@@ -195,7 +204,18 @@ class Result:
     @cached_property
     def model(self) -> Any:
         """The final model: an agent of Stable-Baselines3, or a network of the toy tasks."""
-        return find_experiment(self.config.experiment).load_model(self.config, self.run)
+        with _process_untouched():
+            return find_experiment(self.config.experiment).load_model(self.config, self.run)
+
+
+@contextmanager
+def _process_untouched() -> Iterator[None]:
+    """Restore the random number generators and torch's settings after the block."""
+    from rl_coordconv.runs.checkpoint import rng_untouched  # imports torch, which takes seconds
+    from rl_coordconv.runs.device import settings_untouched
+
+    with rng_untouched(), settings_untouched():
+        yield
 
 
 def main(name: str, description: str, configs: Path, argv: Sequence[str] | None = None) -> int:

@@ -287,7 +287,7 @@ def parse_value(text: object, field: FieldInfo) -> object:
     if field.annotation not in (int, float) or not isinstance(text, str | float):
         return text
     try:
-        number = float(text)
+        number = float(text) + 0.0  # 0.0 for -0.0, as equal settings share a folder
     except ValueError:
         return text
     whole = field.annotation is int and math.isfinite(number) and number == int(number)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -33,6 +35,17 @@ def use_device(name: DeviceName, num_threads: int) -> torch.device:
         # The gradient of a confident softmax is full of numbers too small for fast arithmetic.
         torch.set_flush_denormal(True)
     return device
+
+
+@contextmanager
+def settings_untouched() -> Iterator[None]:
+    """Restore the threads and the rounding that `use_device` sets after the block."""
+    threads, flushes = torch.get_num_threads(), not torch.tensor(1e-40) * 1
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(flushes)
 
 
 def visible_gpus() -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from rl_coordconv.runs.files import atomic_write
 from rl_coordconv.runs.kept import StoredRun
 
-MAY_DIFFER_IN_GROUP = frozenset({"seed", "log_dir", "device", "num_threads"})
+MAY_DIFFER_IN_GROUP = frozenset({"seed", "log_dir", "device", "num_threads", "save_freq"})
 """The settings that may differ between the runs of one group."""
 
 # Okabe and Ito's colours, which colour-blind people can distinguish and which stand out from white

@@ -26,8 +26,10 @@ def finished_after() -> Iterator[None]:
         raise UserError("--track needs Weights & Biases: pip install wandb.") from None
     try:
         yield
-    finally:
-        wandb.finish()
+    except BaseException:
+        wandb.finish(exit_code=1)  # shown as failed
+        raise
+    wandb.finish()
 
 
 def start(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -45,15 +47,15 @@ def start(folder: Path, settings: Mapping[str, Any]) -> None:
     """
     import wandb
 
-    *_, task, variant, seed = folder.resolve().parts
+    *_, experiment, task, variant, seed = folder.resolve().parts
     file = folder / _ID
     try:
         run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "rl_coordconv"),
             id=file.read_text(encoding="utf-8").strip() if file.exists() else None,
             resume="allow",
-            name=f"{task}/{variant}/{seed}",
-            group=f"{task}/{variant}",
+            name=f"{experiment}/{task}/{variant}/{seed}",
+            group=f"{experiment}/{task}/{variant}",
             config=dict(settings),
             sync_tensorboard=True,
         )

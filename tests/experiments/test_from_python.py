@@ -1,5 +1,6 @@
 """Training from Python, through the package's front door."""
 
+import random
 import signal
 
 import numpy as np
@@ -9,7 +10,10 @@ from stable_baselines3 import A2C
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rl_coordconv.experiments import Result, make_config, train
+from rl_coordconv.experiments.atari.callbacks import Evaluation
+from rl_coordconv.runs.checkpoint import rng_untouched
 from rl_coordconv.runs.config import UserError
+from rl_coordconv.runs.files import rows_until
 from rl_coordconv.runs.folder import Run
 
 A2C_SETTINGS = {"n_envs": 2, "eval_episodes": 1, "eval_freq": 0, "log_interval": 1}
@@ -32,12 +36,17 @@ def test_numbers_may_be_those_of_a_search_in_numpy_or_floats(settings):
     assert (config.gamma, config.total_timesteps, config.n_envs) == (0.5, 1_000_000, 8)
 
 
+def test_a_folder_may_be_a_path(tmp_path):
+    assert make_config("a2c", log_dir=tmp_path).log_dir == str(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("experiment", "wrong", "sentence"),
     [
         ("a2d", {}, "There is no experiment 'a2d'; did you mean a2c?"),
         ("a2c", {"lerning_rate": 1}, "lerning_rate is not a setting; did you mean learning_rate?"),
         ("a2c", {"gamma": 2}, "make_config: gamma must be at most 1"),
+        ("a2c", {"gamma": np.array([1, 2])}, "gamma must be a number, not array([1, 2])."),
         ("a2c", {"n_envs": 1.5}, "make_config: n_envs must be a whole number, not 1.5."),
         ("toy", {"task": "x"}, "There is no task 'x'"),
     ],
@@ -80,6 +89,15 @@ def test_settings_that_make_no_variant_do_not_rename_it(settings, same):
     assert make_config("a2c", **settings, **same).folder.parent.name == "coordconv"
 
 
+def test_equal_settings_have_one_folder_however_they_are_written(settings):
+    for name, spellings in {
+        "learning_rate": (1e-3, "1e-3", "0.001"),
+        "ent_coef": (0, -0.0, "-0"),
+    }.items():
+        folders = {make_config("a2c", **settings, **{name: value}).folder for value in spellings}
+        assert len(folders) == 1
+
+
 def test_many_changed_settings_still_fit_into_a_name(settings):
     changes = {"learning_rate": 1 / 3, "gamma": 1 / 3, "gae_lambda": 1 / 3, "ent_coef": 1 / 3}
     changes |= {"vf_coef": 1 / 3, "max_grad_norm": 1 / 3, "rms_prop_eps": 1 / 3, "n_steps": 8}
@@ -111,6 +129,21 @@ class TestAtari:
     def test_a_finished_run_is_returned_again(self, result):
         again = train(result.config)
         assert again.scores == result.scores
+
+    def test_the_random_numbers_and_torch_settings_of_the_caller_stay(self, result):
+        def draw() -> tuple[float, float, float]:
+            numpy = np.random.random()  # noqa: NPY002 - the generator that SB3 seeds
+            return random.random(), numpy, float(torch.rand(()))
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(2)
+        with rng_untouched():
+            expected = draw()
+        assert train(result.config, overwrite=True).model.num_timesteps == 40
+        assert draw() == expected  # else a random search draws the same settings again
+        assert torch.get_num_threads() == 2
+        torch.set_num_threads(threads)
+        assert torch.tensor(1e-40) * 1 > 0
 
     def test_own_callbacks_are_called(self, settings):
         class Count(BaseCallback):
@@ -171,6 +204,20 @@ class TestAtari:
         assert long.model.num_timesteps == 50
         if long.scores["eval/mean_reward"] <= short.scores["eval/mean_reward"]:
             assert long.run.best_model.read_bytes() == best
+
+    def test_a_longer_run_keeps_an_evaluation_that_no_checkpoint_has(self, settings, monkeypatch):
+        own = {**A2C_SETTINGS, "eval_freq": 60}
+        with monkeypatch.context() as patched:  # as by older versions, or killed after it
+            patched.setattr(Evaluation, "state", {})
+            short = train(make_config("a2c", total_timesteps=40, **own, **settings))
+        rows = short.run.evaluations.read_text()
+        long = train(make_config("a2c", total_timesteps=50, **own, **settings))
+        assert long.run.evaluations.read_text().startswith(rows)
+        model = A2C.load(long.run.best_model)
+        scores = [
+            float(row["episode_return"]) for row in rows_until(long.run.evaluations, "step", 50)
+        ]
+        assert model.num_timesteps == (40 if scores[0] >= scores[1] else 50)
 
 
 class TestToy:

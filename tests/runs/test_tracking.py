@@ -1,11 +1,14 @@
 """Weights & Biases, without a network."""
 
 import sys
+from contextlib import suppress
 
 import pytest
 import wandb
 from experiments.atari.atari_commands import SHORT_FLAGS, train
 
+from rl_coordconv.runs import tracking
+from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.folder import Run
 
 
@@ -26,7 +29,7 @@ def test_a_run_is_logged_and_its_resumed_part_goes_into_the_same(tmp_path):
         (run.folder / "wandb_id.txt").read_text().strip()
     ]
     (file,) = folders[0].glob("*.wandb")
-    for text in ("MsPacman/coordconv-n_envs-2/seed-0", "extractor", "train/value_loss"):
+    for text in ("a2c/MsPacman/coordconv-n_envs-2/seed-0", "extractor", "train/value_loss"):
         assert text.encode() in file.read_bytes()
 
 
@@ -37,6 +40,16 @@ def test_without_the_package_is_one_sentence(tmp_path, monkeypatch, capsys):
     assert exit_.value.code == 2
     assert capsys.readouterr().err == "--track needs Weights & Biases: pip install wandb.\n"
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("error", "code"), [(None, 0), (UserError("It diverged."), 1)])
+def test_a_training_that_fails_is_shown_as_failed(monkeypatch, error, code):
+    codes = []
+    monkeypatch.setattr(wandb, "finish", lambda exit_code=0: codes.append(exit_code))
+    with suppress(UserError), tracking.finished_after():
+        if error:
+            raise error
+    assert codes == [code]
 
 
 def test_no_answer_is_one_sentence(tmp_path, monkeypatch, capsys):

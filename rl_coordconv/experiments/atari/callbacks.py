@@ -17,7 +17,7 @@ from rl_coordconv.experiments.atari.logs import RolloutCallback
 from rl_coordconv.experiments.atari.play import GAME_COLUMNS, Games, evaluate_games
 from rl_coordconv.runs.checkpoint import State, environment_seed, refuse_diverged, rng_untouched
 from rl_coordconv.runs.console import Bar
-from rl_coordconv.runs.files import CsvLog, atomic_write
+from rl_coordconv.runs.files import CsvLog, atomic_write, rows_until
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.signals import StopSignals
 
@@ -51,6 +51,7 @@ class Evaluation(RolloutCallback):
         self._config, self._run, self._signals, self._bar = config, run, signals, bar
         self._last_step = state.get("last_step", 0)
         self._best_return = state.get("best_return", -math.inf)
+        self._is_lost = False
 
     @property
     def state(self) -> State:
@@ -59,18 +60,18 @@ class Evaluation(RolloutCallback):
 
     @property
     def is_due(self) -> bool:
-        """Whether an evaluation is due at the current step."""
-        return is_due(self._config.eval_freq, self._last_step, self.num_timesteps)
+        """Whether an evaluation is due at the current step, or its result is in no checkpoint."""
+        return self._is_lost or is_due(self._config.eval_freq, self._last_step, self.num_timesteps)
 
     def _on_training_start(self) -> None:
-        self._csv = CsvLog(
-            self._run.evaluations,
-            GAME_COLUMNS,
-            keep_until=self.num_timesteps,
-            drop=lambda row: (
-                row.get("seed", "training") == "training" and float(row["step"]) > self._last_step
-            ),
-        )
+        file, step = self._run.evaluations, self.num_timesteps
+        self._is_lost = any(map(self._is_repeated, rows_until(file, "step", step)))
+        self._csv = CsvLog(file, GAME_COLUMNS, keep_until=step, drop=self._is_repeated)
+
+    def _is_repeated(self, row: Mapping[str, str]) -> bool:
+        """Return whether a row is of an evaluation after the last one in the checkpoint."""
+        is_own = row.get("seed", "training") == "training"
+        return is_own and float(row["step"]) > self._last_step
 
     def _on_rollout_start(self) -> None:
         if self.is_due:
@@ -83,7 +84,7 @@ class Evaluation(RolloutCallback):
     def _evaluate(self) -> None:
         with self._signals.at_once():
             games = self._play()
-        self._last_step = self.num_timesteps
+        self._last_step, self._is_lost = self.num_timesteps, False
         for row in games.rows(
             self.num_timesteps, self._config.protocol, "stochastic", "training", "training"
         ):

@@ -50,7 +50,9 @@ def write_run(runs: Path, *evaluations: tuple, finished: bool = True, **flags) -
 def runs(tmp_path: Path) -> Path:
     """CoordConv reaches 100% after 10 and 30 seconds, the deconvolution 80% after 200."""
     write_run(tmp_path, (0, 0, 0, 0, 0), (1, 100, 10, 1, 1), (2, 200, 20, 1, 0.5), seed=0)
-    write_run(tmp_path, (0, 0, 0, 0, 0), (1, 100, 15, 1, 0.9), (2, 200, 30, 1, 1), seed=1)
+    write_run(
+        tmp_path, (0, 0, 0, 0, 0), (1, 100, 15, 1, 0.9), (2, 200, 30, 1, 1), seed=1, save_freq=1
+    )
     write_run(tmp_path, (0, 0, 0, 0, 0), (9, 900, 200, 1, 0.8), model="deconv")
     return tmp_path
 

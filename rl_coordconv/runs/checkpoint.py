@@ -131,8 +131,7 @@ def diverged(run: Run, step: str, what: str) -> UserError:
     """Return the error for a training in which something is NaN or infinite."""
     return UserError(
         f"The training diverged: {what} is NaN or infinite at {step}. The last good checkpoint is"
-        f" {run.saved[0] if run.saved else 'none'}; start over with a lower --learning-rate and"
-        " --overwrite."
+        f" {run.saved[0] if run.saved else 'none'}; start over with a lower --learning-rate."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import atexit
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -87,4 +88,5 @@ class StopSignals:
 
 def _say(text: str) -> None:
     with suppress(OSError):  # the terminal may be gone
-        print(text, flush=True)
+        # As an argument: `print` would not keep a bar's stdout alive while the bar stops.
+        print(text, file=sys.stdout, flush=True)

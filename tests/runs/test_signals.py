@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rl_coordconv.runs.signals import StopSignals, end_import
+from rl_coordconv.runs.signals import StopSignals, _say, end_import
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -35,6 +35,26 @@ def test_a_signal_is_answered_once_and_at_once(capsys):
             time.sleep(0.01)
     assert answer == "SIGTERM received: saving the run.\n"
     assert capsys.readouterr().out == ""
+
+
+def test_the_answer_may_come_while_a_bar_stops(monkeypatch):
+    """A stopped bar takes its stdout away, which `print` held by a borrowed reference."""
+    calls = []
+
+    class Stdout:
+        def write(self, text: str) -> None:
+            monkeypatch.undo()
+            calls.append("write")
+
+        def flush(self) -> None:
+            calls.append("flush")
+
+        def __del__(self) -> None:
+            calls.extend(["deleted", self])  # alive again: the test must not crash
+
+    monkeypatch.setattr(sys, "stdout", Stdout())
+    _say("saving the run.")
+    assert calls[:4] == ["write", "write", "flush", "deleted"]
 
 
 SCRIPTS = sorted((Path(__file__).parents[2] / "scripts").glob("*.py"))

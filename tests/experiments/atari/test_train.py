@@ -489,7 +489,7 @@ def test_a_training_that_diverges_is_one_sentence(tmp_path, capsys, name, rate):
     error = refused(name, tmp_path, flags, capsys)
     found = re.fullmatch(
         r"The training diverged: .* is NaN or infinite at step ([\d,]+)\. The last good checkpoint"
-        r" is (.*zip); start over with a lower --learning-rate and --overwrite\.",
+        r" is (.*zip); start over with a lower --learning-rate\.",
         error.splitlines()[-1],
     )
     assert found, error

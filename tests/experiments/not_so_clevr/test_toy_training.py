@@ -265,7 +265,7 @@ def test_a_training_that_diverges_is_an_error(tmp_path, capsys):
     (checkpoint,) = tmp_path.rglob("step-*.pt")
     assert capsys.readouterr().err == (
         "The training diverged: train/loss is NaN or infinite at update 8. The last good checkpoint"
-        f" is {checkpoint}; start over with a lower --learning-rate and --overwrite.\n"
+        f" is {checkpoint}; start over with a lower --learning-rate.\n"
     )
     assert not list(tmp_path.rglob("DONE"))
 

@@ -26,7 +26,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 
 from rl_coordconv.runs.command_line import one_sentence_errors, parse_args
-from rl_coordconv.runs.config import Config, Defaults, UserError, nearest
+from rl_coordconv.runs.config import Config, UserError, nearest
 from rl_coordconv.runs.files import rows_until
 from rl_coordconv.runs.folder import Run, run_experiment
 from rl_coordconv.runs.signals import end_import
@@ -124,10 +124,8 @@ def make_config(experiment: str, **settings: object) -> Config:
     config_class = found.config_class()
     own = {name: _plain(value) for name, value in settings.items()}
     defaults = config_class.find_defaults(CONFIGS / found.defaults, own)
-    own = {**defaults.own, **{name: x for name, x in own.items() if name != "config"}}
-    return config_class.load(
-        Defaults(defaults.file, defaults.of_experiment, Path("make_config"), own)
-    )
+    own.pop("config", None)
+    return config_class.load(defaults, own, "make_config: {}")
 
 
 def _plain(value: Any) -> object:

@@ -179,12 +179,15 @@ class Config(BaseModel, ABC):
         return dict(sorted(fields.items(), key=lambda item: item[0] in Config.model_fields))
 
     @classmethod
-    def load(cls, defaults: Defaults, flags: Mapping[str, object] | None = None) -> Self:
+    def load(
+        cls, defaults: Defaults, flags: Mapping[str, object] | None = None, place: str | None = None
+    ) -> Self:
         """Validate the values of a YAML file, which flags override.
 
         Args:
             defaults: One value for every field without a default, none unknown.
             flags: Values by field name.
+            place: How messages name a flag, with ``{}`` for the field; None for its dashes.
 
         Raises:
             UserError: A value is missing, unknown or wrong.
@@ -198,7 +201,9 @@ class Config(BaseModel, ABC):
             name = ".".join(str(part) for part in details["loc"])
             if details["type"] == "value_error":  # a sentence of the config's own
                 raise UserError(str(details["ctx"]["error"])) from None
-            where = flag(name) if name in flags else f"{defaults.file_of(name)}: {name}"
+            where = f"{defaults.file_of(name)}: {name}"
+            if name in flags:
+                where = place.format(name) if place else flag(name)
             raise UserError(f"{where} {_end_of_sentence(details, cls)}") from None
         config._defaults = defaults.of_experiment
         return config

@@ -64,6 +64,15 @@ def test_a_file_may_hold_some_settings(tmp_path, settings):
     assert (config.gamma, config.n_steps) == (0.5, 16)
 
 
+def test_a_wrong_value_in_a_file_is_named_by_the_file(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("gamma: 2\n")
+    with pytest.raises(UserError, match=r"mine\.yaml: gamma must be at most 1"):
+        make_config("a2c", config=file, n_steps=16)
+    with pytest.raises(UserError, match=r"make_config: gamma must be at most 1"):
+        make_config("a2c", config=file, gamma=3)
+
+
 def test_every_variant_has_its_own_folder(settings):
     one = make_config("a2c", **settings)
     names = [one.folder.parent.name]

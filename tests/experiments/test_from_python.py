@@ -162,9 +162,14 @@ class TestAtari:
                 self.steps += 1
                 return True
 
+            def _on_rollout_end(self) -> None:
+                self.logger.record("own/steps", self.steps)
+
+        own = {**A2C_SETTINGS, "log_interval": 100}  # so the only row is the last
         count = Count()
-        train(make_config("a2c", total_timesteps=40, **A2C_SETTINGS, **settings), callbacks=[count])
+        result = train(make_config("a2c", total_timesteps=40, **own, **settings), callbacks=[count])
         assert count.steps == 20
+        assert result.scores["own/steps"] == 20
 
     def test_a_callback_that_stops_leaves_a_run_that_the_same_call_resumes(self, settings, capsys):
         class StopAt(BaseCallback):

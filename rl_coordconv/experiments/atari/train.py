@@ -73,15 +73,15 @@ def train(config: AtariConfig, run: Run, callbacks: Sequence[BaseCallback] = ())
         console.print(summary(config, run, device_used=device, parameters=parameters, **facts))
 
         coordinates = CoordinateCallback(freq=1, maps=False)
-        logs = [EpisodeLog(run), SpeedLog(), coordinates, ComparisonPages(config), MoreRows(config)]
+        logs = [EpisodeLog(run), SpeedLog(), coordinates, ComparisonPages(config)]
         checkpoints = Checkpoints(config.save_freq, run, signals, evaluation, state)
-        progress = ProgressBar(bar, config.total_timesteps)
+        last = [MoreRows(config), ProgressBar(bar, config.total_timesteps)]
         try:
             # If the training diverges, SB3's statistics would warn before the check finds it.
             with bar, np.errstate(over="ignore", invalid="ignore"):
                 model.learn(
                     config.total_timesteps - model.num_timesteps,
-                    [*logs, checkpoints, evaluation, *callbacks, progress],
+                    [*logs, checkpoints, evaluation, *callbacks, *last],
                     log_interval=config.log_interval,
                     reset_num_timesteps=False,
                 )

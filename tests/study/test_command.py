@@ -260,7 +260,7 @@ def test_a_mistake_is_one_sentence_before_the_first_run(flags, sentence, study, 
     ("text", "sentence"),
     [
         (None, "Cannot read the config file {study}: No such file or directory."),
-        ("", "{study} must hold settings"),
+        ("", "{study} must contain settings"),
         ("vary: [", "{study} is not valid YAML: see line "),
     ],
 )
@@ -344,7 +344,7 @@ def test_runs_that_another_study_made_are_not_taken_for_this_ones(study, tmp_pat
     with pytest.raises(SystemExit) as exit_:
         main(study)
     assert exit_.value.code == 2
-    assert "another total_timesteps (300 there, 200 now)" in capsys.readouterr().err
+    assert "total_timesteps was 300, now 200" in capsys.readouterr().err
     assert len(runs_in(tmp_path)) == 1
 
 

@@ -76,7 +76,7 @@ class CsvLog:
         path: The file.
         columns: The columns of a new file, including ``step``.
         keep_until: The step to resume from; later rows are deleted.
-        drop: Returns whether to delete an earlier row, too.
+        drop: Returns whether to delete a row up to that step, too.
 
     Raises:
         UserError: A row is damaged.
@@ -113,7 +113,7 @@ class ProgressLog:
     Args:
         path: The file.
         keep_until: The step to resume from; later rows are deleted.
-        drop: Returns, for a step and a metric's name, whether to delete an earlier value, too.
+        drop: Returns whether to delete a value up to that step, too, given its step and metric.
 
     Raises:
         UserError: A row is damaged.

@@ -51,8 +51,8 @@ class Run:
         evaluations: One row per evaluation game.
         checkpoints: The folder of checkpoints.
         best_model: The model with the best evaluation so far.
-        final_model: The final model of Stable-Baselines3.
-        final_weights: The final weights of any other network.
+        final_model: The final model, in experiments with Stable-Baselines3.
+        final_weights: The final weights, in other experiments.
         figures: The folder of figures.
         done: Exists once the run is finished; contains its length.
         settings: The settings that `record_start` and `add_settings` store.

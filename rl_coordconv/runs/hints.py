@@ -59,7 +59,7 @@ _OTHER_NAMES = {
 
 _ADVICE = {
     "each algorithm has its own script: train_a2c.py, train_ppo.py.": "algo algorithm a2c ppo dqn",
-    "run the same command again to resume a run.": "resume continue load trained_agent",
+    "to resume a run, run the same command again.": "resume continue load trained_agent",
 }
 
 

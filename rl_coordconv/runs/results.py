@@ -30,7 +30,7 @@ _DOTTED: Dash = (0, (1, 1))
 
 @dataclass(frozen=True)
 class Style:
-    """How a variant is drawn: a colour as ``#rrggbb``, and matplotlib's line style and marker."""
+    """A variant's plot style: a colour as ``#rrggbb``, and matplotlib's line style and marker."""
 
     colour: str
     dash: Dash

@@ -105,7 +105,7 @@ def test_help_gives_each_field_with_its_default(file, capsys):
     assert "--n-envs N games at once (default: 4)" in text
     assert "--mode slow|fast how (default: slow)" in text
     assert "--gamma X discount, 100% at most (default: 0.9)" in text
-    assert text.index("--n-envs N") < text.index("--seed N")  # the experiment's own come first
+    assert text.index("--n-envs N") < text.index("--seed N")  # the experiment's flags come first
     assert "--experiment" not in text
 
 

@@ -1,4 +1,4 @@
-"""What a finished run says at its end: its scores, and the commands for what comes next."""
+"""The closing lines of a finished run: its scores, and the next commands to run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def closing(config: AtariConfig, run: Run, scripts: str) -> Text:
     Args:
         config: The run's settings.
         run: The finished run.
-        scripts: The folder of the scripts.
+        scripts: The path of the folder ``scripts/``.
     """
     games = [float(row["episode_return"]) for row in rows_until(run.episodes, "step", math.inf)]
     rows = rows_until(run.evaluations, "step", math.inf)
@@ -40,11 +40,11 @@ def closing(config: AtariConfig, run: Run, scripts: str) -> Text:
 
 
 def _mean(scores: list[float], games: str) -> str:
-    """Return a mean score in words.
+    """Format a mean score.
 
     >>> _mean([100.0, 300.0], "{} evaluation games")
     '200.0, the mean of 2 evaluation games'
     """
     if not scores:
-        return "no whole game"
+        return "no finished game"
     return f"{fmean(scores):,.1f}, the mean of {games.format(len(scores))}"

@@ -1,4 +1,4 @@
-"""A callback that logs during training what the coordinates do in a Stable-Baselines3 agent."""
+"""A Stable-Baselines3 callback that logs how an agent uses its coordinates."""
 
 from __future__ import annotations
 
@@ -23,18 +23,20 @@ from rl_coordconv.networks import coordconv_layers
 
 
 class CoordinateCallback(BaseCallback):
-    """A callback that logs how any algorithm's agent uses coordinates, or a control's channels.
+    """A callback that logs how an agent of any algorithm uses its coordinate channels.
 
         model.learn(1_000_000, callback=CoordinateCallback())
 
-    For every `CoordConv2d`, except in target networks: ``coord/weight_share/<layer>``, the
-    coordinates' share of the weight's squared norm, from 0 to 1 (it starts near 2/6 for two
-    coordinates beside four frames), and ``coord/positional_map/<layer>``, an image for TensorBoard.
+    It logs for every `CoordConv2d`, controls included, except in target networks:
+
+    - ``coord/weight_share/<layer>``: the coordinates' share of the weight's squared norm, from 0 to
+      1; initially about 2/6 with two coordinates and four frames.
+    - ``coord/positional_map/<layer>``: an image for TensorBoard, see `positional_map_images`.
 
     Args:
-        freq: Fewest steps between two logs. They are written at the end of a rollout, first at the
-            end of the first one.
-        maps: Whether to log the images.
+        freq: Minimum number of steps between logs. The callback logs at the end of a rollout,
+            starting with the first.
+        maps: Log the images.
 
     Raises:
         ValueError: ``freq`` is not a positive integer.
@@ -56,7 +58,7 @@ class CoordinateCallback(BaseCallback):
             self._log()
 
     def _log(self) -> None:
-        # Not to the console, where SB3 raises an error if two long names are cut to the same one.
+        # Not to the console: SB3 raises an error if two names are equal after truncation.
         for name, share in weight_shares(self.model.policy).items():
             self.logger.record(f"coord/weight_share/{name}", share, exclude=("stdout", "log"))
         if self._maps:
@@ -64,7 +66,7 @@ class CoordinateCallback(BaseCallback):
 
 
 def record_positional_maps(logger: Logger, policy: BasePolicy) -> None:
-    """Record an image of each layer's positional map."""
+    """Log an image of each layer's positional map; see `positional_map_images`."""
     for name, image in positional_map_images(policy).items():
         logger.record(
             f"coord/positional_map/{name}",
@@ -75,7 +77,7 @@ def record_positional_maps(logger: Logger, policy: BasePolicy) -> None:
 
 @torch.no_grad()
 def weight_shares(policy: BasePolicy) -> dict[str, float]:
-    """Return the coordinates' share of each layer's squared norm, from 0 to 1."""
+    """Return the coordinates' share of the squared norm of each layer's weight, from 0 to 1."""
     return {
         name: (layer.split_weight()[1].square().sum() / layer.weight.square().sum()).item()
         for name, layer in _layers(policy).items()
@@ -84,13 +86,14 @@ def weight_shares(policy: BasePolicy) -> dict[str, float]:
 
 @torch.no_grad()
 def positional_map_images(policy: BasePolicy) -> dict[str, NDArray[np.uint8]]:
-    """Return an image, uint8 ``[H, W, 3]``, of what each CoordConv layer's coordinates add.
+    """Draw the positional map of each layer: the coordinates' contribution to its output.
 
-    An image has a tile per filter: its positional map. White is 0, red increases the filter's
-    output there, blue decreases it; full colour is the layer's largest absolute value.
+    Returns:
+        An image per layer, uint8 ``[H, W, 3]``, with one tile per filter. White is 0, red positive,
+        blue negative; full colour is the largest absolute value in the layer.
     """
     layers = _layers(policy)
-    sizes: dict[str, torch.Size] = {}  # of each layer's input, measured with an empty observation
+    sizes: dict[str, torch.Size] = {}  # of each layer's input, measured on an empty observation
     hooks = [
         layer.register_forward_pre_hook(
             lambda _, inputs, name=name: sizes.update({name: inputs[0].shape[-2:]})
@@ -98,11 +101,11 @@ def positional_map_images(policy: BasePolicy) -> dict[str, NDArray[np.uint8]]:
         for name, layer in layers.items()
     ]
     space = policy.observation_space
-    # Gymnasium annotates the result for spaces of any kind.
+    # Gymnasium's annotation of the result covers all kinds of spaces.
     empty = obs_as_tensor(create_empty_array(space), policy.device)  # type: ignore[arg-type]
     observation = preprocess_obs(empty, space, policy.normalize_images)
     for extractor in policy.modules():
-        # Skip those of single images inside a `CombinedExtractor`.
+        # Skip the extractors of single images inside a `CombinedExtractor`.
         if isinstance(extractor, BaseFeaturesExtractor) and extractor._observation_space == space:
             extractor(observation)
     for hook in hooks:
@@ -111,7 +114,7 @@ def positional_map_images(policy: BasePolicy) -> dict[str, NDArray[np.uint8]]:
 
 
 def _layers(policy: BasePolicy) -> dict[str, CoordConv2d]:
-    """Return the layers outside target networks, by name without ``features_extractor``."""
+    """Return the layers outside target networks; their names omit ``features_extractor``."""
     return {
         re.sub(r"(^|\.)features_extractor\.", r"\1", name): layer
         for name, layer in coordconv_layers(policy, controls=True).items()
@@ -120,10 +123,10 @@ def _layers(policy: BasePolicy) -> dict[str, CoordConv2d]:
 
 
 def _tiles(maps: Tensor) -> NDArray[np.uint8]:
-    """Return maps ``[filters, h, w]`` as an image of tiles ``[H, W, 3]``, from blue to red."""
+    """Arrange maps ``[filters, h, w]`` as tiles of one image ``[H, W, 3]``, from blue to red."""
     maps = maps / maps.abs().max().clamp(min=1e-12)
     columns = math.ceil(math.sqrt(2 * len(maps)))
-    maps = nn.functional.pad(maps, (0, 1, 0, 1, 0, -len(maps) % columns))  # lines and blank tiles
+    maps = nn.functional.pad(maps, (0, 1, 0, 1, 0, -len(maps) % columns))  # lines, blank tiles
     sheet = torch.cat([torch.cat(list(row), dim=1) for row in maps.split(columns)])
     red, blue = sheet.relu(), (-sheet).relu()
     colours = torch.stack([1 - blue, 1 - red - blue, 1 - red], dim=-1)

@@ -1,4 +1,4 @@
-"""The implementation of `rl_coordconv.convert`, in a separate module because it loads torch."""
+"""The implementation of `rl_coordconv.convert`, in a separate module because it imports torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rl_coordconv.coordconv import (
 from rl_coordconv.replacement import check_source
 
 # Optimiser state that scales the step size. For coordinate weights it starts at the mean over the
-# other weights: from zero, their first steps would be several times too large.
+# other weights; starting at zero would make their first steps several times too large.
 _SCALES = {"square_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "sum", "acc_delta", "step_size"}
 
 
@@ -31,10 +31,10 @@ def convert_layers(
     with_r: bool,
     optimizer: Optimizer | Sequence[Optimizer] | None,
 ) -> nn.Module:
-    """Convert layers; arguments and errors are those of `rl_coordconv.convert`."""
+    """Convert layers; see `rl_coordconv.convert` for the arguments and errors."""
     places = _places(module, layers)
     _check(module, places)
-    # Parameters and modules are compared by identity, so that what is shared remains shared.
+    # Compare parameters and modules by identity, so that shared ones stay shared.
     weights = {conv.weight for conv in places.values()}
     optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer or ())
     if any(weights.isdisjoint(_trained_by(optimizer)) for optimizer in optimizers):
@@ -66,15 +66,15 @@ def convert_layers(
     # For a single convolution, the caller replaces the old layer with the returned one.
     if _is_shared(weights if "" in places else weights | converted.keys(), converted):
         warnings.warn(
-            "A network outside shares a converted layer or its weight, and has the old one still:"
-            " convert both at once, as in a ModuleList.",
+            "Another network shares a converted layer or its weight and still has the old one:"
+            " convert both in one call, for example in a ModuleList.",
             stacklevel=3,
         )
     return module
 
 
 def _places(module: nn.Module, layers: str | Sequence[str]) -> dict[str, _ConvNd]:
-    """Return the convolutions to convert by name, and all that share their weights."""
+    """Return the convolutions to convert, by name, with all that share a weight with them."""
     found = {
         name: layer
         for name, layer in module.named_modules(remove_duplicate=False)
@@ -98,31 +98,31 @@ def _places(module: nn.Module, layers: str | Sequence[str]) -> dict[str, _ConvNd
 
 
 def _identity(conv: _ConvNd) -> nn.Module | Tensor:
-    """Return a layer's weight, by which shared ones are recognised, or the layer if it has none."""
+    """Return a layer's weight, which identifies layers that share it, or the layer without one."""
     weight = conv._parameters.get("weight")
     return conv if weight is None else weight
 
 
 def _check(module: nn.Module, places: dict[str, _ConvNd]) -> None:
-    """Raise a ValueError that names the first layer that cannot be converted."""
+    """Raise a ValueError with the name of the first layer that cannot be converted."""
     if any(isinstance(part, nn.parallel.DistributedDataParallel) for part in module.modules()):
         raise ValueError(
-            "DistributedDataParallel holds the old weights; convert the network before wrapping it."
+            "DistributedDataParallel keeps the old weights; convert the network before wrapping it."
         )
     layouts: dict[Tensor, object] = {}
     for name, conv in places.items():
         try:
             check_source(conv, _layer_type(conv).plain, _layer_type(conv).__name__)
         except (TypeError, ValueError) as error:
-            hint = "" if name == "" else " To convert only others, name them: layers=[...]."
+            hint = "" if name == "" else " To skip it, pass the names of the others: layers=[...]."
             raise ValueError(f"Layer {name!r} cannot be converted: {error}{hint}") from error
         layout = (_layer_type(conv), conv.groups)
         if layouts.setdefault(conv.weight, layout) != layout:
-            raise ValueError(f"Layer {name!r} shares its weight with a layer of another kind.")
+            raise ValueError(f"Layer {name!r} shares its weight with a layer of another type.")
     own = {f"{name}.weight".lstrip(".") for name in places}
     for name, parameter in module.named_parameters(remove_duplicate=False):
         if parameter in layouts and name not in own:
-            raise ValueError(f"{name!r} is also the weight of a convolution to convert.")
+            raise ValueError(f"{name!r} shares the weight of a convolution; untie them to convert.")
 
 
 def _layer_type(conv: _ConvNd) -> type[_CoordConvNd]:
@@ -147,7 +147,7 @@ def _is_trained(weights: set[Tensor]) -> bool:
 
 
 def _is_shared(things: Set[nn.Module | Tensor], converted: Container[nn.Module]) -> bool:
-    """Return whether a module of this process that is not ``converted`` has one of these."""
+    """Return whether a module in this process, other than ``converted``, has one of these."""
     holders = [thing for thing in gc.get_referrers(*things) if type(thing) is dict]
     modules = gc.get_referrers(*holders) if holders else []
     # A module may refer to its attributes through a separate dict.
@@ -161,18 +161,18 @@ def _is_shared(things: Set[nn.Module | Tensor], converted: Container[nn.Module])
 
 
 def _check_state(optimizer: Optimizer) -> None:
-    """Raise a ValueError if an optimiser's state is not one number per weight."""
+    """Raise a ValueError if a tensor of an optimiser's state has another shape than its weight."""
     for parameter, state in optimizer.state.items():
         for value in state.values():
             if torch.is_tensor(value) and value.dim() and value.shape != parameter.shape:
                 raise ValueError(
-                    f"The state of {type(optimizer).__name__} cannot be converted; make it anew"
-                    " after converting."
+                    f"The state of {type(optimizer).__name__} cannot be converted; create the"
+                    " optimiser after converting."
                 )
 
 
 def _replace_weight(optimizer: Optimizer, old: Tensor, layer: _CoordConvNd) -> None:
-    """Replace a weight and its state in an optimiser by those of a layer."""
+    """Replace a weight in an optimiser by a layer's weight, and extend its state."""
     for group in optimizer.param_groups:
         group["params"][:] = [layer.weight if p is old else p for p in group["params"]]
     state = optimizer.state.pop(old, {})

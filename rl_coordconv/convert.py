@@ -1,4 +1,4 @@
-"""Give the convolutions of an existing network coordinates."""
+"""Convert the convolutions of an existing network to CoordConv layers."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ def convert(
 
     Convert before creating anything that refers to the weights, such as
     ``DistributedDataParallel`` or an optimiser, or pass the optimiser. Biases, other parameters and
-    all hooks remain the same objects. Convolutions that share a weight are converted together and
+    all hooks stay the same objects. Convolutions that share a weight are converted together and
     share the new one.
 
     Args:
         module: A network, changed in place, or a single convolution.
-        layers: ``all`` convolutions; the ``first``, by order of registration; or a list of names.
-        with_r: Add the radius to the coordinates.
+        layers: ``all``; ``first``, the first convolution by order of registration; or a list of
+            module names.
+        with_r: Also add the radius r.
         optimizer: The network's optimiser, or several. The new weights replace the old ones in the
             same parameter groups, with their state.
 
@@ -34,16 +35,16 @@ def convert(
         The network, or the new layer where ``module`` is itself a convolution.
 
     Raises:
-        ValueError: There is no such convolution, one of them cannot be converted (the message says
-            why), the optimiser trains none of them, or its state cannot be converted (Adafactor's,
-            L-BFGS's). The network is unchanged then.
+        ValueError: There is no such convolution, one cannot be converted, the optimiser trains none
+            of them, or its state cannot be converted (Adafactor, L-BFGS). The message says why;
+            the network is unchanged.
 
     Warns:
         UserWarning: An optimiser that was not passed trains one of the old weights, or a network
-            outside of ``module`` shares one.
+            outside ``module`` shares one.
     """
-    # Imported here so that the package can import this function without loading torch. It does so
-    # up front: a later import of this module would rebind `rl_coordconv.convert` to the module.
+    # Imported here so that `import rl_coordconv` does not import torch. The package imports this
+    # function eagerly: a later import of this module would rebind `rl_coordconv.convert` to it.
     from rl_coordconv.conversion import convert_layers
 
     return convert_layers(module, layers, with_r, optimizer)

@@ -294,8 +294,9 @@ class CoordConv2d(_CoordConvNd, nn.Conv2d):
     Arguments: those of ``nn.Conv2d``, in the same order, and the keyword ``with_r``, which adds a
     radius channel (see `coordinate_channels`).
 
-    >>> CoordConv2d(4, 32, 8, stride=4)(torch.zeros(16, 4, 84, 84)).shape
-    torch.Size([16, 32, 20, 20])
+    Examples:
+        >>> CoordConv2d(4, 32, 8, stride=4)(torch.zeros(16, 4, 84, 84)).shape
+        torch.Size([16, 32, 20, 20])
     """
 
     axes = 2

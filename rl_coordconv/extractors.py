@@ -1,4 +1,4 @@
-"""The networks of `rl_coordconv.networks` as feature extractors for Stable-Baselines3.
+"""Feature extractors for Stable-Baselines3, from the networks in `rl_coordconv.networks`.
 
 For example, ``A2C("CnnPolicy", env, policy_kwargs=policy_kwargs("coordconv"))``.
 """
@@ -33,33 +33,33 @@ from rl_coordconv.networks import (
 class _LikeNatureCNN(type):
     """Metaclass of extractors that compare equal to `NatureCNN`.
 
-    Policies choose the layers after the extractor by ``features_extractor_class == NatureCNN``: A2C
-    adds none then, TD3 [256, 256]. After other classes they add more or wider layers, so an agent
-    with coordinates would differ from one without in more than the coordinates.
+    Policies choose the default ``net_arch`` by ``features_extractor_class == NatureCNN``: for that
+    class A2C adds no layers and TD3 [256, 256], for others more or wider layers. Comparing equal
+    ensures that agents with and without coordinates differ in the coordinates only.
     """
 
     def __eq__(cls, other: object) -> bool:
         return cls is other or other is NatureCNN
 
-    __hash__ = type.__hash__  # by identity, so that dicts and sets keep the classes apart
+    __hash__ = type.__hash__  # by identity: the classes stay distinct in dicts and sets
 
 
 class CoordExtractor(NatureCNN, metaclass=_LikeNatureCNN):
-    """An `ImageNetwork` as a feature extractor.
+    """Base class of the extractors: an `ImageNetwork` as a feature extractor.
 
-    It derives from `NatureCNN` because Stable-Baselines3 passes ``normalized_image`` on for
-    ``normalize_images=False`` to that class only. The names of the weights are also `NatureCNN`'s,
-    and so are the layers that a policy puts after it (`_LikeNatureCNN`).
+    It is a subclass of `NatureCNN` because Stable-Baselines3 passes ``normalized_image`` to that
+    class only (with ``normalize_images=False``). Weights have the same names as in `NatureCNN`, and
+    policies add the same layers after it (see `_LikeNatureCNN`).
 
     Args:
         observation_space: Images, channels first: uint8 from 0 to 255 unless ``normalized_image``.
-        features_dim: Length of the output; by default the paper's.
-        normalized_image: Whether the images are scaled already. Then a space of any dtype and range
-            is accepted, even if its shape looks channels-last.
+        features_dim: Number of output features; by default that of the network's paper.
+        normalized_image: The images are already scaled, so accept any dtype and range, and shapes
+            that look channels-last.
         settings: ``coordinates``, ``with_r``, ``control`` and ``precision``; see `ImageNetwork`.
 
     Raises:
-        ValueError: The space or an argument cannot be used; the message says what to do.
+        ValueError: The space or an argument is not supported; the message says what to change.
     """
 
     network: ClassVar[type[ImageNetwork]]
@@ -75,29 +75,29 @@ class CoordExtractor(NatureCNN, metaclass=_LikeNatureCNN):
         network = self.network(observation_space.shape, features_dim, **settings)
         # Not NatureCNN's constructor, which would build its own network.
         BaseFeaturesExtractor.__init__(self, observation_space, network.features_dim)
-        # Its parts, not the network itself, so that the weights are named as in NatureCNN.
+        # Assign the parts, not the network, so that weights have the same names as in NatureCNN.
         self.cnn, self.linear, self.precision = network.cnn, network.linear, network.precision
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Float images ``[B, C, H, W]`` -> features ``[B, features_dim]``."""
+        """Compute features ``[B, features_dim]`` of float images ``[B, C, H, W]``."""
         return image_features(observations, self.cnn, self.linear, self.precision)
 
 
 class CoordNatureCNN(CoordExtractor):
-    """`NatureNetwork` (Mnih et al. 2015); ``features_dim`` is 512 by default.
+    """Extractor with the Nature network (Mnih et al. 2015); ``features_dim`` is 512 by default.
 
     With ``coordinates="none"``, parameters and initialisation are exactly those of
-    Stable-Baselines3's `NatureCNN`, and the output is equal up to rounding. The arguments are those
-    of `CoordExtractor`; images have at least 36x36 pixels.
+    Stable-Baselines3's `NatureCNN`, and the output is equal up to rounding. Arguments are those of
+    `CoordExtractor`; images must have at least 36x36 pixels.
     """
 
     network = NatureNetwork
 
 
 class CoordImpalaCNN(CoordExtractor):
-    """`ImpalaNetwork` (Espeholt et al. 2018); ``features_dim`` is 256 by default.
+    """Extractor with the IMPALA network (Espeholt et al. 2018); ``features_dim`` is 256 by default.
 
-    The arguments are those of `CoordExtractor`.
+    Arguments are those of `CoordExtractor`; images may have any size.
     """
 
     network = ImpalaNetwork
@@ -109,15 +109,18 @@ class CoordCombinedExtractor(CombinedExtractor):
         A2C("MultiInputPolicy", env, policy_kwargs=policy_kwargs(
             "coordconv", features_extractor_class=CoordCombinedExtractor))
 
-    Every image of the dict has its own network; everything else is flattened. Policies add the same
+    Each image in the dict gets its own network; other entries are flattened. Policies add the same
     layers after it as after `CombinedExtractor`.
 
     Args:
-        observation_space: A Dict, not nested.
-        cnn_output_dim: Features per image.
+        observation_space: A Dict space, not nested.
+        cnn_output_dim: Number of features per image.
         normalized_image: As for `CoordExtractor`, for all images.
-        extractor: The image network, a name in `EXTRACTORS`; ``nature`` is `CombinedExtractor`.
-        options: Further settings of that network, as for `CoordExtractor`.
+        extractor: A name in `EXTRACTORS`; with ``nature``, the result equals `CombinedExtractor`.
+        options: Further settings of the image networks, as for `CoordExtractor`.
+
+    Raises:
+        ValueError: The space is not a Dict or has no image, or an argument is invalid.
     """
 
     def __init__(
@@ -132,7 +135,7 @@ class CoordCombinedExtractor(CombinedExtractor):
         if not isinstance(observation_space, spaces.Dict):
             raise ValueError(
                 f"CoordCombinedExtractor needs Dict observations, not {observation_space}; for"
-                " images take CnnPolicy and policy_kwargs without a features_extractor_class."
+                " images use CnnPolicy and policy_kwargs without features_extractor_class."
             )
         # Not CombinedExtractor's constructor, which would build its own networks.
         BaseFeaturesExtractor.__init__(self, observation_space, features_dim=1)
@@ -150,8 +153,8 @@ class CoordCombinedExtractor(CombinedExtractor):
                 self._features_dim += get_flattened_obs_dim(space)
         if all(isinstance(part, nn.Flatten) for part in self.extractors.values()):
             raise ValueError(
-                f"There is no image in {observation_space}; images are uint8 from 0 to 255, or pass"
-                " normalize_images=False in policy_kwargs."
+                f"There is no image in {observation_space}; images must be uint8 from 0 to 255; if"
+                " they are already scaled, pass normalize_images=False in policy_kwargs."
             )
 
 
@@ -163,26 +166,27 @@ _BY_NETWORK: dict[type[ImageNetwork], type[CoordExtractor]] = {
 EXTRACTORS: dict[str, tuple[type[CoordExtractor], NetworkSettings]] = {
     name: (_BY_NETWORK[network], settings) for name, (network, settings) in NETWORKS.items()
 }
-"""The extractors by name: a class, and its ``features_extractor_kwargs``."""
+"""Extractors by name: the class and its ``features_extractor_kwargs``."""
 
 
 def policy_kwargs(extractor: str, **own: Any) -> dict[str, Any]:
-    """Return the ``policy_kwargs`` that put an extractor into a Stable-Baselines3 algorithm.
+    """Return the ``policy_kwargs`` that select an extractor, for any Stable-Baselines3 algorithm.
 
-    With any algorithm, the agent differs from the default one with `NatureCNN` in the extractor
-    alone: ``net_arch`` is left to the algorithm unless ``own`` contains it.
+    The agent differs from the algorithm's default agent for images in its extractor only:
+    ``net_arch`` keeps its default unless ``own`` contains it.
 
     Args:
         extractor: A name in `EXTRACTORS`.
-        own: Further entries (``optimizer_class=...``); ``features_extractor_kwargs`` are merged.
+        own: Further entries (``optimizer_class=...``); ``features_extractor_kwargs`` is merged.
             For ``MultiInputPolicy`` pass ``features_extractor_class=CoordCombinedExtractor``.
 
     Returns:
-        A new dict for each call, as algorithms change theirs.
+        A new dict on each call, because algorithms modify theirs.
 
     Raises:
-        ValueError: There is no such extractor, ``own`` names another class, or it contains a
-            setting that belongs in ``features_extractor_kwargs``.
+        ValueError: The extractor is unknown, or ``own`` contains another
+            ``features_extractor_class`` or a setting that belongs in
+            ``features_extractor_kwargs``.
     """
     network, settings = find_extractor(extractor)
     for name in own.keys() & {*NetworkSettings.__annotations__, "features_dim"}:
@@ -196,44 +200,44 @@ def policy_kwargs(extractor: str, **own: Any) -> dict[str, Any]:
     elif chosen is network:
         options = {**settings}
     else:
-        raise ValueError("Name the extractor, or give a features_extractor_class, but not both.")
+        raise ValueError(f"features_extractor_class conflicts with {extractor!r}; remove it.")
     own = copy.deepcopy(own)
     own["features_extractor_kwargs"] = options | (own.get("features_extractor_kwargs") or {})
     return own
 
 
 def find_extractor(extractor: str) -> tuple[type[CoordExtractor], NetworkSettings]:
-    """Return an entry of `EXTRACTORS`.
+    """Look up an extractor in `EXTRACTORS`.
 
     Raises:
-        ValueError: There is none of this name; the message suggests the nearest.
+        ValueError: The name is unknown; the message suggests the nearest one.
     """
     return find_by_name(extractor, EXTRACTORS)
 
 
 def _check_space(space: spaces.Space[Any], normalized_image: bool) -> None:
-    """Raise a ValueError that says what to do unless the space holds channels-first images."""
+    """Raise a ValueError with advice unless the space is of channels-first images."""
     if isinstance(space, spaces.Dict):
         raise ValueError(
-            "For Dict observations take MultiInputPolicy and"
+            "For Dict observations use MultiInputPolicy and"
             " policy_kwargs(..., features_extractor_class=CoordCombinedExtractor)."
         )
     if not isinstance(space, spaces.Box) or len(space.shape) != 3:
         raise ValueError(
             f"An image network needs observations of shape (channels, height, width), not {space};"
-            " for vectors take MlpPolicy."
+            " for vectors use MlpPolicy."
         )
     if not is_image_space(
         space, normalized_image=true_or_false("normalized_image", normalized_image)
     ):
         raise ValueError(
-            f"Images must be uint8 from 0 to 255, not {space}; if yours are scaled already, pass"
+            f"Images must be uint8 from 0 to 255, not {space}; if they are already scaled, pass"
             " normalize_images=False in policy_kwargs."
         )
     channels, height, width = space.shape
     if width < min(channels, height) and not normalized_image:
         raise ValueError(
             f"Images of shape {space.shape} look channels-last; wrap the environment with"
-            " VecTransposeImage, or move the channels to the front. If they are there already,"
+            " VecTransposeImage, or move the channels to the front. If they are channels-first,"
             " pass normalized_image=True in features_extractor_kwargs."
         )

@@ -1,4 +1,4 @@
-"""The order of a tensor's axes in memory: contiguous or channels-last."""
+"""Memory formats of tensors: contiguous or channels-last."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from torch import Tensor
 
 
 def memory_format_of(x: Tensor) -> torch.memory_format:
-    """Return the memory format that convolutions of this input keep."""
+    """Return the memory format of a convolution's input, which its output has too."""
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    # By stride, as ``is_contiguous`` does not answer for these formats inside ``vmap``.
+    # Compare strides: ``is_contiguous`` does not support these formats inside ``vmap``.
     if x.dim() in formats and x.stride(1) == 1 and not x.is_contiguous():
         return formats[x.dim()]
     return torch.contiguous_format
 
 
 def repeat_like(positional_map: Tensor, out: Tensor) -> Tensor:
-    """Repeat a map over a channels-last batch, in the order of memory.
+    """Expand a positional map ``[1, C, *size]`` to a channels-last batch, in the same format.
 
-    Torch 2.14 sums its gradient twenty times faster in that order than in the order of the axes.
+    Torch 2.14 then computes the map's gradient twenty times as fast. For a contiguous batch, return
+    the map unchanged.
     """
     if memory_format_of(out) is torch.contiguous_format:
         return positional_map

@@ -1,10 +1,10 @@
-"""Image networks for reinforcement learning in which the coordinates are an argument.
+"""Image networks for reinforcement learning, with coordinates at a choice of layers.
 
     network = build_network("coordconv", input_shape=(4, 84, 84))
 
-The paper does not say where in A2C the coordinates go (Liu et al. 2018, section 5; the question was
-never answered), so the placement is a choice here, and the choices have names: `NETWORKS`. These
-are plain torch modules; `rl_coordconv.extractors` offers them to Stable-Baselines3.
+The paper does not say which of A2C's convolutions get coordinates (Liu et al. 2018, section 5), so
+the placement is an argument, and the usual placements have names: see `NETWORKS`. These are plain
+torch modules; `rl_coordconv.extractors` wraps them for Stable-Baselines3.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class NetworkSettings(TypedDict, total=False):
 
 
 class _ZeroChannels(CoordConv2d):
-    """A control: as many weights as `CoordConv2d`, but the extra channels hold zeros."""
+    """Control: a `CoordConv2d` with zeros in place of the coordinates."""
 
     def make_coordinates(
         self, size: Sequence[int], *, device: torch.device, dtype: torch.dtype
@@ -51,7 +51,7 @@ class _ZeroChannels(CoordConv2d):
 
 
 class _NoiseChannels(CoordConv2d):
-    """A control: the extra channels hold fixed uniform noise in the coordinates' range, [-1, 1].
+    """Control: a `CoordConv2d` with fixed uniform noise, in [-1, 1), in place of the coordinates.
 
     Every pixel has a distinct code, but neighbouring codes are unrelated.
     """
@@ -66,15 +66,15 @@ class _NoiseChannels(CoordConv2d):
 def _noise(n_channels: int, size: Sequence[int]) -> Tensor:
     """Return uniform noise in [-1, 1), ``[n_channels, *size]``, the same at every call.
 
-    The numbers are those of a torch generator with seed 0, but NumPy draws them: a recorded torch
-    generator would go on drawing at every call.
+    The values are those of a torch generator with seed 0, but drawn by NumPy: a traced network
+    would draw new values from a torch generator at every call.
     """
-    draw = np.random.RandomState(0).randint  # torch's Mersenne Twister
+    draw = np.random.RandomState(0).randint  # the same algorithm as torch's
     bits = draw(0, 2**32, (n_channels, *map(int, size)), np.uint32) % 2**24
     return torch.from_numpy(bits.astype(np.float32) * np.float32(2**-23) - 1)
 
 
-fx.wrap(_noise)  # one node of a torch.fx graph, in which sizes are unknown
+fx.wrap(_noise)  # a single node in a torch.fx graph, where sizes are unknown
 
 
 _COORD_LAYERS = {None: CoordConv2d, "zeros": _ZeroChannels, "noise": _NoiseChannels}
@@ -82,16 +82,17 @@ _PRECISIONS: dict[str, Precision] = {"float32": "float32", "bf16": "bf16"}
 
 
 class ImageNetwork(nn.Module, ABC):
-    """Convolutions (``cnn``), then a linear layer (``linear``).
+    """Base class of networks: convolutions (``cnn``), then a linear layer and ReLU (``linear``).
 
     Args:
         input_shape: ``(C, H, W)``.
-        features_dim: Length of the output; by default the paper's.
-        coordinates: Which convolutions see the coordinates: ``none``, ``first``, ``all``, or a list
-            of numbers (from 0) or names, such as ``[1]`` or ``["cnn.2"]``.
-        with_r: Whether these see the distance from the centre too.
-        control: What the extra channels hold in place of coordinates.
-        precision: ``bf16`` computes under autocast; weights, input and output stay float32.
+        features_dim: Number of output features; by default that of the network's paper.
+        coordinates: Convolutions that get coordinates: ``none``, ``first``, ``all``, or a list of
+            indices (from 0) or names, such as ``[1]`` or ``["cnn.2"]``.
+        with_r: Also add the distance from the centre, r.
+        control: Replace the coordinates by ``zeros`` or by fixed ``noise``.
+        precision: ``float32``, or ``bf16`` for bfloat16 autocast; weights, input and output stay
+            float32.
 
     Raises:
         ValueError: The images are too small, or an argument is invalid.
@@ -118,7 +119,7 @@ class ImageNetwork(nn.Module, ABC):
         self.precision = find_by_name(precision, _PRECISIONS, "precision")
         layer = find_by_name(control, _COORD_LAYERS, "control")
         coord_conv = partial(layer, with_r=true_or_false("with_r", with_r))
-        # A copy without weights gives the names and draws no random numbers.
+        # Build a copy without weights, for the names: it draws no random numbers.
         outline = self._make_cnn(input_shape[0], nn.Identity)
         names = [f"cnn.{name}" for name, x in outline.named_modules() if isinstance(x, nn.Identity)]
         seeing = _find_convs(coordinates, names)
@@ -131,41 +132,41 @@ class ImageNetwork(nn.Module, ABC):
 
     @abstractmethod
     def _make_cnn(self, in_channels: int, conv: MakeConv) -> nn.Sequential:
-        """Return the convolutions, made by ``conv`` one after the other, and the flattening."""
+        """Return the convolutions, each created by a call of ``conv``, and a flatten layer."""
 
     def _n_flat(self, input_shape: Sequence[int]) -> int:
         """Return the length of the flattened output of ``cnn``."""
         try:
             with torch.no_grad():
-                # Torch says Any of what a module returns; here and below.
+                # Calling a module returns Any.
                 return self.cnn(torch.zeros(1, *input_shape)).shape[1]  # type: ignore[no-any-return]
         except RuntimeError as error:
             _, height, width = input_shape
             raise ValueError(
                 f"Images of {height}x{width} pixels are too small for {type(self).__name__};"
-                " scale them up, move the channels first if they are last, or take an impala"
-                " extractor, which has no smallest size."
+                " resize them, move the channels to the front if they are last, or use an impala"
+                " extractor, which accepts any size."
             ) from error
 
     def forward(self, images: Tensor) -> Tensor:
-        """Float images ``[B, C, H, W]`` -> features ``[B, features_dim]``, float32."""
+        """Compute features ``[B, features_dim]`` of float images ``[B, C, H, W]``."""
         return image_features(images, self.cnn, self.linear, self.precision)
 
 
 def image_features(
     images: Tensor, cnn: nn.Sequential, linear: nn.Sequential, precision: Precision
 ) -> Tensor:
-    """Compute the features ``[B, features_dim]`` of images ``[B, C, H, W]``.
+    """Compute features ``[B, features_dim]`` of float images ``[B, C, H, W]``.
 
-    With ``float32``, the caller's autocast and dtypes apply. With ``bf16``, features are float32.
+    With ``float32``, the caller's autocast and dtypes apply; with ``bf16``, features are float32.
     """
     if not isinstance(images, fx.Proxy) and images.is_cpu:
-        # The gradient of the first layer takes a third of the time.
+        # Channels-last computes the first layer's gradient three times as fast.
         images = images.contiguous(memory_format=torch.channels_last)
     if precision == "float32":
-        # As above: a module returns Any.
+        # Calling a module returns Any.
         return linear(cnn(images))  # type: ignore[no-any-return]
-    # There is no autocast on "meta", where nothing is computed.
+    # Autocast does not support "meta", a device without values.
     device = images.device.type
     autocast = torch.autocast(device, dtype=torch.bfloat16) if device != "meta" else nullcontext()
     with autocast:
@@ -174,7 +175,7 @@ def image_features(
 
 
 class NatureNetwork(ImageNetwork):
-    """The network of Mnih et al. 2015: three convolutions; images have at least 36x36 pixels."""
+    """The network of Mnih et al. 2015: three convolutions, for images of at least 36x36 pixels."""
 
     paper_features_dim = 512
 
@@ -229,7 +230,7 @@ class _ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        # As above: a module returns Any.
+        # Calling a module returns Any.
         return x + self.residual(x)  # type: ignore[no-any-return]
 
 
@@ -244,7 +245,7 @@ NETWORKS: dict[str, tuple[type[ImageNetwork], NetworkSettings]] = {
     "impala-coordconv": (ImpalaNetwork, {"coordinates": "first"}),
     "impala-coordconv-all": (ImpalaNetwork, {"coordinates": "all"}),
 }
-"""The networks by extractor name: a class, and its keyword arguments."""
+"""Networks by extractor name: the class and its keyword arguments."""
 
 
 def build_network(
@@ -253,29 +254,32 @@ def build_network(
     features_dim: int | None = None,
     **settings: Unpack[NetworkSettings],
 ) -> ImageNetwork:
-    """Return the network of an extractor name; a ``state_dict`` of either fits the other.
+    """Build the network of an extractor, by the extractor's name.
+
+    The network and the extractor can load each other's ``state_dict``.
 
     Args:
         name: A name in `NETWORKS`.
         input_shape: ``(C, H, W)``.
         features_dim: As for `ImageNetwork`.
-        settings: As for `ImageNetwork`; they override those of the name.
+        settings: As for `ImageNetwork`; they override those in `NETWORKS`.
 
     Raises:
-        ValueError: There is no such name, or the images are too small.
+        ValueError: The name is unknown, an argument is invalid, or the images are too small.
 
-    >>> build_network("coordconv", (4, 84, 84))(torch.zeros(2, 4, 84, 84)).shape
-    torch.Size([2, 512])
+    Examples:
+        >>> build_network("coordconv", (4, 84, 84))(torch.zeros(2, 4, 84, 84)).shape
+        torch.Size([2, 512])
     """
     network, by_name = find_by_name(name, NETWORKS)
     return network(input_shape, features_dim, **(by_name | settings))
 
 
 def find_by_name(name: object, table: Mapping[Any, Entry], kind: str = "extractor") -> Entry:
-    """Return an extractor's entry in `NETWORKS`, or an entry of another table.
+    """Look up a name in `NETWORKS` or another table.
 
     Raises:
-        ValueError: There is none of this name; the message suggests the nearest.
+        ValueError: The name is unknown; the message suggests the nearest one.
     """
     if (name is None or isinstance(name, str)) and name in table:
         return table[name]
@@ -286,7 +290,7 @@ def find_by_name(name: object, table: Mapping[Any, Entry], kind: str = "extracto
 
 
 def _find_convs(coordinates: Placement, names: list[str]) -> list[str]:
-    """Return the names of the convolutions that see the coordinates; see `ImageNetwork`."""
+    """Return the names of the convolutions that get coordinates; see `ImageNetwork`."""
     if isinstance(coordinates, str):
         placements = {"none": [], "first": names[:1], "all": names}
         return find_by_name(coordinates, placements, "placement")
@@ -312,8 +316,8 @@ def coordconv_layers(module: nn.Module, *, controls: bool) -> dict[str, CoordCon
     """Return the CoordConv layers of a network by name.
 
     Args:
-        module: The network, or anything that contains one.
-        controls: Include the controls' layers, whose extra channels hold no coordinates.
+        module: A network, or any module that contains one, such as a policy.
+        controls: Include layers with zeros or noise in place of the coordinates.
     """
     return {
         name: layer

@@ -1,4 +1,4 @@
-"""Checks and copying for replacing one of torch's convolutions by another layer."""
+"""Check and copy a torch convolution that a CoordConv layer replaces."""
 
 from __future__ import annotations
 
@@ -12,37 +12,40 @@ from torch.nn.utils.parametrize import is_parametrized
 
 
 def check_source(conv: nn.Module, plain: type[_ConvNd], target: str) -> None:
-    """Raise an error unless a convolution computes what torch's class does, from plain weights.
+    """Raise an error unless a convolution has torch's own forward and plain parameters.
 
     Args:
-        conv: The convolution; it may be of a subclass.
-        plain: Torch's class.
-        target: The name of the class to replace it with, for messages.
+        conv: The convolution, possibly of a subclass.
+        plain: The torch class, such as ``nn.Conv2d``.
+        target: The name of the new layer's class, for error messages.
 
     Raises:
         TypeError: It is of another class, or its forward is overridden.
-        ValueError: Its weights are computed (by weight norm, say) or have no shape yet.
+        ValueError: Its weights are computed (for example by weight norm) or not initialised yet.
     """
     mistake = f"{target} cannot be made from a {type(conv).__name__}"
     if not isinstance(conv, plain):
         raise TypeError(f"{mistake}.")
-    # On the instance, where a forward may be replaced too. A compiled call keeps the old layer.
+    # Look at the instance, which may override its forward too. A compiled call would run the old
+    # layer.
     if vars(conv).get("_compiled_call_impl") or any(
         getattr(getattr(conv, name), "__func__", None) is not getattr(plain, name)
         for name in ("__call__", "forward", "_conv_forward")
     ):
-        raise TypeError(f"{mistake}, whose forward is not {plain.__name__}'s.")
+        raise TypeError(f"{mistake} that overrides the forward of {plain.__name__}.")
     kind = "parametrization" if is_parametrized(conv) else "hook"
     if kind != "hook" or not {"weight", "bias"} <= conv._parameters.keys():
-        raise ValueError(f"{mistake}, whose weights a {kind} computes; remove the {kind} first.")
+        raise ValueError(
+            f"{mistake} whose weights are computed by a {kind}; remove the {kind} first."
+        )
     if is_lazy(conv.weight):
-        raise ValueError(f"{mistake}, which has no shape yet; call the network once first.")
+        raise ValueError(f"{mistake} that is not initialised yet; run the network once first.")
 
 
 def take_over(layer: nn.Module, conv: nn.Module) -> None:
-    """Give a layer the settings, mode and hooks of a convolution, and copies of its parameters.
+    """Copy a convolution's settings, training mode, hooks and parameters to a layer.
 
-    Both share their hooks: removing one by its handle removes it from both.
+    Parameters are deep-copied. Hooks are shared: removing one by its handle removes it from both.
     """
     own = ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set")
     vars(layer).update(vars(conv) | {name: copy.deepcopy(vars(conv)[name]) for name in own})

@@ -1,4 +1,4 @@
-"""Measure speed side by side in one run, and print it as a table."""
+"""Measure speed, with all candidates side by side in one run, and print a table."""
 
 import signal
 
@@ -23,7 +23,7 @@ CONFIGS = SCRIPTS.parent / "configs"
 
 
 def count(text: str) -> int:
-    """Parse a whole number from 1 to 4096."""
+    """Parse an integer from 1 to 4096."""
     if not 1 <= (number := int(text)) <= 4096:
         raise ArgumentTypeError(f"must be from 1 to 4096, not {number}")
     return number
@@ -40,33 +40,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, measure, print, and return the exit code."""
     parser = Parser(description=__doc__)
     benches = parser.add_subparsers(dest="bench", required=True)
-    flags = benches.add_parser("layer", help="CoordConv2d, nn.Conv2d and plain concatenation")
+    flags = benches.add_parser("layer", help="compare CoordConv2d with nn.Conv2d and concatenation")
     flags.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     flags.add_argument("--dtype", default="float32", choices=layer.DTYPES)
     flags.add_argument("--memory-format", default="contiguous", choices=layer.MEMORY_FORMATS)
     flags.set_defaults(run=lambda o: layer.run(o.repeats, o.device, o.dtype, o.memory_format))
-    flags = benches.add_parser("toy", help="the toy tasks' networks, with and without short cuts")
+    flags = benches.add_parser("toy", help="compare the toy networks with plain implementations")
     flags.set_defaults(run=lambda o: toy.run(o.repeats, CONFIGS / "toy"))
-    flags = benches.add_parser("envs", help="games without a network, ours and others'")
-    flags.add_argument("--n-envs", type=count, nargs="+", default=envs.N_ENVS, metavar="N")
+    flags = benches.add_parser("envs", help="compare AtariVecEnv with ale-py and Stable-Baselines3")
+    help_text = "numbers of parallel games to measure"
+    flags.add_argument(
+        "--n-envs", type=count, nargs="+", default=envs.N_ENVS, metavar="N", help=help_text
+    )
     flags.set_defaults(run=lambda o: envs.run(o.repeats, o.n_envs))
-    help_text = "our trainings, plain Stable-Baselines3's and the upper bound"
+    help_text = "compare training with plain Stable-Baselines3 and an upper bound"
     flags = benches.add_parser("train", help=help_text)
     flags.set_defaults(run=lambda o: train.run(o.repeats, SCRIPTS, o.algorithm, o.seconds))
-    flags = benches.add_parser("runs", help="several trainings at once, as in a study")
-    flags.add_argument("--n-runs", type=count, nargs="+", default=runs.N_RUNS, metavar="N")
+    flags = benches.add_parser("runs", help="measure several runs in parallel, as in a study")
+    help_text = "numbers of parallel runs to measure"
+    flags.add_argument(
+        "--n-runs", type=count, nargs="+", default=runs.N_RUNS, metavar="N", help=help_text
+    )
     flags.set_defaults(run=lambda o: runs.run(o.repeats, CONFIGS, o.algorithm, o.seconds, o.n_runs))
     for name, default in {"train": 2.0, "runs": 20.0}.items():
         flags = benches.choices[name]
         flags.add_argument("--algorithm", default="a2c", choices=["a2c", "ppo"])
-        help_text = "length of an interval (default: %(default)s)"
+        help_text = "seconds per measurement (default: %(default)s)"
         flags.add_argument("--seconds", type=seconds, default=default, metavar="X", help=help_text)
     for name, flags in benches.choices.items():
-        repeats = 3 if name == "runs" else 40  # an interval of `runs` takes half a minute
-        help_text = "rounds (default: %(default)s)"
+        repeats = 3 if name == "runs" else 40  # each measurement of `runs` takes half a minute
+        help_text = "number of measured rounds (default: %(default)s)"
         flags.add_argument("--repeats", type=count, default=repeats, metavar="N", help=help_text)
         flags.add_argument(
-            "--json", type=expand_path, metavar="FILE", help="write the numbers there too"
+            "--json", type=expand_path, metavar="FILE", help="write the numbers to this file too"
         )
     with one_sentence_errors():
         options = parser.parse_args(argv)

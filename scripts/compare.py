@@ -29,15 +29,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="folder of the report (default: report/)",
     )
     parser.add_argument(
-        "--x", choices=get_args(XAxis), default="steps", help="x-axis (default: steps)"
+        "--x", choices=get_args(XAxis), default="steps", help="x-axis of curves (default: steps)"
     )
     parser.add_argument(
-        "--score", type=float, help="report the steps to this score (default: lowest final mean)"
+        "--score",
+        type=float,
+        help="report the steps needed to reach this score (default: lowest final mean)",
     )
     parser.add_argument(
         "--against",
         metavar="NAME",
-        help="compare all variants with this one (default: every pair of up to four)",
+        help="variant to compare the others with (default: compare every pair of up to four)",
     )
     with one_sentence_errors():
         options = parser.parse_args(argv)

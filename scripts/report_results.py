@@ -1,4 +1,4 @@
-"""Write docs/results/README.md about the runs that are kept there."""
+"""Write docs/results/README.md about the runs stored in docs/results."""
 
 import signal
 
@@ -18,10 +18,10 @@ ROOT = Path(__file__).parents[1]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Keep new runs, write the page, and return the exit code."""
+    """Store new runs, write the page, and return the exit code."""
     parser = Parser(description=__doc__)
     parser.add_argument("runs", nargs="?", type=expand_path, help="folder of finished runs to add")
-    parser.add_argument("--name", help="the study in docs/results to add them to")
+    parser.add_argument("--name", help="name of the study in docs/results to add them to")
     parser.add_argument(
         "--docs",
         type=expand_path,

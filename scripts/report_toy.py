@@ -1,4 +1,4 @@
-"""Update the tables and curves of docs/toy.md from toy runs."""
+"""Update the tables and curves of docs/toy.md and docs/results/toy from toy runs."""
 
 import signal
 
@@ -21,12 +21,18 @@ CONFIGS = ROOT / "configs" / "toy"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Add new runs to those kept in docs/results/toy, update the page, return the exit code."""
+    """Store new runs in docs/results/toy, update the pages, and return the exit code."""
     parser = Parser(description=__doc__)
     parser.add_argument(
         "runs", nargs="?", type=expand_path, help="folder of new, finished runs to add"
     )
-    parser.add_argument("--docs", type=expand_path, default=ROOT / "docs", help="default: docs/")
+    parser.add_argument(
+        "--docs",
+        type=expand_path,
+        default=ROOT / "docs",
+        metavar="DIR",
+        help="folder of the documentation (default: docs/)",
+    )
     with one_sentence_errors():
         options = parser.parse_args(argv)
         end_import()
@@ -34,10 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.runs:
             keep(options.runs, kept, ["progress"], experiment="toy")
         groups = read_groups(kept, CONFIGS)
-        fill_tables(options.docs / "toy.md", tables(groups))
+        pages = options.docs / "toy.md", kept / "README.md"
+        for page in pages:
+            fill_tables(page, tables(groups))
         for task in sorted({group.config.task for group in groups}):
             curves(groups, task).savefig(kept / f"{task}.png")
-    print(f"Done: {options.docs / 'toy.md'}")
+    print("Done:", *pages)
     return 0
 
 

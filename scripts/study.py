@@ -33,45 +33,53 @@ def parse(argv: Iterable[str]) -> Options:
     """Parse a command line; the settings of the runs are not checked yet."""
     parser = Parser(
         description=__doc__,
-        epilog="Every setting of the experiment except `backend` is a flag too and replaces the"
-        " study's, as in --total-timesteps 1000000 or --seed 0,1,2; `train_a2c.py --help` lists"
-        " those of A2C.",
+        epilog="Every setting of the experiment except `backend` is a flag too, which replaces the"
+        " study's value, as in --total-timesteps 1000000 or --seed 0,1,2. `train_a2c.py --help`"
+        " lists the settings of A2C.",
     )
     add = parser.add_argument
-    add("study", type=expand_path, metavar="FILE", help="study, as in configs/studies/*.yaml")
+    add(
+        "study",
+        type=expand_path,
+        metavar="FILE",
+        help="study file, such as configs/studies/mspacman_a2c.yaml",
+    )
     instead = parser.add_mutually_exclusive_group().add_argument
-    instead("--list", action="store_true", help="list the runs and how far each is")
+    instead("--list", action="store_true", help="list the runs and their progress")
     instead("--dry-run", action="store_true", help="print the command of every unfinished run")
     add(
         "--measure",
         action="store_true",
-        help="list the runs and how long each takes: one of each new configuration is trained for"
-        " some seconds, 2 minutes at most",
+        help="list the runs and how long each takes; each new configuration is trained briefly"
+        " (up to 2 min) to measure its speed",
     )
     add(
         "--backend",
         choices=get_args(BackendName),
-        help="this machine, a Ray cluster, or a shell line per run, as for a Slurm array"
-        " (default: local)",
+        help="train on this machine, on a Ray cluster, or print a command per run, for example"
+        " for a Slurm array (default: local)",
     )
-    add("--address", help="Ray cluster: auto, host:port, or local to start one (default: auto)")
+    add(
+        "--address",
+        help="Ray cluster: host:port, auto to find it, or local to start one (default: auto)",
+    )
     add(
         "--parallel",
         type=int,
         metavar="N",
-        help="runs at once on this machine (default: as many as it has cores for)",
+        help="runs at once on this machine (default: as many as its cores allow)",
     )
     add(
         "--gpus-per-run",
         type=float,
         metavar="X",
-        help=f"share of a GPU (default: {GPUS_PER_RUN} if there is one)",
+        help=f"share of a GPU for each run (default: {GPUS_PER_RUN} if there is a GPU)",
     )
     add(
         "--retries",
         type=int,
         metavar="N",
-        help="attempts after a failure without a new checkpoint (default: 2)",
+        help="retries of a run that fails without a new checkpoint (default: 2)",
     )
     settings, words = split(argv)
     options = parser.parse_args(words, Options(settings=settings))
@@ -91,7 +99,7 @@ def parse(argv: Iterable[str]) -> Options:
 
 
 def split(argv: Iterable[str]) -> tuple[dict[str, str], list[str]]:
-    """Separate the settings of the runs, which depend on the study, from the rest."""
+    """Separate settings of the runs, whose names depend on the study, from other arguments."""
     settings, rest = {}, []
     words = iter(argv)
     for word in words:
@@ -99,7 +107,7 @@ def split(argv: Iterable[str]) -> tuple[dict[str, str], list[str]]:
         if not name.startswith("--") or name in {*FLAGS, "--version"}:
             rest.append(word)
             continue
-        # A mistyped flag without a value would take the next word for its value.
+        # A mistyped flag without a value would consume the next word.
         switches = ("--list", "--measure", "--dry-run", "--help", "--version")
         if meant := difflib.get_close_matches(name, switches, cutoff=0.8):
             raise UserError(f"There is no flag {name}; did you mean {meant[0]}?")

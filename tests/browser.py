@@ -1,4 +1,4 @@
-"""Pages in headless Chromium that record their errors and requests."""
+"""Open pages in headless Chromium, and record their errors and requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PHONE = 390  # pixels
 
 @contextmanager
 def launch() -> Iterator[Browser]:
-    """Start the system's Chromium; only this machine's names resolve in it."""
+    """Start the system's Chromium, which can only reach this machine."""
     names = ("chromium", "chromium-browser", "google-chrome")
     program = next(filter(None, map(shutil.which, names)), None)
     assert program, "Chromium is missing (Debian: apt-get install chromium)"
@@ -28,12 +28,12 @@ def launch() -> Iterator[Browser]:
 
 @dataclass
 class OpenPage:
-    """A page and what it did since it was opened.
+    """A page, with its errors and requests since it was opened.
 
     Attributes:
         page: Playwright's page.
-        errors: errors on its console, and exceptions that it did not catch.
-        requests: addresses that it asked for, except its own.
+        errors: Errors on the console, and uncaught exceptions.
+        requests: Requested addresses, except the page's.
     """
 
     page: Page
@@ -57,7 +57,7 @@ class OpenPage:
 
     @property
     def overflow(self) -> int:
-        """The document's width beyond that of the window, in pixels."""
+        """How much wider the document is than the window, in pixels."""
         assert self.page.viewport_size
         width: int = self.page.evaluate("document.documentElement.scrollWidth")
         return width - self.page.viewport_size["width"]
@@ -68,7 +68,7 @@ def open_page(
 ) -> OpenPage:
     """Open a file or an address and wait until it has requested nothing for half a second.
 
-    A narrow page is laid out as on a phone: 980 pixels wide unless its viewport tag says otherwise.
+    Below 600 pixels the browser acts as a phone's: without a viewport tag, pages are 980 wide.
     """
     opened = OpenPage(
         browser.new_page(

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 
-# Tests run in two processes, and for tensors this small, handing work over takes longest.
+# Tests run in two processes, and threads do not speed up operations on tensors this small.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
@@ -15,14 +15,14 @@ from playwright.sync_api import Browser
 
 @pytest.fixture(autouse=True)
 def _numbers_next_to_zero() -> Iterator[None]:
-    """A training lets them be zero, for its whole process; Hypothesis needs them."""
+    """Undo the flushing of denormals, which training enables; Hypothesis needs denormals."""
     yield
     torch.set_flush_denormal(False)
 
 
 @pytest.fixture(autouse=True)
 def _ctrl_c_interrupts() -> Iterator[None]:
-    """Scripts start background processes with SIGINT ignored, and so their children."""
+    """Set Python's SIGINT handler, as background processes of a shell ignore SIGINT."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -30,20 +30,20 @@ def _ctrl_c_interrupts() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _event_files_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TensorBoard reads files of the same second by name, in which number 10 is before 9."""
+    """Number event files from 0: TensorBoard sorts those of one second by name, 10 before 9."""
     if module := sys.modules.get("tensorboard.summary.writer.event_file_writer"):
         monkeypatch.setattr(module, "_global_uid", module.AtomicCounter(0))
 
 
 @pytest.fixture(scope="session")
 def cuda() -> torch.device:
-    """The GPU; with RL_COORDCONV_TEST_DEVICE=cpu its tests can be tried without one."""
+    """Return the GPU, or the device in RL_COORDCONV_TEST_DEVICE (to try tests on ``cpu``)."""
     return torch.device(os.environ.get("RL_COORDCONV_TEST_DEVICE", "cuda"))
 
 
 @pytest.fixture
 def capture(cuda: torch.device) -> Callable[[Callable[[], object]], Callable[[], object]]:
-    """Capture a function in a CUDA graph, and return the graph's replay; call it 3 times before."""
+    """Return a function that calls another 3 times, captures it in a CUDA graph, returns replay."""
 
     def capture(function: Callable[[], object]) -> Callable[[], object]:
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
@@ -64,7 +64,7 @@ def capture(cuda: torch.device) -> Callable[[Callable[[], object]], Callable[[],
     return capture if cuda.type == "cuda" else warm_up
 
 
-# Not for the session: while it runs, asyncio takes the tests' thread for its own.
+# Per module, because an asyncio loop runs in the tests' thread while the browser is open.
 @pytest.fixture(scope="module")
 def _browser() -> Iterator[Browser]:
     with launch() as browser:
@@ -73,7 +73,7 @@ def _browser() -> Iterator[Browser]:
 
 @pytest.fixture(name="open_page")
 def _open_page(_browser: Browser) -> Iterator[Callable[..., OpenPage]]:
-    """`browser.open_page` in a browser that a module's tests share."""
+    """Return `browser.open_page` for a browser that a module's tests share."""
     yield partial(open_page, _browser)
     for context in _browser.contexts:
         context.close()

@@ -1,4 +1,4 @@
-"""CoordConv as the paper defines it: concatenate the coordinates, then convolve."""
+"""CoordConv by the paper's definition: concatenate the coordinates, then convolve."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ COUNTERPARTS = {
 
 
 def plain_definition(layer: nn.Module, x: Tensor, **output_size) -> Tensor:
-    """What the layer must compute, by torch's layer over concatenated channels."""
+    """Compute a layer's expected output with torch's layer on concatenated channels."""
     batch = x if x.dim() == layer.axes + 2 else x.unsqueeze(0)
     groups = batch.chunk(layer.groups, dim=1)
     joint = torch.cat([add_coords(group, layer.with_r) for group in groups], dim=1)
@@ -38,7 +38,7 @@ def plain_definition(layer: nn.Module, x: Tensor, **output_size) -> Tensor:
         device="meta",
         **settings,
     )
-    # The very same tensors, so that gradients can be asked of either.
+    # Use the same parameters, so that gradients of both outputs can be computed.
     plain.weight, plain.bias = layer.weight, layer.bias
     return plain(joint, **output_size)
 

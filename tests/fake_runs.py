@@ -1,4 +1,4 @@
-"""Run folders as a training leaves them, with scores that are made up."""
+"""Write run folders like those of training, with made-up scores."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write_run(
     done: bool = True,
     **settings: object,
 ) -> Path:
-    """A run whose mean score rises from ``start`` to ``final``; returns its folder."""
+    """Write a run whose mean score rises from ``start`` to ``final``, and return its folder."""
     folder = root / algorithm / game / variant / f"seed-{seed}"
     folder.mkdir(parents=True)
     config = {

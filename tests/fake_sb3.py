@@ -1,4 +1,4 @@
-"""Logs as Stable-Baselines3 and rl-zoo3 write them, without a training."""
+"""Write logs like those of Stable-Baselines3 and rl-zoo3, without training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCORE = "rollout/ep_rew_mean"
 
 
 def games_of(seed: int, n: int = 60, mean: float = 500.0) -> np.ndarray:
-    """Length in frames, seconds since the start, and score of some games ``[games, 3]``."""
+    """Return random games ``[games, 3]``: length in frames, seconds since the start, score."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(400, 800, n) * 4
     times = np.cumsum(lengths) / 8000 + rng.random(n) / 100
@@ -63,7 +63,7 @@ def write_events(folder: Path, points: np.ndarray, *, tag: str = SCORE, number: 
 
 
 def points_of(games: np.ndarray, every: int = 2000, start: float = START) -> np.ndarray:
-    """Return step, time and mean score of 100 games, as logged every some steps ``[points, 3]``."""
+    """Return logged points ``[points, 3]``: step, time and mean score of the last 100 games."""
     steps = games[:, 0].cumsum() / 4
     points = []
     for step in range(every, int(steps[-1]) + 1, every):

@@ -1,11 +1,11 @@
-"""What a reader of a figure needs to understand it."""
+"""Check that figures have legends and labels."""
 
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 
 def missing(figure: Figure) -> set[str]:
-    """What a figure lacks: a legend, the name of its error bars, a colour bar or its label."""
+    """Return what is missing: legend, name of error bars, colour bar or its label."""
     names = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
     images = [image for axes in figure.axes for image in axes.images]
     bars = [image.colorbar for image in images if image.colorbar]

@@ -1,4 +1,4 @@
-"""A small image game that tests share."""
+"""A small image game, shared by tests."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from gymnasium import spaces
 
 
 class WhereIsTheSquare(gym.Env):
-    """One step an episode: reward 1 for naming the quadrant that holds a 5x5 white square.
+    """A game of one step: choose the quadrant with the white 5x5 square for a reward of 1.
 
-    Guessing earns 0.25 on average, the best policy 1.
+    Random actions earn 0.25 on average, the best policy 1.
     """
 
-    SIDE = 36  # the smallest that the Nature network takes
+    SIDE = 36  # the smallest size for the Nature network
 
     def __init__(self, n_channels: int = 1, with_vector: bool = False) -> None:
         shape = (n_channels, self.SIDE, self.SIDE)

@@ -1,4 +1,4 @@
-"""Every algorithm of Stable-Baselines3 and sb3-contrib that has policies for images."""
+"""Test every algorithm of Stable-Baselines3 and sb3-contrib that has policies for images."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CONTINUOUS = {"DDPG", "SAC", "TD3", "TQC", "CrossQ"}
 
 
 class Blank(gym.Env[Any, Any]):
-    """Black images, as a Dict with a vector if asked."""
+    """An environment of black images, optionally as a Dict with a vector."""
 
     def __init__(self, discrete: bool, with_vector: bool) -> None:
         image = spaces.Box(0, 255, (2, 36, 36), np.uint8)
@@ -79,7 +79,7 @@ def own_kwargs(policy: str, name: str, **own: Any) -> dict[str, Any]:
     return policy_kwargs(name, **own)
 
 
-def test_all_algorithms_with_images_are_here():
+def test_every_algorithm_with_an_image_policy_is_tested():
     names = {algorithm.__name__ for algorithm, _ in ALGORITHMS}
     assert names >= {"A2C", "PPO", "DQN", "SAC", "TD3", "DDPG"}
     assert names >= {"QRDQN", "TQC", "TRPO", "MaskablePPO", "RecurrentPPO"}
@@ -87,13 +87,13 @@ def test_all_algorithms_with_images_are_here():
 
 @pytest.mark.parametrize(("algorithm", "policy"), ALGORITHMS)
 class TestEveryAlgorithm:
-    def test_nature_is_the_algorithms_own_policy(self, algorithm, policy):
+    def test_nature_equals_the_default_policy(self, algorithm, policy):
         theirs = weights(make_model(algorithm, policy, None))
         ours = weights(make_model(algorithm, policy, own_kwargs(policy, "nature")))
         assert [*ours] == [*theirs]
         assert all(ours[name].equal(value) for name, value in theirs.items())
 
-    def test_coordconv_adds_the_coordinate_weights_alone(self, algorithm, policy):
+    def test_coordconv_adds_only_the_coordinate_weights(self, algorithm, policy):
         nature = weights(make_model(algorithm, policy, own_kwargs(policy, "nature")))
         coordconv = weights(make_model(algorithm, policy, own_kwargs(policy, "coordconv")))
         assert [*coordconv] == [*nature]
@@ -102,14 +102,14 @@ class TestEveryAlgorithm:
         assert all(nature[name].shape == (32, 2, 8, 8) for name in wider)
         assert all(coordconv[name].shape == (32, 4, 8, 8) for name in wider)
 
-    def test_own_layers_after_the_extractor_are_those_of_the_algorithm(self, algorithm, policy):
+    def test_a_users_net_arch_has_the_same_effect_as_without_the_extractor(self, algorithm, policy):
         theirs = weights(make_model(algorithm, policy, {"net_arch": [7]}))
         ours = weights(make_model(algorithm, policy, own_kwargs(policy, "nature", net_arch=[7])))
         assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()}
 
 
 class Captured(KVWriter):
-    """What is logged, by tag."""
+    """A writer that stores logged values by tag."""
 
     def __init__(self) -> None:
         self.values: dict[str, list[Any]] = {}
@@ -129,7 +129,7 @@ NETWORKS_OF = {"DQN": ["q_net."], "QRDQN": ["quantile_net."]}
 
 
 @pytest.mark.parametrize(("algorithm", "policy"), ALGORITHMS)
-def test_the_callback_logs_what_the_coordinates_do(algorithm, policy):
+def test_the_callback_logs_every_layer(algorithm, policy):
     short = {"n_steps": 4} if issubclass(algorithm, OnPolicyAlgorithm) else {}
     if short and algorithm is not stable_baselines3.A2C:
         short["batch_size"] = 4
@@ -157,7 +157,7 @@ IMAGES = [(algorithm, policy) for algorithm, policy in ALGORITHMS if policy.star
 
 
 @pytest.mark.parametrize(("algorithm", "policy"), IMAGES)
-def test_the_class_alone_gets_the_same_layers_after_it(algorithm, policy):
+def test_passing_only_the_class_gives_the_same_agent(algorithm, policy):
     """``dict(features_extractor_class=...)``, as for any extractor of Stable-Baselines3."""
 
     class Mine(CoordNatureCNN):
@@ -170,7 +170,7 @@ def test_the_class_alone_gets_the_same_layers_after_it(algorithm, policy):
         assert all(alone[name].equal(value) for name, value in named.items())
 
 
-def test_impala_gets_the_layers_that_nature_gets():
+def test_impala_gets_the_same_net_arch_as_nature():
     def after_extractor(name: str) -> list[str]:
         model = make_model(stable_baselines3.TD3, "CnnPolicy", policy_kwargs(name))
         return [key for key in weights(model) if "features_extractor" not in key]
@@ -178,7 +178,7 @@ def test_impala_gets_the_layers_that_nature_gets():
     assert after_extractor("impala-coordconv") == after_extractor("nature")
 
 
-def test_classes_equal_natures_and_themselves_only():
+def test_classes_compare_equal_to_nature_cnn_and_themselves_only():
     assert CoordNatureCNN == NatureCNN
     assert NatureCNN == CoordImpalaCNN
     assert CoordNatureCNN != CoordImpalaCNN
@@ -186,8 +186,8 @@ def test_classes_equal_natures_and_themselves_only():
     assert len({NatureCNN, CoordNatureCNN, CoordImpalaCNN}) == 3
 
 
-def test_an_agent_with_heads_named_by_hand_still_loads(tmp_path):
-    """As `policy_kwargs` named them before."""
+def test_an_agent_saved_with_an_explicit_net_arch_loads(tmp_path):
+    """Earlier versions of `policy_kwargs` set ``net_arch``."""
     kwargs = {**policy_kwargs("coordconv"), "net_arch": []}
     model = make_model(stable_baselines3.SAC, "CnnPolicy", kwargs)
     model.save(tmp_path / "agent")

@@ -1,4 +1,4 @@
-"""What other tests say of pages: each thing that a page can do wrong is seen."""
+"""Test the helpers for browser tests: every kind of fault in a page is reported."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def write(tmp_path):
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1200, PHONE])
-def test_nothing_is_wrong_with_a_good_page(open_page, write, width, dark):
+def test_a_good_page_has_no_errors_requests_or_overflow(open_page, write, width, dark):
     opened = open_page(write(GOOD), width=width, dark=dark)
     assert (opened.errors, opened.requests, opened.overflow) == ([], [], 0)
     assert opened.page.evaluate("innerWidth") == width
@@ -34,7 +34,7 @@ def test_nothing_is_wrong_with_a_good_page(open_page, write, width, dark):
     assert background == ("rgb(1, 2, 3)" if dark else "rgba(0, 0, 0, 0)")
 
 
-def test_errors_are_seen(open_page, write):
+def test_errors_are_reported(open_page, write):
     errors = {
         "console.error('no', 3, {})": "no 3 {}",
         "console.assert(false, 'not so')": "not so",
@@ -47,12 +47,12 @@ def test_errors_are_seen(open_page, write):
     assert sorted(opened.errors) == sorted(errors.values())
 
 
-def test_what_is_no_error_is_not_seen(open_page, write):
+def test_warnings_and_caught_errors_are_not_reported(open_page, write):
     script = "console.warn('well'); try { nowhere() } catch { console.log('caught') }"
     assert open_page(write(f"{GOOD}<script>{script}</script>")).errors == []
 
 
-def test_requests_are_seen(open_page, write):
+def test_requests_are_reported(open_page, write):
     site = "https://example.invalid"
     html = [
         "<img src={}>",
@@ -70,12 +70,12 @@ def test_requests_are_seen(open_page, write):
     assert {error.rsplit(": ")[-1] for error in opened.errors} == {"net::ERR_NAME_NOT_RESOLVED"}
 
 
-def test_a_socket_is_a_request(open_page, write):
+def test_a_web_socket_counts_as_a_request(open_page, write):
     html = f"{GOOD}<script>new WebSocket('wss://example.invalid/')</script>"
     assert open_page(write(html)).requests == ["wss://example.invalid/"]
 
 
-def test_a_file_beside_the_page_is_a_request(open_page, write, tmp_path):
+def test_loading_a_local_file_counts_as_a_request(open_page, write, tmp_path):
     (tmp_path / "style.css").write_text("")
     opened = open_page(write(f"{GOOD}<link rel=stylesheet href=style.css>"))
     assert opened.requests == [(tmp_path / "style.css").as_uri()]
@@ -90,7 +90,7 @@ def test_overflow_is_measured(open_page, write, width):
     assert opened.overflow == 1300 - width
 
 
-def test_what_scrolls_inside_of_the_page_does_not_overflow(open_page, write):
+def test_a_scrollable_element_does_not_overflow(open_page, write):
     html = f"{GOOD}<div style=overflow-x:auto><p style=width:1300px>wide</div>"
     assert open_page(write(html), PHONE).overflow == 0
 

@@ -1,4 +1,4 @@
-"""What `CoordinateCallback` logs; ``test_algorithms.py`` has it in every algorithm."""
+"""Test `CoordinateCallback`; ``test_algorithms.py`` tests it with every algorithm."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def make_model(name: str = "coordconv", **own) -> A2C:
 
 
 class Times(CoordinateCallback):
-    """The steps at which something is logged."""
+    """Records the steps at which it logs."""
 
     def __init__(self, freq: int) -> None:
         super().__init__(freq)
@@ -31,21 +31,21 @@ class Times(CoordinateCallback):
         self.steps.append(self.num_timesteps)
 
 
-def test_shares_are_those_of_the_squared_norm():
+def test_weight_share_is_a_share_of_the_squared_norm():
     model = make_model(ortho_init=False)
     layer = model.policy.features_extractor.cnn[0]
     with torch.no_grad():
         layer.weight.fill_(1.0)
-    assert weight_shares(model.policy) == {"cnn.0": pytest.approx(2 / 3)}  # beside one channel
+    assert weight_shares(model.policy) == {"cnn.0": pytest.approx(2 / 3)}  # 2 of 3 channels
 
 
-def test_layers_of_separate_extractors_have_names_of_their_own():
+def test_layers_of_separate_extractors_have_distinct_names():
     model = make_model("coordconv-r", share_features_extractor=False)
     assert [*weight_shares(model.policy)] == ["cnn.0", "vf_features_extractor.cnn.0"]
     assert positional_map_images(model.policy).keys() == weight_shares(model.policy).keys()
 
 
-def test_a_converted_agent_is_logged_too_and_a_plain_one_logs_nothing():
+def test_a_converted_agent_is_logged_but_a_plain_one_is_not():
     env = make_vec_env(WhereIsTheSquare, n_envs=2)
     model = A2C("CnnPolicy", env, device="cpu")
     assert isinstance(model.policy.features_extractor, NatureCNN)
@@ -55,7 +55,7 @@ def test_a_converted_agent_is_logged_too_and_a_plain_one_logs_nothing():
     assert weight_shares(model.policy) == {"cnn.0": 0.0}
 
 
-def test_it_logs_every_so_many_steps_and_in_every_training():
+def test_it_logs_every_freq_steps_and_again_in_a_new_training():
     times, model = Times(30), make_model()
     model.learn(100, callback=times)  # ten steps a rollout
     model.learn(40, callback=times, reset_num_timesteps=False)
@@ -69,7 +69,7 @@ def test_a_wrong_freq_is_an_error(freq):
         CoordinateCallback(freq)
 
 
-def test_the_training_is_the_same_with_it():
+def test_it_does_not_change_the_training():
     weights = []
     for callback in (None, CoordinateCallback(freq=1)):
         model = make_model("coordconv-all").learn(60, callback=callback)
@@ -77,7 +77,7 @@ def test_the_training_is_the_same_with_it():
     assert torch.equal(*weights)
 
 
-def test_drawing_touches_no_random_numbers_hooks_or_gradients():
+def test_drawing_changes_no_random_state_hooks_or_gradients():
     model = make_model()
     before = rng_state()
     images = positional_map_images(model.policy)
@@ -88,7 +88,7 @@ def test_drawing_touches_no_random_numbers_hooks_or_gradients():
     assert all(p.grad is None for p in model.policy.parameters())
 
 
-def test_another_default_device_and_type_change_no_image():
+def test_images_do_not_depend_on_torchs_default_device_and_dtype():
     model = make_model()
     expected = positional_map_images(model.policy)["cnn.0"]
     torch.set_default_dtype(torch.float64)

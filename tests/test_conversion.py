@@ -1,4 +1,4 @@
-"""What real networks have around their convolutions: subclasses, hooks, ties."""
+"""Test the conversion of convolutions with subclasses, hooks and shared weights."""
 
 import warnings
 from functools import partial
@@ -13,7 +13,7 @@ from rl_coordconv.coordconv import CoordConv1d, CoordConv3d
 
 
 class Plain(nn.Conv2d):
-    """A subclass that computes what torch's class does."""
+    """A subclass with torch's forward."""
 
     def __init__(self, *args):
         super().__init__(*args)
@@ -66,7 +66,7 @@ UNCONVERTIBLE = {
 class TestChoice:
     @pytest.mark.parametrize("layers", ["first", "all", ["stem"], ["stem", "head"]])
     @pytest.mark.parametrize("kind", UNCONVERTIBLE)
-    def test_of_a_layer_that_cannot_be_converted_is_an_error_that_names_it(self, kind, layers):
+    def test_a_layer_that_cannot_be_converted_is_named(self, kind, layers):
         network = nn.Sequential()
         network.add_module("stem", UNCONVERTIBLE[kind]())
         network.add_module("head", nn.Conv2d(4, 4, 3))
@@ -87,7 +87,7 @@ class TestChoice:
         ],
     )
     @pytest.mark.parametrize("layers", ["first", "all", ["0"]])
-    def test_of_a_subclass_whose_forward_is_torchs(self, plain, expected, axes, layers):
+    def test_a_subclass_with_torchs_forward_is_converted(self, plain, expected, axes, layers):
         class Own(plain):
             pass
 
@@ -97,17 +97,17 @@ class TestChoice:
         assert type(convert(network, layers)[0]) is expected
         assert network(x).equal(before)
 
-    def test_of_a_subclass_keeps_its_attributes(self):
+    def test_a_subclass_keeps_its_attributes(self):
         assert convert(Plain(4, 4, 3)).note == "mine"
 
-    def test_of_a_lazy_layer_is_possible_after_a_call(self):
+    def test_a_lazy_layer_is_converted_after_its_first_call(self):
         network = nn.Sequential(nn.LazyConv2d(4, 3))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch says that lazy modules are new
+            warnings.simplefilter("ignore")  # torch's warning about lazy modules
             network(torch.rand(2, 3, 5, 5))
         assert type(convert(network, "first")[0]) is CoordConv2d
 
-    def test_of_the_first_is_not_of_the_second_if_the_first_has_coordinates(self):
+    def test_first_does_not_move_on_to_the_second_after_converting_the_first(self):
         network = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3))
         convert(network, "first")
         with pytest.raises(ValueError, match="'0' cannot be converted"):
@@ -116,26 +116,26 @@ class TestChoice:
         convert(network)
         assert type(network[1]) is CoordConv2d
 
-    def test_by_name_changes_these_layers_only(self):
+    def test_names_convert_these_layers_only(self):
         network = nn.ModuleDict({name: nn.Conv2d(2, 2, 1) for name in ("a", "b", "c")})
         assert convert(network, ["b", "c"]) is network
         types = [type(network[name]) for name in ("a", "b", "c")]
         assert types == [nn.Conv2d, CoordConv2d, CoordConv2d]
 
     @pytest.mark.parametrize("layers", [["0", "2"], ["relu"], [1], "0", None, 1])
-    def test_of_what_is_not_there_is_an_error(self, layers):
+    def test_unknown_layers_are_an_error(self, layers):
         network = nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU())
         with pytest.raises(ValueError, match="There is no convolution|layers must be"):
             convert(network, layers)
         assert type(network[0]) is nn.Conv2d
 
-    def test_of_a_network_that_several_processes_train_is_an_error(self, tmp_path):
+    def test_distributed_data_parallel_is_an_error(self, tmp_path):
         rendezvous = f"file://{tmp_path}/rendezvous"
         distributed.init_process_group("gloo", init_method=rendezvous, rank=0, world_size=1)
         try:
             parallel = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Conv2d(4, 4, 3)))
             with pytest.raises(
-                ValueError, match="holds the old weights; convert the network before"
+                ValueError, match="keeps the old weights; convert the network before"
             ):
                 convert(parallel)
             assert type(parallel.module[0]) is nn.Conv2d
@@ -144,7 +144,7 @@ class TestChoice:
 
 
 class Recorder:
-    """Records calls by a bound method; it also refers to something large."""
+    """Records calls of a bound method; also refers to a large object."""
 
     def __init__(self, network):
         self.calls = []
@@ -183,7 +183,7 @@ def use(network):
 class TestHooks:
     @pytest.mark.parametrize("make", [lambda hook: hook, partial], ids=["method", "partial"])
     @pytest.mark.parametrize("kind", HOOKS)
-    def test_remain_the_same_objects_and_can_be_removed(self, kind, make):
+    def test_hooks_stay_the_same_objects_and_can_be_removed(self, kind, make):
         network = nn.Sequential(nn.Conv2d(4, 6, 3))
         recorder = Recorder(network)
         handle = HOOKS[kind](network[0], make(recorder.hook))
@@ -195,7 +195,7 @@ class TestHooks:
         use(network)
         assert len(recorder.calls) == 1
 
-    def test_of_from_conv_too(self):
+    def test_from_conv_shares_hooks(self):
         conv = nn.Conv2d(4, 6, 3)
         recorder = Recorder(conv)
         handle = conv.register_forward_hook(recorder.hook)
@@ -206,7 +206,7 @@ class TestHooks:
         layer(x)
         assert len(recorder.calls) == 1
 
-    def test_and_attributes_of_any_kind_are_not_copied(self):
+    def test_attributes_are_not_copied(self):
         network = nn.Sequential(nn.Conv2d(4, 6, 3))
         network[0].owner = [Recorder(network)]
         network[0].weight.tag = "no weight decay"
@@ -217,7 +217,7 @@ class TestHooks:
 
 
 class TestTies:
-    def test_of_weights_and_biases_remain(self):
+    def test_weights_and_biases_stay_shared(self):
         """SAC-AE and CURL tie the actor's convolutions to the critic's."""
         actor, critic = (
             nn.Sequential(nn.Conv2d(4, 6, 3), nn.Conv2d(6, 6, 3), nn.Conv2d(6, 6, 3)) for _ in "ac"
@@ -237,7 +237,7 @@ class TestTies:
         assert actor(x).equal(before)
 
     @pytest.mark.parametrize("layers", ["first", ["0"], ["2"]])
-    def test_convert_all_that_share_the_weight(self, layers):
+    def test_layers_that_share_a_weight_are_converted_together(self, layers):
         network = nn.Sequential(*(nn.Conv2d(4, 4, 3) for _ in range(4)))
         network[2].weight = network[3].weight = network[0].weight
         own_bias = network[2].bias
@@ -248,30 +248,30 @@ class TestTies:
         assert network[2].bias is own_bias
         assert network[0].bias is not own_bias
 
-    def test_of_a_bias_to_another_layer_remain(self):
+    def test_a_bias_stays_shared_with_another_layer(self):
         network = nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6))
         network[1].bias = network[0].bias
         convert(network)
         assert network[1].bias is network[0].bias
 
     @pytest.mark.parametrize("shared", ["weight", "layer"])
-    def test_to_a_network_outside_are_warned_of(self, shared):
+    def test_sharing_with_another_network_is_a_warning(self, shared):
         actor, critic = nn.Sequential(nn.Conv2d(4, 6, 3)), nn.Sequential(nn.Conv2d(4, 6, 3))
         if shared == "weight":
             actor[0].weight = critic[0].weight  # as in SAC-AE and CURL
         else:
             actor[0] = critic[0]
-        with pytest.warns(UserWarning, match="A network outside shares .* convert both at once"):
+        with pytest.warns(UserWarning, match="Another network shares .* convert both in one call"):
             convert(critic)
 
-    def test_within_a_network_are_no_reason_for_a_warning(self):
+    def test_sharing_within_a_network_is_not_a_warning(self):
         network = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3))
         network[1].weight = network[0].weight
         convert(network)
         other = nn.Sequential(nn.Conv2d(4, 4, 3))
         other[0] = convert(other[0])
 
-    def test_that_cannot_remain_are_an_error(self):
+    def test_sharing_that_cannot_be_preserved_is_an_error(self):
         decoder = nn.Sequential(nn.Conv2d(4, 6, 3), nn.ConvTranspose2d(6, 4, 3))
         decoder[1].weight = decoder[0].weight
         scaled = nn.Sequential(nn.Conv2d(4, 6, 3), Scaled(4, 6, 3))

@@ -1,4 +1,4 @@
-"""Networks whose optimiser exists before they are converted; agents of Stable-Baselines3."""
+"""Test the conversion of networks that already have an optimiser, and of SB3 agents."""
 
 import copy
 from functools import partial
@@ -37,7 +37,7 @@ def train(network, optimiser, x):
 class TestOptimizer:
     @pytest.mark.parametrize("plain", [nn.Conv2d, nn.ConvTranspose2d])
     @pytest.mark.parametrize("kind", OPTIMISERS)
-    def test_trains_the_weights_over_the_input_as_before(self, kind, plain):
+    def test_trains_the_input_weights_as_before(self, kind, plain):
         torch.manual_seed(0)
         network, x = nn.Sequential(plain(4, 6, 3), nn.Conv2d(6, 4, 3)), torch.rand(2, 4, 6, 6)
         optimiser = OPTIMISERS[kind](network.parameters())
@@ -52,7 +52,7 @@ class TestOptimizer:
         assert_close(network(x), twin(x))
 
     @pytest.mark.parametrize("kind", OPTIMISERS)
-    def test_takes_steps_over_the_coordinates_like_those_over_the_input(self, kind):
+    def test_steps_of_coordinate_and_input_weights_are_of_similar_size(self, kind):
         torch.manual_seed(0)
         network, x = nn.Sequential(nn.Conv2d(4, 6, 3)), torch.rand(2, 4, 6, 6)
         optimiser = OPTIMISERS[kind](network.parameters())
@@ -64,8 +64,8 @@ class TestOptimizer:
         assert 0 < moved[4:].max() < 3 * moved[:4].max()
 
     @pytest.mark.parametrize("kind", OPTIMISERS)
-    def test_leaves_coordinates_without_gradients_alone(self, kind):
-        """Momentum over the input, here all of one sign, is none over the coordinates."""
+    def test_does_not_change_coordinate_weights_without_gradients(self, kind):
+        """Momentum of the input weights, here all of one sign, does not carry over."""
         network, x = nn.Sequential(nn.Conv2d(4, 6, 3)), torch.rand(2, 4, 6, 6)
         optimiser = OPTIMISERS[kind](network.parameters())
         network(x).sum().backward()
@@ -91,7 +91,7 @@ class TestOptimizer:
         train(network, optimiser, x)
         assert network[0].weight[:, 4:].abs().min() > 0
 
-    def test_may_be_several(self):
+    def test_several_optimizers_are_accepted(self):
         """SAC-AE trains its encoder by two optimisers."""
         network = nn.Sequential(nn.Conv2d(4, 6, 3))
         optimisers = [torch.optim.SGD(network.parameters(), lr=0.1) for _ in range(2)]
@@ -100,7 +100,7 @@ class TestOptimizer:
             assert optimiser.param_groups[0]["params"][0] is network[0].weight
 
     @pytest.mark.parametrize("given", [False, True])
-    def test_that_is_not_given_is_warned_of(self, given):
+    def test_an_optimizer_that_is_not_passed_is_a_warning(self, given):
         network = nn.Sequential(nn.Conv2d(4, 6, 3))
         first, second = (torch.optim.Adam(network.parameters()) for _ in range(2))
         with pytest.warns(
@@ -111,7 +111,7 @@ class TestOptimizer:
         assert second.param_groups[0]["params"][0] is not network[0].weight
 
     @pytest.mark.parametrize("kind", [torch.optim.Adafactor, torch.optim.LBFGS])
-    def test_whose_state_has_other_shapes_is_an_error(self, kind):
+    def test_state_of_other_shapes_is_an_error(self, kind):
         network, x = nn.Sequential(nn.Conv2d(4, 6, 3)), torch.rand(2, 4, 6, 6)
         optimiser = kind(network.parameters())
 
@@ -122,12 +122,14 @@ class TestOptimizer:
             return value.detach()
 
         optimiser.step(loss)
-        with pytest.raises(ValueError, match=f"{kind.__name__}.* make it anew after converting"):
+        with pytest.raises(
+            ValueError, match=f"{kind.__name__}.* create the optimiser after converting"
+        ):
             convert(network, optimizer=optimiser)
         assert type(network[0]) is nn.Conv2d
         optimiser.step(loss)
 
-    def test_that_trains_none_of_the_layers_is_an_error(self):
+    def test_an_optimizer_that_trains_none_of_the_layers_is_an_error(self):
         network = nn.Sequential(nn.Conv2d(4, 6, 3), nn.Conv2d(6, 4, 3))
         optimiser = torch.optim.Adam(network[1].parameters())
         with pytest.raises(ValueError, match="trains none"):
@@ -163,12 +165,12 @@ class TestStableBaselines3:
             twin.policy.predict_values(observations), model.policy.predict_values(observations)
         )
 
-    def test_an_agent_whose_optimiser_is_not_given_is_warned_of(self):
+    def test_an_agents_optimizer_that_is_not_passed_is_a_warning(self):
         model = A2C("CnnPolicy", WhereIsTheSquare(), device="cpu")
         with pytest.warns(UserWarning, match="old weights"):
             convert(model.policy.features_extractor, "first")
 
-    def test_the_target_network_is_converted_too(self):
+    def test_the_target_network_can_be_converted_too(self):
         model = DQN("CnnPolicy", WhereIsTheSquare(), buffer_size=1, device="cpu")
         convert(model.q_net, "first", optimizer=model.policy.optimizer)
         convert(model.q_net_target, "first")

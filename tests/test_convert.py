@@ -16,7 +16,7 @@ def make_network():
     )
 
 
-def test_all_changes_every_convolution_and_no_output():
+def test_all_converts_every_convolution_without_changing_the_output():
     network, x = make_network(), torch.rand(2, 4, 7, 9)
     expected = network(x)
     assert convert(network, with_r=True) is network
@@ -26,7 +26,7 @@ def test_all_changes_every_convolution_and_no_output():
     assert network(x).equal(expected)
 
 
-def test_first_changes_the_first_only():
+def test_first_converts_only_the_first():
     network, x = make_network(), torch.rand(2, 4, 7, 9)
     expected = network(x)
     convert(network, "first")
@@ -55,15 +55,15 @@ def test_nothing_to_convert_is_an_error():
         convert(convert(make_network()))
 
 
-def test_another_choice_of_layers_is_an_error():
+def test_an_unknown_choice_of_layers_is_an_error():
     with pytest.raises(ValueError, match="a list of names, not 'frist'"):
         convert(make_network(), "frist")
 
 
-def test_a_network_that_cannot_be_converted_whole_is_left_alone():
+def test_after_an_error_the_network_is_unchanged():
     network = make_network()
     nn.utils.spectral_norm(network[3])
-    with pytest.raises(ValueError, match="remove the hook first"):
+    with pytest.raises(ValueError, match="computed by a hook; remove the hook first"):
         convert(network)
     assert type(network[0]) is nn.Conv2d
 

@@ -39,7 +39,7 @@ def n_parameters(module: torch.nn.Module) -> int:
 
 
 class TestNature:
-    def test_has_the_weights_and_the_output_of_sb3s(self):
+    def test_has_the_weights_and_output_of_sb3s_nature_cnn(self):
         torch.manual_seed(0)
         theirs = NatureCNN(ATARI)
         torch.manual_seed(0)
@@ -48,9 +48,9 @@ class TestNature:
         for name, value in theirs.state_dict().items():
             assert torch.equal(value, ours.state_dict()[name]), name
         images = torch.rand(3, 4, 84, 84)
-        torch.testing.assert_close(theirs(images), ours(images))  # channels last, in ours
+        torch.testing.assert_close(theirs(images), ours(images))  # ours: channels-last
 
-    def test_is_initialised_as_sb3s_inside_a_policy(self):
+    def test_is_initialised_like_sb3s_inside_a_policy(self):
         env = make_vec_env(WhereIsTheSquare, n_envs=2)
         theirs = A2C("CnnPolicy", env, seed=0).policy.state_dict()
         kwargs = policy_kwargs("nature")
@@ -59,7 +59,7 @@ class TestNature:
         assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
 
 
-# Weights over the extra channels: out x channels x kernel, summed over the layers that see them.
+# Weights of the extra channels: out x channels x kernel, summed over the layers that have them.
 NATURE_FIRST, NATURE_OTHERS = 32 * 2 * 8 * 8, 64 * 2 * 4 * 4 + 64 * 2 * 3 * 3
 IMPALA_ALL = 2 * 9 * (5 * 16 + 5 * 32 + 5 * 32)
 
@@ -84,14 +84,14 @@ def test_variants_differ_by_exactly_the_coordinate_weights(algorithm, name, cont
         algorithm("CnnPolicy", env, policy_kwargs=policy_kwargs(which), **options)
         for which in (name, control)
     ]
-    # DQN holds the extractor twice: the second is its target's.
+    # DQN has the extractor twice, the second in its target network.
     copies = 2 if algorithm is DQN else 1
     assert n_parameters(variants[0].policy) - n_parameters(variants[1].policy) == copies * extra
 
 
 @pytest.mark.parametrize("name", EXTRACTORS)
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_is_the_network_of_its_name(name, precision):
+def test_equals_the_network_of_its_name(name, precision):
     torch.manual_seed(0)
     network = build_network(name, ATARI.shape, precision=precision)
     torch.manual_seed(0)
@@ -132,7 +132,7 @@ def test_a_wrong_argument_is_an_error(settings, sentence):
         CoordCombinedExtractor(spaces.Dict({"image": ATARI}), **combined)
 
 
-def test_a_policy_places_coordinates_by_number():
+def test_policy_kwargs_accept_layer_indices():
     env = make_vec_env(WhereIsTheSquare)
     kwargs = policy_kwargs("coordconv", features_extractor_kwargs={"coordinates": [1, "cnn.4"]})
     policy = A2C("CnnPolicy", env, policy_kwargs=kwargs).policy
@@ -141,7 +141,7 @@ def test_a_policy_places_coordinates_by_number():
 
 
 @pytest.mark.parametrize("name", ["coordconv", "impala-coordconv-all"])
-def test_sb3s_orthogonal_initialisation_reaches_the_layer(name):
+def test_sb3s_orthogonal_initialisation_applies_to_the_layer(name):
     env = make_vec_env(WhereIsTheSquare)
     policy = A2C("CnnPolicy", env, policy_kwargs=policy_kwargs(name)).policy
     for layer in policy.modules():
@@ -152,13 +152,13 @@ def test_sb3s_orthogonal_initialisation_reaches_the_layer(name):
             assert not layer.bias.any()
 
 
-def test_construction_draws_only_the_weights():
+def test_construction_draws_random_numbers_for_weights_only():
     ATARI.seed(0)
     before = ATARI.np_random.bit_generator.state
     make_extractor("coordconv")
     assert ATARI.np_random.bit_generator.state == before
     torch.manual_seed(0)
-    torch.nn.Sequential(  # the same draws, by hand
+    torch.nn.Sequential(  # makes the same draws
         torch.nn.Conv2d(6, 32, 8),
         torch.nn.Conv2d(32, 64, 4),
         torch.nn.Conv2d(64, 64, 3),
@@ -171,7 +171,7 @@ def test_construction_draws_only_the_weights():
 
 
 class TestObservationSpaces:
-    def test_scaled_float_images_pass_with_normalize_images_off(self):
+    def test_scaled_float_images_are_accepted_with_normalize_images_false(self):
         class Scaled(WhereIsTheSquare):
             def __init__(self):
                 super().__init__()
@@ -195,13 +195,13 @@ class TestObservationSpaces:
             (spaces.Dict({"image": ATARI}), "CoordCombinedExtractor"),
         ],
     )
-    def test_others_are_refused_with_what_to_do(self, space, sentence):
+    def test_unsupported_spaces_are_an_error_with_advice(self, space, sentence):
         with pytest.raises(ValueError, match=sentence):
             CoordNatureCNN(space)
 
     @pytest.mark.parametrize("shape", [(14, 10, 9), (12, 20, 10), (64, 50, 40), (5, 4, 3)])
     @pytest.mark.parametrize("box", [(0, 1, np.float32), (0, 1, np.uint8), (-1, 1, np.float64)])
-    def test_boards_with_many_channels_pass_with_normalize_images_off(self, shape, box):
+    def test_boards_with_many_channels_are_accepted_with_normalize_images_false(self, shape, box):
         low, high, dtype = box
         space = spaces.Box(low, high, shape, dtype)
         kwargs = policy_kwargs("impala-coordconv", normalize_images=False)
@@ -212,41 +212,41 @@ class TestObservationSpaces:
         )
         assert inside.extractors["board"].cnn[0].in_channels == shape[0]
 
-    def test_a_user_can_say_that_uint8_images_are_channels_first(self):
+    def test_normalized_image_allows_shapes_that_look_channels_last(self):
         space = spaces.Box(0, 255, (64, 50, 40), np.uint8)
         with pytest.raises(ValueError, match="look channels-last.*normalized_image=True"):
             CoordNatureCNN(space)
         assert CoordNatureCNN(space, normalized_image=True).cnn[0].in_channels == 64
 
-    def test_a_channels_last_picture_that_cannot_be_told_apart_is_named_where_it_fails(self):
+    def test_an_undetected_channels_last_image_is_an_error_with_advice(self):
         space = spaces.Box(0, 1, (84, 84, 4), np.float32)
-        with pytest.raises(ValueError, match="84x4 pixels are too small.*move the channels first"):
+        with pytest.raises(ValueError, match="84x4 pixels are too small.*channels to the front"):
             CoordNatureCNN(space, normalized_image=True)
 
     @pytest.mark.parametrize("name", ["nature", "coordconv"])
-    def test_a_dict_without_images_is_refused(self, name):
+    def test_a_dict_without_images_is_an_error(self, name):
         vectors = spaces.Dict({"vector": spaces.Box(-1, 1, (3,))})
         scaled = spaces.Dict({"image": spaces.Box(0, 1, (4, 84, 84), np.float32)})
         for space in (vectors, scaled):
             with pytest.raises(ValueError, match="no image.*normalize_images=False"):
                 CoordCombinedExtractor(space, extractor=name)
 
-    def test_impala_takes_tiny_images(self):
+    def test_impala_accepts_tiny_images(self):
         tiny = spaces.Box(0, 255, (1, 7, 5), np.uint8)
         assert CoordImpalaCNN(tiny)(torch.rand(2, 1, 7, 5)).shape == (2, 256)
 
 
 class TestPolicyKwargs:
-    def test_is_fresh_each_time(self):
+    def test_returns_a_new_dict_each_time(self):
         first, second = policy_kwargs("coordconv"), policy_kwargs("coordconv")
         first["features_extractor_kwargs"]["normalized_image"] = True
         assert second == policy_kwargs("coordconv")
         assert "normalized_image" not in EXTRACTORS["coordconv"][1]
 
-    def test_survives_an_algorithm_that_changes_it(self):
+    def test_is_unaffected_by_an_algorithm_that_modifies_it(self):
         kwargs = policy_kwargs("coordconv")
         A2C("CnnPolicy", make_vec_env(WhereIsTheSquare), policy_kwargs=kwargs)
-        assert policy_kwargs("coordconv") != kwargs  # A2C has put its optimiser in
+        assert policy_kwargs("coordconv") != kwargs  # A2C added its optimiser
         assert "optimizer_class" not in policy_kwargs("coordconv")
 
     def test_keeps_the_callers_entries(self):
@@ -267,14 +267,14 @@ class TestPolicyKwargs:
         }
         assert own["features_extractor_kwargs"] == {"features_dim": 8, "with_r": True}
 
-    def test_names_the_nearest_extractor(self):
+    def test_suggests_the_nearest_extractor(self):
         with pytest.raises(ValueError, match=r"did you mean coordconv\?"):
             policy_kwargs("cordconv")
 
-    def test_leaves_the_layers_after_it_to_the_algorithm(self):
+    def test_does_not_set_net_arch(self):
         assert "net_arch" not in policy_kwargs("coordconv")
 
-    def test_takes_no_extractor_kwargs_for_none(self):
+    def test_accepts_none_as_extractor_kwargs(self):
         kwargs = policy_kwargs("coordconv", features_extractor_kwargs=None)
         assert kwargs == policy_kwargs("coordconv")
 
@@ -283,8 +283,8 @@ class TestPolicyKwargs:
         with pytest.raises(ValueError, match=f"features_extractor_kwargs={{'{setting}': 1}}"):
             policy_kwargs("coordconv", **{setting: 1})
 
-    def test_refuses_two_classes(self):
-        with pytest.raises(ValueError, match="not both"):
+    def test_another_extractor_class_is_an_error(self):
+        with pytest.raises(ValueError, match="conflicts with .coordconv."):
             policy_kwargs("coordconv", features_extractor_class=NatureCNN)
 
 
@@ -293,7 +293,7 @@ class TestDictObservations:
         env = make_vec_env(WhereIsTheSquare, env_kwargs={"with_vector": True})
         return A2C("MultiInputPolicy", env, policy_kwargs=kwargs, seed=0)
 
-    def test_nature_is_sb3s_combined_extractor(self):
+    def test_nature_equals_sb3s_combined_extractor(self):
         theirs = self.make_model()
         assert isinstance(theirs.policy.features_extractor, CombinedExtractor)
         ours = self.make_model(
@@ -304,12 +304,12 @@ class TestDictObservations:
         assert ours.policy.state_dict().keys() == expected.keys()
         assert all(torch.equal(expected[k], v) for k, v in ours.policy.state_dict().items())
 
-    def test_coordinates_reach_the_image(self):
+    def test_the_image_gets_coordinates(self):
         model = self.make_model(features_extractor_class=CoordCombinedExtractor).learn(20)
         difference = n_parameters(model.policy) - n_parameters(self.make_model().policy)
         assert difference == NATURE_FIRST
 
-    def test_the_other_policy_is_named(self):
+    def test_the_wrong_policy_is_an_error_that_names_the_right_one(self):
         env = make_vec_env(WhereIsTheSquare, env_kwargs={"with_vector": True})
         with pytest.raises(ValueError, match="features_extractor_class=CoordCombinedExtractor"):
             A2C("MultiInputPolicy", env, policy_kwargs=policy_kwargs("coordconv"))
@@ -317,12 +317,12 @@ class TestDictObservations:
         with pytest.raises(ValueError, match="needs Dict observations.*CnnPolicy"):
             A2C("CnnPolicy", make_vec_env(WhereIsTheSquare), policy_kwargs=kwargs)
 
-    def test_an_unknown_extractor_is_named(self):
+    def test_an_unknown_extractor_is_an_error(self):
         with pytest.raises(ValueError, match=r"did you mean impala\?"):
             CoordCombinedExtractor(spaces.Dict({"image": ATARI}), extractor="impalla")
 
 
-def test_a2c_learns_where_things_are():
+def test_a2c_learns_to_locate_the_square():
     env = make_vec_env(WhereIsTheSquare, n_envs=16, seed=0)
     kwargs = policy_kwargs("coordconv", features_extractor_kwargs={"features_dim": 64})
     model = A2C("CnnPolicy", env, seed=0, policy_kwargs=kwargs)
@@ -350,7 +350,7 @@ for name in names:
 """
 
 
-def test_models_predict_the_same_in_a_fresh_process(tmp_path):
+def test_models_predict_the_same_in_a_new_process(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (20, 1, 36, 36), dtype=np.uint8)
     np.save(tmp_path / "images.npy", images)
     expected = []

@@ -18,7 +18,7 @@ ATARI = (4, 84, 84)
 
 
 def test_impala_has_the_size_of_the_paper():
-    # 15 convolutions and one linear layer of 256; 84 is halved three times to 11.
+    # 15 convolutions and a linear layer of 256; 84 pixels are halved three times to 11.
     convolutions = (
         9 * (4 * 16 + 4 * 16 * 16 + 16 * 32 + 4 * 32 * 32 + 5 * 32 * 32) + 5 * 16 + 10 * 32
     )
@@ -28,8 +28,8 @@ def test_impala_has_the_size_of_the_paper():
 
 
 @pytest.mark.parametrize("name", ["coordconv", "coordconv-all", "coordconv-r", "impala-coordconv"])
-def test_output_depends_on_where_things_are_in_the_coordinates_alone(name):
-    # Between two places inside an empty image only the coordinates differ.
+def test_the_output_for_an_empty_image_depends_on_the_position(name):
+    # In an empty image, only the coordinates differ between two positions away from the edges.
     network = build_network(name, ATARI)
     layer = next(m for m in network.modules() if isinstance(m, CoordConv2d))
     with torch.no_grad():
@@ -37,7 +37,7 @@ def test_output_depends_on_where_things_are_in_the_coordinates_alone(name):
     assert (empty[..., 5, 5] - empty[..., 10, 10]).abs().max() > 1e-3
 
 
-def test_zeros_are_blind_and_noise_is_the_same_everywhere():
+def test_zeros_add_nothing_and_noise_is_the_same_in_every_network():
     zeros = build_network("nature-zeros", ATARI).cnn[0]
     assert isinstance(zeros, CoordConv2d)
     assert not zeros.positional_map((84, 84)).any()
@@ -46,7 +46,7 @@ def test_zeros_are_blind_and_noise_is_the_same_everywhere():
     noise = first.make_coordinates((84, 84), **where)
     assert torch.equal(noise, second.make_coordinates((84, 84), **where))
     assert -1 <= noise.min() < -0.99 < 0.99 < noise.max() <= 1
-    assert abs(noise.std() - 3**-0.5) < 0.01  # as that of a coordinate
+    assert abs(noise.std() - 3**-0.5) < 0.01  # the standard deviation of a coordinate
 
 
 def test_bf16_is_close_to_float32_and_returns_float32():
@@ -72,7 +72,7 @@ class TestBuildNetwork:
         assert features.dtype == torch.float32
 
     @pytest.mark.parametrize(("name", "n_features"), [("coordconv", 512), ("impala", 256)])
-    def test_has_the_papers_output_by_default(self, name, n_features):
+    def test_has_the_papers_number_of_features_by_default(self, name, n_features):
         assert build_network(name, ATARI)(torch.rand(2, *ATARI)).shape == (2, n_features)
 
     def test_settings_override_those_of_the_name(self):
@@ -80,11 +80,11 @@ class TestBuildNetwork:
         layers = coordconv_layers(network, controls=True).values()
         assert [layer.with_r for layer in layers] == [True, True, True]
 
-    def test_names_the_nearest_network(self):
+    def test_suggests_the_nearest_network(self):
         with pytest.raises(ValueError, match=r"no extractor 'cordconv'; did you mean coordconv\?"):
             build_network("cordconv", ATARI)
 
-    def test_refuses_images_that_are_too_small(self):
+    def test_images_that_are_too_small_are_an_error(self):
         with pytest.raises(ValueError, match="20x30 pixels are too small for NatureNetwork"):
             build_network("coordconv", (4, 20, 30))
 
@@ -125,7 +125,7 @@ class TestBuildNetwork:
         ],
     )
     @pytest.mark.parametrize("name", ["nature", "coordconv"])
-    def test_a_wrong_argument_is_an_error_that_names_the_nearest(self, name, settings, sentence):
+    def test_a_wrong_argument_is_an_error_that_suggests_the_nearest(self, name, settings, sentence):
         with pytest.raises(ValueError, match=re.escape(sentence)):
             build_network(name, ATARI, **settings)
 
@@ -136,7 +136,7 @@ class TestBuildNetwork:
 
 
 class TestPlacement:
-    """``coordinates`` finer than none, first, all."""
+    """``coordinates`` as a list of layers."""
 
     NAMES = ("cnn.0", "cnn.2", "cnn.4")
 
@@ -154,7 +154,7 @@ class TestPlacement:
             ([], []),
         ],
     )
-    def test_is_by_number_or_name(self, coordinates, seen):
+    def test_layers_are_chosen_by_index_or_name(self, coordinates, seen):
         network = build_network("nature-noise", ATARI, coordinates=coordinates, with_r=True)
         layers = coordconv_layers(network, controls=True)
         assert [*layers] == [self.NAMES[i] for i in seen]
@@ -172,17 +172,17 @@ class TestPlacement:
         listed = build_network(name, ATARI, coordinates=names if long == "names" else long)
         assert all(expected[key].equal(value) for key, value in listed.state_dict().items())
 
-    def test_reaches_into_residual_blocks(self):
+    def test_layers_in_residual_blocks_can_be_chosen(self):
         network = build_network("impala", ATARI, coordinates=["cnn.3.residual.1", 14])
         layers = coordconv_layers(network, controls=False)
         assert [*layers] == ["cnn.3.residual.1", "cnn.11.residual.3"]
         assert network(torch.rand(2, *ATARI)).shape == (2, 256)
 
 
-class TestUsersContext:
-    """Autocast, default devices and types are the user's own."""
+class TestTorchSettings:
+    """Respect the caller's autocast, default device and default dtype."""
 
-    def test_autocast_around_float32_is_kept(self):
+    def test_the_callers_autocast_applies_to_float32(self):
         network = build_network("coordconv", ATARI)
         dtypes = []
         network.cnn[0].register_forward_hook(lambda *args: dtypes.append(args[2].dtype))
@@ -191,7 +191,7 @@ class TestUsersContext:
         assert network(torch.rand(2, *ATARI)).dtype == torch.float32
         assert dtypes == [torch.bfloat16, torch.float32]
 
-    def test_bf16_computes_so_inside_autocast_that_is_off(self):
+    def test_bf16_applies_inside_disabled_autocast(self):
         network = build_network("coordconv", ATARI, precision="bf16")
         images = torch.rand(2, *ATARI)
         with torch.autocast("cpu", enabled=False):
@@ -200,17 +200,17 @@ class TestUsersContext:
 
     @pytest.mark.parametrize("precision", ["float32", "bf16"])
     @pytest.mark.parametrize("name", NETWORKS)
-    def test_runs_on_meta(self, name, precision):
+    def test_runs_on_the_meta_device(self, name, precision):
         with torch.device("meta"):
             network = build_network(name, ATARI, precision=precision)
             assert network(torch.zeros(2, *ATARI)).device.type == "meta"
 
-    def test_double_weights_take_double_images(self):
+    def test_float64_weights_accept_float64_images(self):
         network = build_network("coordconv-all", ATARI).double()
         assert network(torch.rand(2, *ATARI, dtype=torch.float64)).dtype == torch.float64
 
     @pytest.mark.parametrize("name", NETWORKS)
-    def test_another_default_device_and_type_change_nothing(self, name):
+    def test_torchs_default_device_and_dtype_change_nothing(self, name):
         network = build_network(name, ATARI)
         images = torch.rand(2, *ATARI)
         expected = copy.deepcopy(network)(images)
@@ -221,7 +221,7 @@ class TestUsersContext:
         finally:
             torch.set_default_dtype(torch.float32)
 
-    def test_noise_is_the_same_in_every_type(self):
+    def test_noise_is_the_same_in_every_dtype(self):
         def noise(dtype):
             layer = build_network("nature-noise", ATARI).cnn[0]
             return layer.make_coordinates((84, 84), device=torch.device("cpu"), dtype=dtype)
@@ -235,7 +235,7 @@ class TestUsersContext:
             torch.set_default_dtype(torch.float32)
 
 
-def test_an_unknown_name_that_is_near_none_lists_all():
+def test_an_unknown_name_without_a_near_one_lists_all():
     with pytest.raises(ValueError, match=r"'zzz'; there are: coordconv, .*, nature-zeros\."):
         find_by_name("zzz", NETWORKS)
 
@@ -250,7 +250,7 @@ class TestCoordconvLayers:
             ("impala-coordconv", ["cnn.0"]),
         ],
     )
-    def test_are_named_as_in_the_module(self, name, layers):
+    def test_layers_have_the_names_of_submodules(self, name, layers):
         network = build_network(name, ATARI)
         for controls in (False, True):
             assert [*coordconv_layers(network, controls=controls)] == layers
@@ -258,7 +258,7 @@ class TestCoordconvLayers:
         assert [*coordconv_layers(inside, controls=False)] == [f"network.{x}" for x in layers]
 
     @pytest.mark.parametrize("name", ["nature-zeros", "nature-noise"])
-    def test_leave_out_the_controls_unless_asked(self, name):
+    def test_controls_are_optional(self, name):
         network = build_network(name, ATARI)
         assert coordconv_layers(network, controls=False) == {}
         assert coordconv_layers(network, controls=True) == {"cnn.0": network.cnn[0]}

@@ -1,4 +1,4 @@
-"""Image networks, the control with noise among them, where tracers and compilers take them."""
+"""Test image networks, including the noise control, in tracers, compilers and exporters."""
 
 import io
 
@@ -19,10 +19,10 @@ def trace(network: nn.Module, images: torch.Tensor) -> nn.Module:
     return torch.jit.trace(network, images, check_trace=False)
 
 
-@pytest.mark.filterwarnings("ignore")  # torch.jit is deprecated, and sizes become constants
+@pytest.mark.filterwarnings("ignore")  # warnings: torch.jit is deprecated, sizes become constants
 class TestTracedNetwork:
     @pytest.mark.parametrize("name", EXTRACTORS)
-    def test_by_torch_fx(self, name):
+    def test_torch_fx_traces_every_network(self, name):
         network, images = build_network(name, SHAPE), torch.rand(2, *SHAPE)
         traced = fx.symbolic_trace(network)
         for _ in range(2):
@@ -44,7 +44,7 @@ class TestTracedNetwork:
             assert_close(recorded(images), network(images))
 
     @pytest.mark.parametrize("name", EXTRACTORS)
-    def test_as_an_onnx_file(self, name):
+    def test_onnx_exports_every_network(self, name):
         network, images, file = build_network(name, SHAPE), torch.rand(2, *SHAPE), io.BytesIO()
         torch.onnx.export(network, (images,), file, dynamo=False, input_names=["images"])
         session = onnxruntime.InferenceSession(file.getvalue())
@@ -52,7 +52,7 @@ class TestTracedNetwork:
         assert_close(torch.from_numpy(features), network(images))
 
 
-def test_noise_is_that_of_a_torch_generator():
+def test_noise_equals_that_of_a_torch_generator():
     noise = (
         build_network("nature-noise", SHAPE)
         .cnn[0]

@@ -1,4 +1,4 @@
-"""The smallest config that tests share."""
+"""A minimal config, shared by tests."""
 
 from __future__ import annotations
 
@@ -26,4 +26,4 @@ class BareConfig(Config):
 
 
 BASE = {"seed": 0, "device": "cpu", "num_threads": 1, "save_freq": 1}
-"""Values for the settings that every run has, but for ``log_dir``."""
+"""Values of the settings that every run has, except ``log_dir``."""

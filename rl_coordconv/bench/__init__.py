@@ -1,1 +1,1 @@
-"""Speed, measured side by side in one run."""
+"""Benchmarks that measure all candidates side by side in one run."""

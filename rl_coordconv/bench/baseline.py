@@ -1,4 +1,4 @@
-"""Plain Stable-Baselines3 on Ms. Pac-Man, set as rl-zoo3 2.9.2 sets it (``hyperparams/*.yml``)."""
+"""Plain Stable-Baselines3 on Ms. Pac-Man, with the hyperparameters of rl-zoo3 2.9.2."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ VEC_ENVS: dict[str, type[DummyVecEnv] | type[SubprocVecEnv]] = {
 
 
 def main(argv: Sequence[str]) -> None:
-    """Train until the process is ended.
+    """Train until the process is killed.
 
     Args:
-        argv: ``a2c`` or ``ppo``, a name in `VEC_ENVS`, and torch's threads; 0: one per core.
+        argv: ``a2c`` or ``ppo``, a name in `VEC_ENVS`, and torch's threads (0 for one per core).
     """
     algorithm, vec_env, num_threads = argv
     if int(num_threads):
         torch.set_num_threads(int(num_threads))
     games = make_atari_env(
-        "ale_py:MsPacmanNoFrameskip-v4",  # the module registers it in every process
+        "ale_py:MsPacmanNoFrameskip-v4",  # the prefix registers the games in every process
         n_envs=16 if algorithm == "a2c" else 8,
         seed=0,
         vec_env_cls=VEC_ENVS[vec_env],

@@ -1,7 +1,7 @@
-"""Inside a candidate process: run a script as a user would, but pause it between intervals.
+"""Run a training script in a benchmark process, paused between measured intervals.
 
-`processes` starts this module and measures it from outside. It imports little, because all that it
-imports counts as the candidate's memory.
+`processes` starts this module as a subprocess. It imports little, because imports count towards the
+candidate's memory.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-# Environment variables: the file descriptor for reports, and the seconds of an interval.
+# Environment variables: file descriptor for reports, and length of an interval in seconds.
 REPORTS, SECONDS = "RL_COORDCONV_REPORTS", "RL_COORDCONV_SECONDS"
 
 _start: dict[
     str, float
-] = {}  # steps and time at the start of this interval; empty before the first
+] = {}  # steps and time at the start of the interval; empty before the first one
 
 
 def between_updates(steps: int) -> None:
-    """End the interval if its time is over: report it, and wait for the next one.
+    """Report the interval if its time is over, and wait for the start of the next one.
 
     Args:
-        steps: Steps since the process began.
+        steps: Number of environment steps since the process started.
     """
     now = time.perf_counter()
     if _start:
@@ -41,7 +41,7 @@ def between_updates(steps: int) -> None:
 
 
 def _memory() -> float:
-    """Return this process's peak plus what its descendants hold now, in MiB."""
+    """Return the peak memory of this process plus the current memory of its descendants, in MiB."""
     status = Path("/proc/self/status").read_text()
     kibibytes = int(status.split("VmHWM:")[1].split()[0])
     for pid in _descendants(Path("/proc/self")):
@@ -58,13 +58,13 @@ def _descendants(process: Path) -> Iterator[str]:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run a script's ``main``, whose training pauses between updates.
+    """Run a script's ``main``, pausing its training between updates.
 
     Args:
-        argv: The script and its arguments.
+        argv: Path of the script, then its arguments.
     """
     script, *arguments = argv
-    # Before torch is imported, in case the script sets environment variables that torch reads.
+    # Run the script before importing torch, in case it sets environment variables for torch.
     run = runpy.run_path(script)["main"]
     from stable_baselines3.common.base_class import BaseAlgorithm
 
@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> None:
         between_updates(num_timesteps)
         original(self, num_timesteps, total_timesteps)
 
-    # `learn` calls it between each rollout and its update; mypy forbids replacing a method.
+    # `learn` calls this between each rollout and its update; mypy forbids replacing a method.
     BaseAlgorithm._update_current_progress_remaining = update  # type: ignore[method-assign]
     run(arguments)
 

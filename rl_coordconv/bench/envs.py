@@ -1,4 +1,4 @@
-"""The speed of the games: our vector environment, ale-py's alone, and Stable-Baselines3's."""
+"""Measure environments: `AtariVecEnv`, ale-py's vector environment, Stable-Baselines3's."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from rl_coordconv.envs.vec_env import AtariVecEnv
 
 GAME = "MsPacman"
 N_ENVS = (8, 16, 32, 64, 128, 256)
-_STEPS = 512  # of all games together in a timed call; but never fewer than two of each game
+_STEPS = 512  # per timed call, over all games; but at least two per game
 
 
 def ale_games(game: str, n_envs: int, num_threads: int = 0) -> AtariVectorEnv:
-    """Return the games of `AtariVecEnv` without anything around them; see there."""
+    """Return ale-py's vector environment with the settings of `AtariVecEnv`; see there."""
     return AtariVecEnv(GAMES[game], n_envs, num_threads=num_threads).games
 
 
@@ -33,9 +33,9 @@ def play(
     """Return a function that plays a number of steps with random actions.
 
     Args:
-        step: Takes the actions, ``[n_envs]``.
+        step: A function of the actions, ``[n_envs]``.
         actions: The action space of each game, discrete.
-        n_envs: Number of games played side by side.
+        n_envs: Number of parallel games.
     """
     assert isinstance(actions, gym.spaces.Discrete)
     n_actions = int(actions.n)
@@ -50,10 +50,10 @@ def play(
 
 @contextmanager
 def _candidates(n_envs: int, n_steps: int) -> Iterator[timing.Candidates]:
-    """Open the environments; each call plays that many steps of every game."""
+    """Make the environments; each candidate plays ``n_steps`` steps of every game."""
     ours = make_atari_env(GAME, n_envs)
     alone = ale_games(GAME, n_envs)
-    # The module registers the game, and has its classic version, of one frame a step.
+    # The prefix registers the games, among them this classic version with one frame per step.
     classic = env_util.make_atari_env(f"ale_py:{GAME}NoFrameskip-v4", n_envs)
     stacked = VecFrameStack(classic, n_stack=4)
     for games in (ours, alone, stacked):
@@ -68,11 +68,11 @@ def _candidates(n_envs: int, n_steps: int) -> Iterator[timing.Candidates]:
 
 
 def run(repeats: int, n_envs: Sequence[int] = N_ENVS) -> timing.Report:
-    """Play Ms. Pac-Man with random actions.
+    """Measure Ms. Pac-Man with random actions.
 
     Args:
-        repeats: Rounds that count, at least 1.
-        n_envs: Numbers of games played side by side; each is measured separately.
+        repeats: Number of measured rounds, at least 1.
+        n_envs: Numbers of parallel games, each measured separately.
     """
     rows = []
     table = [["games", "Stable-Baselines3, steps/s", "ale-py alone", "AtariVecEnv"]]
@@ -87,6 +87,6 @@ def run(repeats: int, n_envs: Sequence[int] = N_ENVS) -> timing.Report:
         others = [f"{ratio[name]:.2f}" for name in ("ale-py", "AtariVecEnv")]
         table.append([str(n), f"{speed['Stable-Baselines3']:,.0f}", *others])
     note = f"""\
-{GAME}, random actions, steps of four frames over all games. ale-py alone and AtariVecEnv: ratios to
-Stable-Baselines3 (DummyVecEnv and VecFrameStack)."""
+{GAME}, random actions; steps of four frames, summed over all games. The columns of ale-py and
+AtariVecEnv are speeds relative to Stable-Baselines3 (DummyVecEnv and VecFrameStack)."""
     return timing.make_report(repeats, {"game": GAME, "rows": rows}, [table], note)

@@ -1,4 +1,4 @@
-"""Trainings measured side by side: each in its own process, and only one at work at any time."""
+"""Measure training scripts side by side: one process each, of which only one runs at a time."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from rl_coordconv.bench.candidate import REPORTS, SECONDS
 from rl_coordconv.bench.timing import interleave
 from rl_coordconv.runs.config import UserError
 
-WARM_UP = 1  # rounds that do not count
+WARM_UP = 1  # unmeasured rounds
 
 
 @dataclass(frozen=True)
 class Interval:
-    """The work of a candidate between two pauses."""
+    """The measurements of a candidate between two pauses."""
 
     steps: int
     seconds: float
@@ -34,11 +34,11 @@ class Candidate:
     """A command to measure.
 
     Args:
-        script: A Python file whose ``main(argv)`` trains with Stable-Baselines3, or calls
-            `candidate.between_updates` itself.
-        argv: Its arguments.
-        seconds: Minimum length of an interval, which ends with an update.
-        environ: Environment variables; those that are set already win.
+        script: A Python file whose ``main(argv)`` trains with Stable-Baselines3 or calls
+            `candidate.between_updates`.
+        argv: Arguments of ``main``.
+        seconds: Minimum length of an interval, which ends after an update.
+        environ: Default environment variables; those already set take precedence.
     """
 
     script: Path
@@ -48,15 +48,15 @@ class Candidate:
 
     @contextmanager
     def process(self) -> Iterator[Callable[[], Interval]]:
-        """Start a process, and end it and its descendants on leaving.
+        """Start the process, and kill it and its descendants on exit.
 
         Yields:
-            A function that lets the process work for an interval, or raises a `UserError` if the
-            process has ended.
+            A function that runs the process for one interval and returns its measurements, or
+            raises a `UserError` if the process has ended.
         """
         receiver, sender = os.pipe()
         environ = {**self.environ, **os.environ, REPORTS: str(sender), SECONDS: str(self.seconds)}
-        # Output goes to a file because a full pipe that nobody reads would block the process.
+        # Write output to a file, because an unread pipe would block the process when full.
         with (
             os.fdopen(receiver) as reports,
             tempfile.TemporaryFile("w+", errors="replace") as output,
@@ -67,7 +67,7 @@ class Candidate:
                 stdout=subprocess.DEVNULL,
                 stderr=output,
                 pass_fds=[sender],
-                start_new_session=True,  # Ctrl-C reaches only us, and killpg its descendants
+                start_new_session=True,  # no Ctrl-C from us, and killpg reaches descendants
                 env=environ,
                 text=True,
             )
@@ -83,7 +83,7 @@ class Candidate:
                         return Interval(**json.loads(report))
                 output.seek(0)
                 lines = output.read().strip().splitlines()
-                reason = lines[-1] if lines else "it printed no reason."
+                reason = lines[-1] if lines else "no output."
                 raise UserError(f"{self.script.name} ended early: {reason}")
 
             try:
@@ -91,23 +91,23 @@ class Candidate:
             finally:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()  # closes its input, and waits
+                process.communicate()  # closes stdin and waits
 
 
 def interleave_processes(
     candidates: Mapping[str, Candidate], rounds: int
 ) -> dict[str, list[Interval]]:
-    """Let each candidate work for one interval a round, in an order that changes by round.
+    """Run each candidate for one interval per round, in random order within a round.
 
     Args:
-        candidates: The commands, by name; their processes stay alive for all rounds.
-        rounds: Rounds that count.
+        candidates: The commands, by name. Their processes stay alive for all rounds.
+        rounds: Number of measured rounds.
 
     Returns:
-        The intervals of each, one a round, by name.
+        The intervals of each candidate, one per round, by name.
 
     Raises:
-        UserError: A process ended.
+        UserError: A process ended early.
     """
     with ExitStack() as stack:
         works = {name: stack.enter_context(c.process()) for name, c in candidates.items()}

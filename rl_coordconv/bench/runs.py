@@ -1,4 +1,4 @@
-"""The speed of several trainings at once, as in a study."""
+"""Measure the total speed of several runs in parallel, as in a study."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from rl_coordconv.study.plan import PlannedRun
 from rl_coordconv.study.progress import read_progress
 
 N_RUNS = (1, 2, 4)
-_LOG_INTERVAL = {"a2c": 10, "ppo": 1}  # rows of the log a second or more often
-_PATIENCE_SECONDS = 300  # no run takes longer to begin, or to log again
+_LOG_INTERVAL = {"a2c": 10, "ppo": 1}  # chosen so that runs log about once a second
+_PATIENCE_SECONDS = 300  # limit for a run to start, or to log again
 
 
 def run(
     repeats: int, configs: Path, algorithm: str, seconds: float, n_runs: Sequence[int] = N_RUNS
 ) -> Report:
-    """Train on Ms. Pac-Man with several runs at once, which share the cores.
+    """Train on Ms. Pac-Man with several runs in parallel, which share the cores.
 
     Args:
-        repeats: Rounds, at least 1.
+        repeats: Number of rounds, at least 1.
         configs: The folder ``configs``.
         algorithm: ``a2c`` or ``ppo``.
-        seconds: Length of an interval, above 0, once all of its runs are under way.
-        n_runs: Numbers of runs at once, each at least 1; ratios are to the first.
+        seconds: Length of a measurement, above 0; it starts when all runs have started.
+        n_runs: Numbers of parallel runs, each at least 1; ratios are to the first.
 
     Raises:
-        UserError: A run ended, or logs nothing.
+        UserError: A run ended or does not log.
     """
     cores, n_gpus = os.cpu_count() or 1, len(visible_gpus())
     candidates = {
@@ -43,18 +43,18 @@ def run(
     }
     speeds = interleave(candidates, repeats, warm_up=0, description="Training")
     speed, ratio = spreads(speeds), ratios(speeds, str(n_runs[0]))
-    table = [["runs at once", "steps/s together", "vs. first row"]]
+    table = [["parallel runs", "total steps/s", "vs. first row"]]
     table += [[name, f"{speed[name]:,.0f}", f"{ratio[name]:.2f}"] for name in speeds]
     note = f"""\
-{algorithm}, coordconv, float32, Ms. Pac-Man, intervals of {seconds} s, {n_gpus} GPUs; runs share
-the cores. Logs lag by up to a second, so the length of an interval is off by up to that."""
+{algorithm}, coordconv, float32, Ms. Pac-Man, {seconds} s per measurement, {n_gpus} GPUs. Runs share
+the cores. Logs lag by up to a second, so the length of a measurement is only that accurate."""
     setting = {"algorithm": algorithm, "gpus": n_gpus, "seconds": seconds}
     measured = {"steps_per_second": speed, "ratio_to_first": ratio}
     return make_report(repeats, {**setting, **measured}, [table], note)
 
 
 def _speed(configs: Path, algorithm: str, n: int, n_threads: int, seconds: float) -> float:
-    """Return the steps per second of n runs together."""
+    """Return the total steps per second of n parallel runs."""
     with tempfile.TemporaryDirectory() as folder:
         runs = [_planned(configs, algorithm, seed, n_threads, folder) for seed in range(n)]
         pool = LocalPool(n, visible_gpus())
@@ -64,15 +64,15 @@ def _speed(configs: Path, algorithm: str, n: int, n_threads: int, seconds: float
             before = _steps_beyond([0] * n, runs, pool)
             start = time.monotonic()
             time.sleep(seconds)
-            after = _steps_beyond(before, runs, pool)  # on a slow machine, that takes longer
+            after = _steps_beyond(before, runs, pool)  # takes longer on a slow machine
             end = time.monotonic()
         finally:
-            pool.close()
+            pool.kill()
     return (sum(after) - sum(before)) / (end - start)
 
 
 def _steps_beyond(steps: Sequence[int], runs: Sequence[PlannedRun], pool: LocalPool) -> list[int]:
-    """Return the runs' steps as soon as each has logged more than these."""
+    """Wait until each run has logged more than these steps, and return its steps."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         reached = [read_progress(planned).step for planned in runs]

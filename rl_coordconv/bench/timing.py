@@ -1,7 +1,7 @@
-"""Timing side by side.
+"""Timing of several candidates side by side.
 
-Every candidate is measured once in each round and ratios are taken within a round, so a machine
-that slows down for a while slows all candidates down alike.
+Every candidate is measured once per round, and ratios are computed within a round, so that slow
+phases of the machine affect all candidates equally.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from rich.progress import track
 from rl_coordconv.runs.folder import versions
 from rl_coordconv.runs.results import markdown_table
 
-WARM_UP = 3  # rounds that do not count
+WARM_UP = 3  # unmeasured rounds
 
 Candidates = Mapping[str, Callable[[], object]]
 T = TypeVar("T")
-Table = list[list[str]]  # the first line is the head
+Table = list[list[str]]  # the first row is the header
 
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of many numbers, and their quartiles."""
+    """The median and quartiles of a sample."""
 
     median: float
     low: float
@@ -39,13 +39,13 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Summarise; a single value is its own quartiles."""
+        """Compute the spread; a single value is its own median and quartiles."""
         several = values if len(values) > 1 else [*values] * 2
         low, middle, high = quantiles(several, method="inclusive")
         return cls(middle, low, high)
 
     def __format__(self, spec: str) -> str:
-        """Apply a number's format to all three.
+        """Format all three numbers.
 
         >>> f"{Spread(1.5, 1.25, 2):.2f}"
         '1.50 (1.25-2.00)'
@@ -54,12 +54,12 @@ class Spread:
 
 
 def spreads(numbers: Mapping[str, Sequence[float]]) -> dict[str, Spread]:
-    """Summarise each candidate's numbers, one a round."""
+    """Return the spread of each candidate's numbers over the rounds."""
     return {name: Spread.of(values) for name, values in numbers.items()}
 
 
 def ratios(numbers: Mapping[str, Sequence[float]], base: str) -> dict[str, Spread]:
-    """Divide each candidate's numbers, one a round, by those of the candidate ``base``."""
+    """Return the spread of each candidate's ratio to the candidate ``base``, within a round."""
     return {
         name: Spread.of([a / b for a, b in zip(values, numbers[base], strict=True)])
         for name, values in numbers.items()
@@ -69,16 +69,16 @@ def ratios(numbers: Mapping[str, Sequence[float]], base: str) -> dict[str, Sprea
 def interleave(
     candidates: Mapping[str, Callable[[], T]], rounds: int, warm_up: int, description: str = ""
 ) -> dict[str, list[T]]:
-    """Call each candidate once a round, in an order that changes from round to round.
+    """Call each candidate once per round, in random order within a round.
 
     Args:
-        candidates: What to call, by name.
-        rounds: Rounds that count.
-        warm_up: Rounds before them, whose results are dropped.
-        description: Title of a progress bar; no bar if empty.
+        candidates: Functions by name.
+        rounds: Number of measured rounds.
+        warm_up: Number of rounds before them, whose results are discarded.
+        description: Title of the progress bar; no bar if empty.
 
     Returns:
-        The results, one a round, by name.
+        The results of each candidate, one per round, by name.
     """
     names = list(candidates)
     order = random.Random(0)
@@ -94,12 +94,15 @@ def interleave(
 def time_interleaved(
     candidates: Candidates, rounds: int, synchronize: Callable[[], None] = lambda: None
 ) -> dict[str, list[float]]:
-    """Return the seconds of each candidate's calls, one a round, by name; see `interleave`.
+    """Time each candidate once per round; see `interleave`.
 
     Args:
-        candidates: What to time, by name.
-        rounds: Rounds that count, after `WARM_UP` that do not.
-        synchronize: Waits for the device, where calls return before the work is done.
+        candidates: Functions by name.
+        rounds: Number of measured rounds, after `WARM_UP` unmeasured ones.
+        synchronize: Waits for the device, for calls that return before their work is done.
+
+    Returns:
+        Seconds of each candidate, one value per round, by name.
     """
     timers = {name: partial(_seconds, call, synchronize) for name, call in candidates.items()}
     return interleave(timers, rounds, WARM_UP)
@@ -114,9 +117,9 @@ def _seconds(call: Callable[[], object], synchronize: Callable[[], None]) -> flo
 
 
 def progress(items: Sequence[T], description: str) -> Iterable[T]:
-    """Iterate, with a bar on a terminal if there is a description."""
+    """Iterate with a progress bar, if there is a description and stderr is a terminal."""
     console = Console(stderr=True)
-    if not (description and console.is_terminal):  # rich would leave an empty line, and a thread
+    if not (description and console.is_terminal):  # rich would print an empty line
         return items
     return track(items, description, console=console, transient=True)
 
@@ -132,7 +135,7 @@ class Report:
 def make_report(
     repeats: int, numbers: Mapping[str, object], tables: Sequence[Table], note: str
 ) -> Report:
-    """Complete a report with the number of rounds, the machine and the versions."""
+    """Make a report, adding the number of rounds, the machine and library versions."""
     cores, installed = os.cpu_count(), versions()
     libraries = ", ".join(f"{name} {installed[name]}" for name in ("stable-baselines3", "ale-py"))
     general = f"""\

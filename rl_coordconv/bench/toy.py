@@ -1,7 +1,7 @@
-"""The speed of the toy tasks' networks beside the same networks computed as they are written down.
+"""Measure the toy tasks' networks against plain implementations of the same networks.
 
-As written: every input is an image, the coordinates are channels of it, every layer is torch's own,
-and channels come before rows and columns in memory. The networks and their weights are the same.
+The plain implementation ("as written") tiles inputs to images, concatenates coordinate channels,
+and uses torch's layers in contiguous memory format. The weights are the same.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ CASES = (
 
 
 class AsWritten(nn.Module):
-    """A network computed without this package's short cuts; it shares the weights."""
+    """The plain implementation of a network, with which it shares its weights."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.contiguous_format)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the network's output for its own kind of input."""
+        """Compute the output of the network from the same input."""
         return _forward(self.model, x)
 
 
@@ -59,7 +59,7 @@ def _forward(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def _updates(learner: ToyLearner) -> Callable[[], object]:
-    """Return a function that does one update after the other."""
+    """Return a function that does the next update at each call."""
     numbers = itertools.count()
     return lambda: learner.update(next(numbers))
 
@@ -68,9 +68,9 @@ def run(repeats: int, configs: Path, flags: Mapping[str, object] | None = None) 
     """Time one update of each network, on the CPU.
 
     Args:
-        repeats: Rounds that count, at least 1.
+        repeats: Number of measured rounds, at least 1.
         configs: The folder ``configs/toy``.
-        flags: Values of `ToyConfig` in place of those of the quick versions.
+        flags: Settings of `ToyConfig` that override the quick preset.
     """
     use_device("cpu", 0)
     rows = []
@@ -92,5 +92,5 @@ def run(repeats: int, configs: Path, flags: Mapping[str, object] | None = None) 
         milliseconds = [f"{1000 * value:.1f}" for value in seconds.values()]
         table.append([task, model, str(config.batch_size), *milliseconds, f"{ratio:.2f}"])
     threads = torch.get_num_threads()
-    note = f"One update, on a CPU with {threads} threads; the first has the initial weights."
+    note = f"Time of one update on a CPU with {threads} threads, from initial weights on."
     return make_report(repeats, {"threads": threads, "rows": rows}, [table], note)

@@ -1,4 +1,4 @@
-"""The speed and memory of trainings: ours, plain Stable-Baselines3's, and the upper bound."""
+"""Measure speed and memory of training against plain Stable-Baselines3 and an upper bound."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BASELINES: Mapping[str, Sequence[str]] = {
     "SubprocVecEnv, 1 thread": ["SubprocVecEnv", "1"],
     "SubprocVecEnv, all threads": ["SubprocVecEnv", "0"],
 }
-"""Ways to run plain Stable-Baselines3. The fastest on this machine is the baseline."""
+"""Arguments of `baseline`. The baseline is the fastest of these on this machine."""
 
 BASELINE_ROUNDS = 5
 EXTRACTORS = ("nature", "coordconv")
@@ -30,11 +30,11 @@ PRECISIONS = ("float32", "bf16")
 
 
 def run(repeats: int, scripts: Path, algorithm: str, seconds: float) -> Report:
-    """Measure trainings on Ms. Pac-Man side by side, each in its own process.
+    """Measure training on Ms. Pac-Man side by side, each candidate in its own process.
 
     Args:
-        repeats: Rounds that count, at least 1.
-        scripts: The folder of ``train_a2c.py`` and ``train_ppo.py``, beside ``configs``.
+        repeats: Number of measured rounds, at least 1.
+        scripts: The folder ``scripts``, which has ``configs`` beside it.
         algorithm: ``a2c`` or ``ppo``.
         seconds: Minimum length of an interval, above 0.
 
@@ -56,10 +56,10 @@ def run(repeats: int, scripts: Path, algorithm: str, seconds: float) -> Report:
     device = torch.cuda.get_device_name() if on_gpu else "cpu"
     note = f"""\
 {algorithm}, Ms. Pac-Man, {device}, intervals of {seconds} s. The baseline is plain
-Stable-Baselines3, run in the way that is fastest here: {fastest}. The upper bound
-plays the games (environments) and computes our network, forward and backward for every update, and
-does nothing else. Memory is the peak; the last column is also a ratio to the baseline, without the
-{imports:.0f} MiB that importing the libraries takes."""
+Stable-Baselines3 with its fastest settings on this machine: {fastest}. The upper bound only plays
+the games (environments) and computes our network's forward and backward passes. Memory is the peak.
+The last column is the ratio of memory to the baseline's, both without the {imports:.0f} MiB that
+importing the libraries takes."""
     setting = {"algorithm": algorithm, "device": device, "seconds": seconds, "baseline": fastest}
     numbers, tables = summarise(intervals, imports, overlap=on_gpu)
     measured = {"baselines": spreads(speeds), "imports_mib": imports, "intervals": intervals}
@@ -69,7 +69,7 @@ does nothing else. Memory is the peak; the last column is also a ratio to the ba
 def _candidates(
     algorithm: str, scripts: Path, folder: Path, seconds: float
 ) -> dict[str, Candidate]:
-    """Return our trainings, as users run them, and the parts of the upper bound."""
+    """Return our training scripts, and the two parts of the upper bound."""
     candidates = {}
     for precision in PRECISIONS:
         for extractor in EXTRACTORS:
@@ -94,7 +94,7 @@ def _speeds(intervals: Sequence[Interval]) -> list[float]:
 
 
 def _imports_mib() -> float:
-    """Return the MiB of a process that imports the libraries and does nothing else."""
+    """Return the peak memory of a process that only imports the libraries, in MiB."""
     code = "import torch, stable_baselines3, ale_py; print(open('/proc/self/status').read())"
     command = [sys.executable, "-c", code]
     status = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -108,11 +108,11 @@ def summarise(
 
     Args:
         intervals: The result of `interleave_processes`.
-        imports: MiB that importing the libraries takes.
-        overlap: Whether games and network have a device each, see `upper_bound.upper_bound`.
+        imports: Memory that importing the libraries takes, in MiB.
+        overlap: Whether games and network run at the same time; see `upper_bound.upper_bound`.
 
     Returns:
-        The numbers, and two tables of them.
+        The numbers for JSON, and two tables for printing.
     """
     speeds = {name: _speeds(values) for name, values in intervals.items()}
     for precision in PRECISIONS:

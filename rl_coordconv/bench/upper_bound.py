@@ -1,8 +1,8 @@
-"""The parts of a training: playing the games, and the network's forward and backward passes.
+"""The two parts of the upper bound: playing the games, and running the network.
 
-Each is a candidate with the settings of a training and nothing else: no optimiser, loss or logs.
-The network computes the forward pass of every update, which our A2C takes from the rollout, so a
-training could exceed this bound.
+Each part is measured separately, with the settings of a training run but without optimiser, loss or
+logging. The network part includes the update's forward pass, which our A2C reuses from the rollout,
+so A2C could exceed this bound.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _CONFIGS: dict[str, type[AtariConfig]] = {"a2c": A2CConfig, "ppo": PPOConfig}
 
 
 def upper_bound(environments: float, network: float, *, overlap: bool) -> float:
-    """Return the steps per second of a training that does nothing but play and run the network.
+    """Return the steps per second of training that only plays the games and runs the network.
 
     Args:
-        environments: Steps per second of the games alone.
-        network: Steps per second of the network alone.
-        overlap: Whether both work at once, each on its own device; otherwise their times add up.
+        environments: Steps per second of the games.
+        network: Steps per second of the network.
+        overlap: Whether both run at the same time, on different devices; if not, add their times.
     """
     if overlap:
         return min(environments, network)
@@ -39,7 +39,7 @@ def upper_bound(environments: float, network: float, *, overlap: bool) -> float:
 
 
 def batches(config: AtariConfig) -> list[int]:
-    """Return the sizes of the batches that an update trains on."""
+    """Return the batch size of each gradient step of an update."""
     rollout = config.n_envs * config.n_steps
     if isinstance(config, PPOConfig):
         return [config.batch_size] * (config.n_epochs * rollout // config.batch_size)
@@ -47,7 +47,7 @@ def batches(config: AtariConfig) -> list[int]:
 
 
 def environments(config: AtariConfig) -> Callable[[], None]:
-    """Return a function that plays the games for one update, with random actions."""
+    """Return a function that plays one rollout with random actions."""
     games = ale_games(config.env, config.n_envs, config.num_threads)
     games.reset(seed=config.seed)
     play_steps = play(games.step, games.single_action_space, config.n_envs)
@@ -55,7 +55,7 @@ def environments(config: AtariConfig) -> Callable[[], None]:
 
 
 def network(config: AtariConfig) -> Callable[[], None]:
-    """Return a function that does the network's work of one update: rollout, then gradients."""
+    """Return a function that runs the network for one rollout and its update."""
     device = use_device(config.device, config.num_threads)
     env = make_env(config)
     policy = make_model(config, env, str(device)).policy
@@ -71,7 +71,7 @@ def network(config: AtariConfig) -> Callable[[], None]:
         with torch.no_grad():
             for _ in range(config.n_steps):
                 policy(seen)
-            policy.predict_values(seen)  # of the observation after the last step
+            policy.predict_values(seen)  # for the observation after the last step
         for batch, actions in samples:
             policy.zero_grad()
             values, log_probs, entropy = policy.evaluate_actions(batch, actions)
@@ -87,10 +87,11 @@ PARTS = {"environments": environments, "network": network}
 
 
 def main(argv: Sequence[str]) -> None:
-    """Do a part's work until the process is ended.
+    """Run a part until the process is killed.
 
     Args:
-        argv: A name in `PARTS`, ``a2c`` or ``ppo``, its YAML file, and flags of the training.
+        argv: A name in `PARTS`, ``a2c`` or ``ppo``, the YAML file of its settings, and flags that
+            override them.
     """
     part, algorithm, file, *flags = argv
     with one_sentence_errors():

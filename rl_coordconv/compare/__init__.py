@@ -1,1 +1,1 @@
-"""Run folders, ours and others', become a report. Nothing here trains, and nothing loads torch."""
+"""Compare runs of this package and SB3 logs, and write a report. Does not import torch."""

@@ -1,4 +1,4 @@
-"""Groups runs into variants, and variants into comparisons: one per algorithm, game, protocol."""
+"""Group runs into variants, and variants into a comparison per algorithm, game and protocol."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from rl_coordconv.compare.statistics import (
 from rl_coordconv.runs.config import UserError, nearest
 from rl_coordconv.runs.results import Style, styles
 
-# The scores of a run at a step.
+# Functions that return a run's score at a step.
 MEASURES: dict[Measure, Callable[[RunResult, float], float]] = {
     "training": RunResult.final_score,
     "evaluation": RunResult.evaluation_score,
     "area": RunResult.mean_score,
 }
 MIN_GAMES: dict[Measure, int] = {"training": 20, "evaluation": 5, "area": 20}
-"""The fewest games per seed from which an interval is computed."""
-_LISTED = 2  # folders listed with the same note; more are only counted
-_NEARLY = 0.95  # a run that got this far counts as complete
+"""The fewest games per seed for a confidence interval."""
+_LISTED = 2  # folders named beside a note that they share; more are only counted
+_NEARLY = 0.95  # of the median step: a run that reached it is included
 _ALL_PAIRS = 4  # with more variants, each is compared with the first only
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Runs that differ in their seed only."""
+    """Runs that differ only in their seed."""
 
     name: str
     style: Style
@@ -45,9 +45,9 @@ class Variant:
 
     @cached_property
     def step(self) -> float:
-        """The step at which the variant is compared, which half of its runs have reached.
+        """The step at which the variant is compared: the lowest last step within 5% of the median.
 
-        A run that is behind, or has just begun, does not hold back the others.
+        Runs that are further behind are left out.
         """
         reached = sorted(run.last_step for run in self.runs)
         middle = reached[len(reached) // 2]
@@ -58,7 +58,7 @@ class Variant:
         return tuple(run for run in self.runs if run.last_step >= step)
 
     def n_games(self, measure: Measure, step: float) -> list[int]:
-        """Return the number of games behind each score, in ascending order."""
+        """Return the number of games that each seed's score averages, in ascending order."""
         counts = (run.n_games(measure, step) for run in self.at(step))
         return sorted(count for count in counts if count)
 
@@ -72,7 +72,7 @@ class Variant:
         return estimate if self.has_enough_games(measure, step) else Interval(estimate.value)
 
     def scores(self, measure: Measure, step: float) -> Array:
-        """Return the known scores ``[runs]`` of the runs that reached a step."""
+        """Return the scores ``[runs]`` of the runs that reached a step, without unknown ones."""
         values = np.array([MEASURES[measure](run, step) for run in self.at(step)], dtype=float)
         return np.asarray(values[np.isfinite(values)])
 
@@ -82,9 +82,9 @@ class Pair:
     """The difference second - first of two variants.
 
     Attributes:
-        first: The variant that the other is compared with.
-        second: The other.
-        n_pairs: The number of pairs whose intervals hold jointly (Bonferroni).
+        first: The reference.
+        second: The variant that is compared with it.
+        n_pairs: The number of comparisons that the intervals are adjusted for (Bonferroni).
     """
 
     first: Variant
@@ -130,7 +130,7 @@ class Pair:
         return estimate if self.has_enough_games(measure) else Interval(estimate.value)
 
     def over_training(self, steps: Array) -> list[Interval]:
-        """Return the difference in scores at each of some steps."""
+        """Return the difference in training scores at each step of ``[steps]``."""
         first = _scores_over(self.first.at(self.step), steps)
         second = _scores_over(self.second.at(self.step), steps)
         return [difference(first[:, i], second[:, i], self.level) for i in range(len(steps))]
@@ -151,7 +151,7 @@ class Pair:
 class Comparison:
     """The variants of one algorithm in one game under one protocol.
 
-    If the first of them is ``against``, the others are compared with it only.
+    If ``against`` names the first variant, the others are compared only with it.
     """
 
     algorithm: str
@@ -162,7 +162,7 @@ class Comparison:
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
-        """The pairs to compare, adjusted for the number with enough data for a conclusion."""
+        """The pairs to compare; intervals are adjusted for the number of pairs with enough data."""
         if len(self.variants) <= _ALL_PAIRS and self.variants[0].name != self.against:
             pairs = list(itertools.combinations(self.variants, 2))
         else:
@@ -172,7 +172,7 @@ class Comparison:
 
     @property
     def score_to_reach(self) -> float:
-        """The score that every variant reaches on average: the lowest of their final scores."""
+        """The lowest of the variants' final mean scores, which all of them reach."""
         means = [variant.scores("training", variant.step) for variant in self.variants]
         return float(min((values.mean() for values in means if len(values)), default=np.nan))
 
@@ -182,7 +182,7 @@ class Comparison:
         notes = []
         for variant in self.variants:
             notes += [
-                f"{run.folder} is at step {run.last_step:,.0f} and left out of the numbers of"
+                f"{run.folder} is at step {run.last_step:,.0f} and left out of the scores of"
                 f" {variant.name}, which are for step {variant.step:,.0f}."
                 for run in variant.runs
                 if run.last_step < variant.step
@@ -191,8 +191,9 @@ class Comparison:
             if games and games[0] < GAMES_PER_SCORE:
                 spread = f"{games[0]} to {games[-1]}" if games[0] < games[-1] else f"{games[0]}"
                 notes.append(
-                    f"The seeds of {variant.name} have {spread} training games each, and their"
-                    f" scores are the means of these; an interval needs {MIN_GAMES['training']}."
+                    f"The seeds of {variant.name} have {spread} training games each. Their scores"
+                    f" are means of these games; an interval needs at least"
+                    f" {MIN_GAMES['training']}."
                 )
         keys = _differing(variant.runs[0] for variant in self.variants)
         if keys := [key for key in keys if key != "extractor"]:
@@ -214,7 +215,7 @@ def _scores_over(runs: Iterable[RunResult], steps: Array) -> Array:
 
 
 def _differing(runs: Iterable[RunResult]) -> list[str]:
-    """Return the settings that differ between the runs in which they are known."""
+    """Return the names of settings that differ between runs; unknown settings are ignored."""
     values: dict[str, set[str]] = {}
     for run in runs:
         for key, value in run.settings.items():
@@ -223,7 +224,7 @@ def _differing(runs: Iterable[RunResult]) -> list[str]:
 
 
 def _named_by_settings(runs: Sequence[RunResult]) -> list[RunResult]:
-    """Add the settings that differ between runs of a variant to its name."""
+    """Append to each variant's name the settings that differ between its runs."""
     named = []
     for run in runs:
         keys = _differing(other for other in runs if other.variant == run.variant)
@@ -235,8 +236,8 @@ def _named_by_settings(runs: Sequence[RunResult]) -> list[RunResult]:
 def compare(runs: Sequence[RunResult], against: str | None = None) -> list[Comparison]:
     """Group runs by algorithm, game and protocol, and then by variant.
 
-    Runs are seeds of one variant if their settings are equal, as far as they are known. SB3 logs
-    whose protocol is unknown join the other runs of the game if these have only one protocol.
+    Runs whose known settings are equal are seeds of one variant. SB3 logs of unknown protocol are
+    grouped with the other runs of the game if these all have the same protocol.
 
     Args:
         runs: The runs.
@@ -244,7 +245,7 @@ def compare(runs: Sequence[RunResult], against: str | None = None) -> list[Compa
             first if there are more than four.
 
     Raises:
-        UserError: There is no such variant.
+        UserError: No run is of the variant ``against``.
     """
     groups: dict[tuple[str, str, str], list[RunResult]] = {}
     for run in sorted(runs, key=lambda run: (run.from_sb3, run.seed.zfill(9))):

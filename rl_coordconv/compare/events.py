@@ -1,4 +1,4 @@
-"""Reads numbers out of TensorBoard's event files, quickly and without TensorFlow."""
+"""Read scalars from TensorBoard event files, quickly and without TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from rl_coordconv.compare.results import Array
 
 @dataclass(frozen=True)
 class EventFile:
-    """The content of an event file, up to its end or the first damage.
+    """The scalars in an event file, up to its end or the first damaged record.
 
     Attributes:
         path: The file.
-        points: Step, time and value ``[points, 3]`` by tag, in the order of the file.
-        found: The ``hints`` that occur in it.
+        points: Step, Unix time and value ``[points, 3]`` by tag, in file order.
+        found: The ``hints`` given to `read_events` that occur in the file.
     """
 
     path: Path
@@ -31,12 +31,12 @@ class EventFile:
 
 
 def read_events(path: Path, tags: Sequence[str], hints: Sequence[str]) -> EventFile:
-    """Read the points of some tags.
+    """Read the scalars of some tags.
 
     Args:
         path: An event file.
-        tags: What to read.
-        hints: Further tags of which only the presence matters.
+        tags: The tags to read.
+        hints: Further tags to look for; their values are not read.
 
     Raises:
         OSError: The file cannot be read.
@@ -59,10 +59,10 @@ def read_events(path: Path, tags: Sequence[str], hints: Sequence[str]) -> EventF
 
 
 def in_order(points: Array) -> Array:
-    """Return the points of one training, ``[points, 3]``, in order and each step once.
+    """Sort the points of one run ``[points, 3]`` by time, and drop those that were replaced.
 
-    Where steps decrease, the training was resumed from an earlier step, and points logged after
-    that step are replaced, as in TensorBoard.
+    Where steps decrease, the run was resumed from an earlier step. Earlier points from that
+    step on are dropped, as in TensorBoard.
     """
     kept: list[Array] = []
     for point in points[np.argsort(points[:, 1], kind="stable")]:

@@ -1,4 +1,4 @@
-"""Finds every run below some folders, each training once."""
+"""Find the runs in and below some folders; each counts once."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from rl_coordconv.compare.results import (
     read_run,
     shared,
 )
-from rl_coordconv.compare.sb3.names import is_numbered_run, is_telling, root_labels
+from rl_coordconv.compare.sb3.names import is_numbered_run, root_labels, shows_variant
 from rl_coordconv.compare.sb3.trainings import read_trainings
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import require_folder
 from rl_coordconv.runs.kept import is_kept, read_kept, read_stored_run
 
-# They identify a run folder of ours; other programs write a config.yaml too.
+# Identify a run folder of this package, as other programs write a config.yaml too.
 _OWN_FILES = {"command.txt", "episodes.csv", "evaluations.csv"}
 _NO_RUNS_INSIDE = {"checkpoints", "figures", ".git"}
-# Numbers of equal first games, of different scores at equal steps, and of equal means that are no
-# coincidence.
+# How many must agree for two logs to be of one run: the first games, distinct scores at equal
+# steps, and means of games.
 _START, _DIFFERENT, _ENOUGH_MEANS = 100, 5, 5
 
 
 @dataclass(frozen=True)
 class Found:
-    """The runs, and the folders that are left out, each with the reason."""
+    """The runs, and the folders that are left out with the reason for each."""
 
     runs: tuple[RunResult, ...]
     left_out: tuple[tuple[Path, str], ...]
 
 
 def find_runs(roots: Sequence[Path]) -> Found:
-    """Read every run below some folders: run folders, kept studies and SB3 logs.
+    """Read all runs in and below some folders: run folders, stored studies and SB3 logs.
 
-    Each training counts once, whatever its logs are called and however often they are found.
+    Each run counts once, even if its logs were copied, split or renamed.
 
     Raises:
-        UserError: A folder does not exist, a kept study is damaged, or no run can be used.
+        UserError: A folder does not exist, a stored study is damaged, or no run can be used.
     """
     runs: dict[Path, RunResult] = {}
     left_out: dict[Path, str] = {}
@@ -79,7 +79,7 @@ def find_runs(roots: Sequence[Path]) -> Found:
 
 
 def _together(logs: dict[Path, list[Path]]) -> dict[Path, list[Path]]:
-    """Read several roots such as ``logs/PPO_*`` as parts of the folder that they are in."""
+    """Replace roots such as ``logs/PPO_1`` and ``logs/PPO_2`` by the folder that contains them."""
     numbered = [root for root in logs if is_numbered_run(root.name)]
     merged: dict[Path, list[Path]] = {}
     for root, folders in logs.items():
@@ -92,9 +92,9 @@ def _together(logs: dict[Path, list[Path]]) -> dict[Path, list[Path]]:
 def _readers(
     root: Path, logs: dict[Path, list[Path]]
 ) -> Iterator[tuple[Path, Callable[[], RunResult]]]:
-    """Yield the folder of each of our runs below a root, and a function that reads it.
+    """Yield the folder of each run of this package below a root, and a function that reads it.
 
-    Folders of SB3 logs are added to ``logs`` by root, each once.
+    Folders of SB3 logs are added to ``logs[root]``, unless they are in ``logs`` already.
     """
     seen = {folder.resolve() for folders in logs.values() for folder in folders}
     for path, folders, names in os.walk(root):
@@ -124,9 +124,9 @@ def _read_folder(folder: Path) -> RunResult:
 
 
 def _without_copies(runs: Sequence[RunResult], left_out: dict[Path, str]) -> list[RunResult]:
-    """Return one run per training; other logs of it do not count as further seeds."""
+    """Drop copies of runs, so that they do not count as seeds."""
     used: list[RunResult] = []
-    # Runs whose games are known come first, then the longest.
+    # Prefer runs whose games are known, then longer ones.
     for run in sorted(runs, key=lambda run: (run.window == 1, -run.last_step)):
         reasons = {i: _same_training(run, other) for i, other in enumerate(used)}
         i = next((i for i, reason in reasons.items() if reason), None)
@@ -137,25 +137,25 @@ def _without_copies(runs: Sequence[RunResult], left_out: dict[Path, str]) -> lis
         possible = next((other for other in used if _may_be_its_log(run, other)), None)
         if possible:
             left_out[run.folder] = (
-                f"it has no games, and may be the log of a run like {possible.folder}"
+                f"it has no games and may be a log of {possible.folder} or of another seed of it"
             )
             continue
         alike = [o for o in used if _key(o) == _key(run) and o.seed == run.seed]
         if alike and not run.from_sb3:
-            note = f"it has the same seed as {alike[0].folder}, but different games; both count"
+            note = f"it has the same seed as {alike[0].folder}, but different games; both are used"
             run = replace(run, notes=(*run.notes, note))
         used.append(run)
     return used
 
 
 def _completed(run: RunResult, copy: RunResult) -> RunResult:
-    """Return a run with what the name and the tags of another log of it say."""
+    """Add the algorithm and variant of a run that are known only from another log of it."""
     if run.algorithm == "unknown":
         run = replace(run, algorithm=copy.algorithm)
-    if is_telling(run.folder) or not is_telling(copy.folder) or "extractor" in run.settings:
+    if shows_variant(run.folder) or not shows_variant(copy.folder) or "extractor" in run.settings:
         return run
     seed = copy.seed if run.seed == run.folder.name else run.seed
-    note = f"named after its copy {copy.folder}"
+    note = f"its variant is named after its copy {copy.folder}"
     return replace(run, variant=copy.variant, seed=seed, notes=(*run.notes, note))
 
 
@@ -165,7 +165,7 @@ def _key(run: RunResult) -> tuple[str, ...]:
 
 
 def _same_training(run: RunResult, other: RunResult) -> str:
-    """Return why two runs are the same training; empty if they are not."""
+    """Return why two runs are the same run; empty if they are not."""
     if not (run.from_sb3 or other.from_sb3) and _key(run) != _key(other):
         return ""  # their settings differ
     if run.window == other.window:
@@ -173,26 +173,26 @@ def _same_training(run: RunResult, other: RunResult) -> str:
         same_seed = _key(run) == _key(other) and run.seed == other.seed
         replayed = same_seed and np.array_equal(_games(run)[:games], _games(other)[:games])
         is_copy = replayed or shared(_rows(run), _rows(other))
-        if run.from_sb3 and run.window > 1:  # appended sessions have other times
+        if run.from_sb3 and run.window > 1:  # times differ if sessions were appended
             is_copy = is_copy or is_part(_lengths(run), _lengths(other))
-        if run.window == 1 and _key(run)[:3] == _key(other)[:3]:  # the same seed again, later
+        if run.window == 1 and _key(run)[:3] == _key(other)[:3]:  # a rerun of the same seed
             is_copy = is_copy or _same_points(run, other)
         return f"it is a copy of {other.folder}" if is_copy else ""
     if run.from_sb3 and _repeats_means(run, other):
         return f"its scores are means of the games in {other.folder}"
     if run.from_sb3 and _repeats_evaluations(run, other):
-        return f"its evaluations are those of {other.folder}"
+        return f"its evaluations are the same as in {other.folder}"
     return ""
 
 
 def _may_be_its_log(run: RunResult, other: RunResult) -> bool:
-    """Return whether SB3 logs without games may be of a run whose games are known."""
+    """Return whether SB3 logs without games may belong to a run whose games are known."""
     is_less = run.window < other.window and other.from_sb3
     return is_less and _key(run)[:3] == _key(other)[:3]
 
 
 def _same_points(run: RunResult, other: RunResult) -> bool:
-    """Return whether one's points are in the other's, whenever they were logged."""
+    """Return whether the points of one run are part of the other's, ignoring their times."""
     return len(np.unique(run.returns)) >= _DIFFERENT and is_part(_games(run), _games(other))
 
 
@@ -213,18 +213,18 @@ def _lengths(run: RunResult) -> Array:
 
 
 def _rows(run: RunResult) -> Array:
-    """Return what identifies each game ``[games, 2]``: when it ended, and its score."""
+    """Return the end of each game, as Unix time or else as step, and its score ``[games, 2]``."""
     return np.column_stack([run.times if run.times.any() else run.steps, run.returns])
 
 
 def _repeats_means(run: RunResult, games: RunResult) -> bool:
-    """Return whether a run's points are the means of another's last 100 games."""
+    """Return whether a run's scores are running means over 100 games of another run."""
     tables = [np.column_stack([one.times, one.returns]) for one in (games, run)]
     return has_means(*tables) or _repeats_means_at_steps(run, games)
 
 
 def _repeats_means_at_steps(run: RunResult, games: RunResult) -> bool:
-    """Return whether it does so at nearly these steps, whatever the times are."""
+    """Compare like `_repeats_means`, but match by step (within 5%) instead of by time."""
     sums = np.concatenate([[0.0], np.cumsum(games.returns)])
     last = np.arange(1, len(sums))
     means = (sums[last] - sums[np.maximum(last - games.window, 0)]) / np.minimum(last, games.window)

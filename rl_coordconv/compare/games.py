@@ -1,4 +1,4 @@
-"""Human-normalised scores over several games, of every variant that played them all."""
+"""Compare variants over several games by their human-normalised scores."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from rl_coordconv.runs.results import Style
 
 @dataclass(frozen=True)
 class VariantOverGames:
-    """A variant's scores in several games: 0 is a random player, 1 a human.
+    """A variant's scores in several games, scaled to 0 for a random agent and 1 for a human.
 
     Attributes:
         name: The variant.
-        style: How it is drawn.
-        scores: By game, one score per seed ``[seeds]``.
+        style: Its colour, line and marker.
+        scores: Scores ``[seeds]`` by game.
     """
 
     name: str
@@ -31,13 +31,13 @@ class VariantOverGames:
 
     @cached_property
     def matrix(self) -> Array:
-        """Scores ``[seeds, games]``: the first seeds of each game, as many as every game has."""
+        """Scores ``[seeds, games]``; seeds that not every game has are dropped."""
         seeds = min(map(len, self.scores.values()))
         return np.column_stack([values[:seeds] for values in self.scores.values()])
 
     @cached_property
     def aggregates(self) -> dict[str, Interval]:
-        """IQM, median, mean and optimality gap."""
+        """IQM, median, mean and optimality gap, with intervals."""
         return aggregates(self.matrix)
 
     def mean_difference(self, other: VariantOverGames, level: float) -> Interval:
@@ -69,7 +69,7 @@ def over_games(comparisons: Sequence[Comparison]) -> list[OverGames]:
 def _summarise(algorithm: str, protocol: str, group: Sequence[Comparison]) -> OverGames | None:
     scores: dict[str, dict[str, Array]] = {}
     for comparison in group:
-        # All variants at one step, or a game would count for how long it was trained.
+        # All variants at the same step, so that longer training is no advantage.
         step = min(variant.step for variant in comparison.variants)
         for variant in comparison.variants:
             values = variant.scores("training", step)
@@ -86,7 +86,7 @@ def _summarise(algorithm: str, protocol: str, group: Sequence[Comparison]) -> Ov
     ]
     others = sorted({game for played in scores.values() for game in played} - set(games))
     if others:
-        notes.append(f"Not every variant has played {', '.join(others)}, left out here.")
+        notes.append(f"Left out here, as not every variant played it: {', '.join(others)}.")
     style_of = {variant.name: variant.style for c in group for variant in c.variants}
     over = [
         VariantOverGames(name, style_of[name], {game: scores[name][game] for game in games})
@@ -97,15 +97,16 @@ def _summarise(algorithm: str, protocol: str, group: Sequence[Comparison]) -> Ov
         if min(seeds) < max(seeds):
             notes.append(
                 f"{own.name} has {min(seeds)} to {max(seeds)} seeds per game;"
-                f" the first {min(seeds)} of each count here."
+                f" only the first {min(seeds)} of each game are used here."
             )
     return OverGames(algorithm, protocol, games, tuple(over), tuple(notes))
 
 
 def _complete(scores: Mapping[str, Mapping[str, Array]]) -> tuple[list[str], tuple[str, ...]]:
-    """Return the variants and games of a complete table.
+    """Return variants and games of which every combination has scores.
 
-    All variants and the games they share; if these are not two, the variants with the most games.
+    These are all variants and the games that they share, or, if they share fewer than two games,
+    the variants with the most games.
     """
     if not scores:
         return [], ()

@@ -1,4 +1,4 @@
-// Shows the value of the curve next to the pointer, and switches variants off and on.
+// Show the value of the curve nearest to the pointer, and hide or show variants.
 
 const number = (value) => Number(value.toPrecision(4)).toLocaleString("en");
 
@@ -9,7 +9,7 @@ function curves(group) {
   }));
 }
 
-// The height of a curve at x, in the coordinates of the SVG; undefined outside of it.
+// Return a curve's y at x in SVG coordinates; undefined outside of the curve.
 function heightAt(points, x) {
   const i = points.findIndex((point, i) => i && points[i - 1][0] <= x && x <= point[0]);
   if (i < 0) return undefined;

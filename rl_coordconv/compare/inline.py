@@ -1,8 +1,8 @@
-"""Figures inside the HTML report: curves can be hovered and variants switched off.
+"""Make the HTML report's figures interactive: hover over curves, hide and show variants.
 
-They are matplotlib's SVG with a short script, so a figure is the same in the page, as PNG and
-without scripts. A library would draw each figure a second time, and would be in every report, which
-opens offline: Plotly with 4.8 MB, Bokeh with 1.3 MB.
+Figures are matplotlib SVGs with a short script, so they look the same in the page, as PNG and
+without scripts. With Plotly or Bokeh, each figure would be drawn twice, and each report, which must
+open offline, would contain 4.8 or 1.3 MB of their code.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from matplotlib.lines import Line2D
 
 INK = "#20242c"
 SCRIPT = Path(__file__).with_name("inline.js").read_text("utf-8")
-# Inches of a figure in a wide and in a narrow window, where its letters have the size of text.
+# Widths in inches for wide and narrow windows that make a figure's labels as large as the text.
 _WIDTHS = {"wide": 11.0, "narrow": 4.5}
-_POINTS = 72  # per inch, the unit inside of matplotlib's SVG
+_POINTS = 72  # per inch; the unit in matplotlib's SVG
 
 
 def mark(artist: Artist, place: int, label: str = "") -> None:
-    """Mark what belongs to a variant.
+    """Mark a part of a figure with its variant, for the script.
 
     Args:
-        artist: A part of a figure.
-        place: The variant's place in the legend.
-        label: Shown by hovering; empty for a part that cannot be hovered.
+        artist: The part.
+        place: The variant's position in the legend.
+        label: Text to show on hover; empty for none.
     """
     artist.set_gid(f"series-{place}|{label}")
 
 
 def svg(figure: Figure) -> str:
-    """Return a figure as SVG, its marks as attributes ``data-series`` and ``data-label``."""
+    """Return a figure as SVG, with marks as attributes ``data-series`` and ``data-label``."""
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     marks = r'data-series="\1" data-label="\2"'
@@ -47,11 +47,11 @@ def svg(figure: Figure) -> str:
 
 
 def inline_figure(figure: Figure, name: str, description: str) -> str:
-    """Return a figure as HTML: switches for its legend, and an SVG for each width of the window.
+    """Return a figure as HTML: a button per legend entry, and SVGs for wide and narrow windows.
 
     Args:
-        figure: The figure, which is changed.
-        name: A prefix for every id.
+        figure: The figure; its legend, layout and width are changed.
+        name: Prefix of all ids.
         description: The figure's description for screen readers.
     """
     parts = []
@@ -66,7 +66,7 @@ def inline_figure(figure: Figure, name: str, description: str) -> str:
         text = text[text.index("<svg") :].replace(INK, "currentColor")
         text = re.sub(r'(?<= )(id="|xlink:href="#)|(url\(#)', rf"\g<0>{name}-{kind}-", text)
         text = re.sub(r' width="[^"]*" height="[^"]*"', "", text, count=1)
-        # Shorter by a third, and still exact to a hundredth of a point.
+        # Round to a hundredth of a point, which saves a third of the size.
         text = re.sub(r' d="[^"]*"', lambda d: re.sub(r"(\.\d\d)\d+", r"\1", d[0]), text)
         attributes = {
             "class": kind,
@@ -97,13 +97,13 @@ def _switches(figure: Figure) -> str:
 
 
 def _axes(figure: Figure) -> list[dict[str, object]]:
-    """Return each plot's box inside the SVG, its limits, and the names of its axes."""
+    """Return each plot's box in the SVG, its axis limits and the names of its axes."""
     width, height = figure.get_size_inches() * _POINTS
     found: list[dict[str, object]] = []
     for axes in figure.axes:
         box = axes.get_position()
         names = [label.partition(",")[0] for label in (axes.get_xlabel(), axes.get_ylabel())]
-        # Rows share the label of the last one's x-axis.
+        # Rows share the x-label of the last row.
         names[0] = names[0] or figure.axes[-1].get_xlabel().partition(",")[0]
         found.append(
             {

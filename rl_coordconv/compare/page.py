@@ -1,4 +1,4 @@
-"""The report's form: one self-contained HTML page, or Markdown."""
+"""Format the report as one self-contained HTML page or as Markdown."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ td:first-child { min-width: 8rem; } .number { white-space: nowrap; }
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, its file's name without the ending, and its description."""
+    """A figure, its file name without suffix, and its description."""
 
     name: str
     description: str
@@ -60,7 +60,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report; the verdicts come first."""
+    """A section of the report; its conclusions (``verdicts``) come first."""
 
     title: str
     verdicts: Sequence[str] = ()
@@ -80,11 +80,11 @@ def html_page(
     """Return the report as one HTML page that contains its style, figures and script.
 
     Args:
-        sections: Its parts.
-        figures: Each drawing as HTML by name.
-        files: Names of the CSV files beside it.
-        colours: Each variant's colour by name.
-        links: The addresses of cells of the tables by their text.
+        sections: The sections.
+        figures: The HTML of each drawing by name.
+        files: Names of CSV files in the same folder, to link to.
+        colours: The colour of each variant by name.
+        links: Link targets by the text of a table cell.
     """
     body = "".join(_section(section, figures, colours, links) for section in sections)
     if len(sections) > _SHORT:

@@ -1,4 +1,4 @@
-"""The report's figures. Ink is one colour, which the HTML report replaces by that of its text."""
+"""Draw the report's figures. In the HTML report, `INK` is replaced by the text colour."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from rl_coordconv.compare.results import POINTS, Array, XAxis
 from rl_coordconv.compare.statistics import MIN_SEEDS, band, performance_profile
 from rl_coordconv.runs.results import Style
 
-_TOP = 8.0  # human-normalised scores above this are not shown
-_SHORT = 30  # letters of names of which two fit side by side in a legend
-_WIDE = 2.2  # points: the width of a main line
-# Narrow, with large letters, to be legible on a phone.
+_TOP = 8.0  # human-normalised score where a profile ends; bars above it need a logarithmic axis
+_SHORT = 30  # characters; two names of this length fit side by side in a legend
+_WIDE = 2.2  # width of a thick line in points
+# Narrow with large text, to be legible on a phone.
 _SIZE = (6.0, 4.0)
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "rl_coordconv",  # the same figure is the same file
+    "svg.hashsalt": "rl_coordconv",  # for reproducible files
     "font.size": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -48,13 +48,13 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Set the style of all figures, to draw and to save them."""
+    """Set the style of all figures while they are drawn and saved."""
     with mpl.rc_context(_STYLE):
         yield
 
 
 def curves(comparison: Comparison, x: XAxis) -> Figure:
-    """Draw scores over training: thin lines for seeds, a thick one with a band for their mean."""
+    """Draw scores over training: a thin line per seed, and the mean with its interval."""
     figure, axes = _axes(f"{comparison.algorithm.upper()}, {comparison.game}")
     for place, variant in enumerate(comparison.variants):
         style = variant.style
@@ -82,7 +82,7 @@ def curves(comparison: Comparison, x: XAxis) -> Figure:
 
 
 def differences(comparison: Comparison) -> Figure:
-    """Draw the difference of each pair over training, with its interval."""
+    """Draw the difference between each pair of variants over training, with its interval."""
     pairs = [pair for pair in comparison.pairs if pair.is_enough]
     figure = Figure(figsize=(_SIZE[0], 0.6 + 1.9 * len(pairs)), layout="constrained")
     rows = figure.subplots(len(pairs), sharex=True, squeeze=False)[:, 0]
@@ -102,7 +102,7 @@ def differences(comparison: Comparison) -> Figure:
 
 
 def _published_lines(axes: Axes, comparison: Comparison) -> None:
-    """Draw the published scores within the axes; those far above short runs would flatten them."""
+    """Draw published scores that are in range; much higher ones would flatten the curves."""
     low, high = axes.get_ylim()
     label: str | None = "published, after 10M steps"
     for other in published_scores(comparison.algorithm, comparison.game):
@@ -114,7 +114,7 @@ def _published_lines(axes: Axes, comparison: Comparison) -> None:
 
 
 def final_scores(comparison: Comparison) -> Figure:
-    """Draw a mark for every seed's final score, and the mean with its interval."""
+    """Draw each seed's final score, and the mean with its interval."""
     figure, axes = _axes("")
     figure.suptitle(f"{comparison.algorithm.upper()}, {comparison.game}: final scores", fontsize=11)
     figure.set_figheight(1.3 + 0.5 * len(comparison.variants))
@@ -126,16 +126,16 @@ def final_scores(comparison: Comparison) -> Figure:
         axes.plot([mean.low, mean.high], [place, place], color=colour, linewidth=_WIDE)
         axes.plot([mean.value], [place], "|", color=colour, markersize=16, markeredgewidth=2.5)
     _row_names(axes, [variant.name for variant in comparison.variants])
-    # Below the whole figure: long names may leave the axes less width than it needs.
+    # Centred under the figure, as long names may make the axes too narrow for it.
     figure.supxlabel("score, mean of the last 100 training games", fontsize=11)
     return figure
 
 
 def profiles(summary: OverGames) -> Figure:
-    """Draw the share of runs that score above each threshold, with a band."""
+    """Draw the performance profile: the share of runs above each score, with its interval."""
     figure, axes = _axes(f"{summary.algorithm.upper()}: performance profile")
     scores = np.concatenate([variant.matrix.ravel() for variant in summary.variants])
-    # One game can be far above a human's score; the profile is about all of them.
+    # A single game far above human level must not stretch the axis.
     thresholds = np.linspace(min(0.0, scores.min()), np.clip(scores.max(), 1, _TOP), 101)
     for place, variant in enumerate(summary.variants):
         shares, *limits = performance_profile(variant.matrix, thresholds)
@@ -149,7 +149,7 @@ def profiles(summary: OverGames) -> Figure:
 
 
 def game_bars(summary: OverGames) -> Figure:
-    """Draw a bar per game and variant, the mean human-normalised score, and a mark per seed."""
+    """Draw a bar for the mean score of each game and variant, and a dot per seed."""
     figure, axes = _axes(f"{summary.algorithm.upper()}: games")
     n_games, n_variants = len(summary.games), len(summary.variants)
     thickness = 0.8 / n_variants
@@ -197,7 +197,7 @@ def _line(
     *,
     has_legend: bool = False,
 ) -> None:
-    """Draw a main line, with a band between the limits."""
+    """Draw a thick line, with a band between the limits."""
     colour, label = style.colour, name if has_legend else None
     look: dict[str, Any] = {"color": colour, "linestyle": style.dash, "linewidth": _WIDE}
     (line,) = axes.plot(x, y, label=label, **look)

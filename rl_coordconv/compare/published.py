@@ -1,4 +1,4 @@
-"""Published scores: a human's and a random player's, and others' A2C and PPO."""
+"""Published scores of A2C and PPO, and scores of humans and of a random agent."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class PublishedScore:
     """One published score.
 
     Attributes:
-        algorithm: As ``a2c``.
-        game: As ``MsPacman``.
-        score: Mean, unclipped, whole games, after 10M agent steps (40M frames).
-        source: Who published it, and where.
+        algorithm: Such as ``a2c``.
+        game: Such as ``MsPacman``.
+        score: Mean of whole games, unclipped, after 10M agent steps (40M frames).
+        source: Who published it and where.
         how: How it was measured.
-        spread: The number after +/-; None without one.
+        spread: The number after +/- in the source; None if there is none.
         protocol: ``classic`` or ``sticky``.
     """
 
@@ -40,7 +40,7 @@ class PublishedScore:
 _DATA = read_yaml(Path(__file__).with_name("published.yaml"))
 PUBLISHED = tuple(PublishedScore(**entry) for entry in _DATA["scores"])
 HUMAN_AND_RANDOM: dict[str, tuple[float, float]] = _DATA["human_and_random"]
-"""By game, a random player's and a human's score."""
+"""The scores of a random agent and of a human by game."""
 
 
 def published_scores(algorithm: str, game: str) -> list[PublishedScore]:
@@ -49,7 +49,10 @@ def published_scores(algorithm: str, game: str) -> list[PublishedScore]:
 
 
 def human_normalised(game: str, score: float) -> float:
-    """Scale a score to 0 for a random player and 1 for a human; KeyError without their scores.
+    """Scale a score to 0 for a random agent and 1 for a human.
+
+    Raises:
+        KeyError: Their scores in the game are not known.
 
     >>> human_normalised("MsPacman", 6951.6)
     1.0

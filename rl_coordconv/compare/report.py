@@ -1,4 +1,4 @@
-"""Writes the report: scores of all runs, and which variant is better with what confidence."""
+"""Write the report: the scores of all runs, and which variant is better with what confidence."""
 
 from __future__ import annotations
 
@@ -23,16 +23,19 @@ from rl_coordconv.runs.folder import versions
 _PACKAGES = ("rl_coordconv", "numpy", "scipy", "rliable", "matplotlib")
 _IGNORED = "# By compare.py, which can make these files again."
 _READING = (
-    "A score is the mean of whole games: unclipped points, all lives. Each point of a curve is the"
-    " mean of the last 100 training games until then, so a curve ends at the score in the table.",
-    "From three seeds on, the band of a curve is a 95% bootstrap interval of the mean over seeds,"
-    " the interval of a mean is Student's, and that of a difference is Welch's. With three to five"
-    " seeds the band is too narrow, so compare variants by the interval of their difference.",
-    "The conclusions are about one step, and depend on it. In the figure of differences, each"
-    " interval is valid on its own, not jointly.",
-    "The mean over training is the area under the curve, divided by its length. The probability of"
-    " improvement is that of a seed of one variant beating a seed of the other: 0.5 is no"
+    "A score is the mean over whole games (all lives) of the unclipped points. Each point of a"
+    " learning curve is the mean of the last 100 training games so far, so the curve ends at the"
+    " score in the table.",
+    "Intervals need at least three seeds. A mean has Student's t interval, a difference of means"
+    " has Welch's t interval, and the band of a curve is a 95% percentile bootstrap interval of"
+    " the mean over seeds. Aggregates over several games have stratified bootstrap intervals. With"
+    " three to five seeds the band is too narrow, so compare variants by the interval of their"
     " difference.",
+    "The conclusions hold at one step, and may differ at another. In the figure of differences,"
+    " each interval is valid on its own, not jointly.",
+    "The mean over training is the area under the learning curve, divided by its length. The"
+    " probability of improvement of A - B is the probability that a seed of A scores higher than a"
+    " seed of B; 0.5 means no difference.",
 )
 
 
@@ -44,22 +47,22 @@ def write_report(
     against: str | None = None,
     command: str = "",
 ) -> Path:
-    """Read every run below some folders, and write the report.
+    """Read all runs in and below some folders, and write the report.
 
     Args:
-        roots: Folders.
-        out: Where ``report.html``, ``report.md``, figures and tables go; made if missing.
+        roots: The folders.
+        out: The folder for ``report.html``, ``report.md``, figures and tables.
         x: The x-axis of the curves.
-        target: The score to report the steps to; None for the lowest final mean of a game's
-            variants.
+        target: Report the steps needed to reach this score; None for the lowest final mean of a
+            game's variants.
         against: The variant to compare the others with; see `comparison.compare`.
-        command: The command, which the report names with the date; empty for neither.
+        command: The command, which the report shows with the date; if empty, it shows neither.
 
     Returns:
-        ``report.html``.
+        The path of ``report.html``.
 
     Raises:
-        UserError: There are no runs, no such variant, or the report cannot be written.
+        UserError: There are no runs or no such variant, or the report cannot be written.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; the report needs a folder.")
@@ -88,17 +91,17 @@ def write_report(
 
 
 def _provenance(found: Found, command: str) -> Section:
-    """Return when and with what the report was made, and with what its runs."""
+    """Return a section with date, command and package versions."""
     made = f"Made on {time.strftime('%Y-%m-%d at %H:%M:%S %z')} in {Path.cwd()} by: {command}"
     table = tables.versions_table(found.runs, versions(_PACKAGES))
     return Section("How this was made", text=[made] if command else [], tables=[table])
 
 
 def _sources(found: Found, out: Path) -> dict[str, str]:
-    """Return the addresses of published scores and of runs, as seen from the report."""
+    """Return link targets for published scores and for runs, relative to the report."""
     addresses = {published.source: published.address for published in PUBLISHED}
     for run in found.runs:
-        # The folder of a run in a kept study is only a name.
+        # A run in a stored study has no folder; link to that of the study.
         folder = next(path for path in (run.folder, *run.folder.parents) if path.is_dir())
         relative = os.path.relpath(folder.resolve(), out.resolve())
         addresses[str(run.folder)] = quote(Path(relative).as_posix()) + "/"
@@ -106,7 +109,7 @@ def _sources(found: Found, out: Path) -> dict[str, str]:
 
 
 def _hide_from_git(out: Path, names: Sequence[str]) -> None:
-    """Let git ignore the report's files; a ``.gitignore`` of the user's is left alone."""
+    """Write a ``.gitignore`` that lists the report's files, unless the user has written one."""
     path = out / ".gitignore"
     lines = path.read_text("utf-8", "replace").splitlines() if path.exists() else [_IGNORED]
     if lines[:1] == [_IGNORED]:
@@ -115,7 +118,7 @@ def _hide_from_git(out: Path, names: Sequence[str]) -> None:
 
 
 def _save(drawing: Drawing, out: Path) -> str:
-    """Write a figure as PNG and SVG, and return it for the page."""
+    """Write a figure as PNG and SVG, and return its HTML."""
     drawing.figure.savefig(out / f"{drawing.name}.png", dpi=150)
     drawing.figure.set_layout_engine("none")  # a second layout takes as long as drawing
     _write(out / f"{drawing.name}.svg", svg(drawing.figure))

@@ -1,4 +1,4 @@
-"""One run's games and evaluations as arrays."""
+"""Read the games and evaluations of a run into arrays."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ from rl_coordconv.runs.kept import StoredRun
 Array = NDArray[np.float64]
 XAxis = Literal["steps", "frames", "hours"]
 Measure = Literal["training", "evaluation", "area"]
+"""A score: of the last 100 training games, of the final evaluation, or the mean over training."""
 
 FRAMES_PER_STEP = 4
 GAMES_PER_SCORE = 100  # as in Schulman et al. 2017
-POINTS = 200  # of a curve
-_LATER = 1.02  # an evaluation up to 2% after a step belongs to it
-_NO_COINCIDENCE = 10  # equal rows at the start of two logs
-_ENOUGH_MEANS = 3  # different ones
-_PAUSE_SECONDS = 600  # a longer silence between two games is a run that was stopped
-# Attributes of a `RunResult`, and settings that affect only how a run is computed or logged.
+POINTS = 200  # per curve
+_LATER = 1.02  # an evaluation up to 2% after a step counts for it
+_NO_COINCIDENCE = 10  # equal rows that show that two logs are of one run
+_ENOUGH_MEANS = 3  # distinct means that must agree
+_PAUSE_SECONDS = 600  # after a longer gap between two games, the run had been stopped
+# Attributes of a `RunResult`, and settings that do not affect a run's results.
 _NOT_SETTINGS = MAY_CHANGE_ON_RESUME | {"experiment", "seed", "extractor", "env", "protocol"}
 
 
 class BrokenRun(Exception):
-    """Raised for a run that cannot be used; the message is a clause about its folder."""
+    """Raised for a run that cannot be used; the message completes ``FOLDER: ...``."""
 
 
 class NotARun(Exception):
-    """Raised for a run that did not train an agent."""
+    """Raised for a run without an agent, such as a toy run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,23 +47,23 @@ class RunResult:
     """The games and evaluations of one run.
 
     Attributes:
-        folder: Its folder.
+        folder: The run's folder.
         algorithm: In lower case, such as ``a2c``.
         game: The game's name, such as ``MsPacman``.
         variant: The extractor's name, or a name for SB3 logs.
-        seed: A number; for SB3 logs the folder's name if no number is known.
+        seed: The seed; the folder's name for SB3 logs whose seed is unknown.
         protocol: ``classic``, ``sticky`` or ``unknown``.
-        steps: Agent steps over all environments when the game ended ``[games]``, ascending.
-        times: Unix time when the game ended ``[games]``; zeros if not known.
-        returns: Scores of whole games ``[games]``.
+        steps: Agent steps over all environments when each game ended ``[games]``, ascending.
+        times: Unix time when each game ended ``[games]``; zeros if not known.
+        returns: Unclipped scores of whole games ``[games]``.
         window: Games to average for a score: 100, or 1 if ``returns`` are running means already.
         evaluation_steps: The step of each evaluation game ``[evaluation games]``.
-        evaluation_returns: Its score.
-        settings: The training's settings by name; empty if not known.
-        versions: The versions of the packages that it was trained with; empty if not known.
+        evaluation_returns: The score of each evaluation game ``[evaluation games]``.
+        settings: The settings of the run by name; empty if unknown.
+        versions: The package versions it was trained with; empty if unknown.
         from_sb3: Whether it was read from SB3 logs, which this package did not write.
-        files: What it was read from; a run of this package is one folder.
-        notes: Sentences about its numbers for the reader of the report.
+        files: The files it was read from, or the folder of a run of this package.
+        notes: Remarks to show in the report.
     """
 
     folder: Path
@@ -94,23 +95,23 @@ class RunResult:
         return float(max([*self.steps[-1:], *self.evaluation_steps[-1:]]))
 
     def axis(self, x: XAxis) -> Array:
-        """Return where each training game ended on an axis ``[games]``."""
+        """Return the x-value of the end of each training game ``[games]``."""
         if x == "hours":
             return self.hours
         return self.steps * FRAMES_PER_STEP if x == "frames" else self.steps
 
     def grid(self, x: XAxis) -> Array:
-        """Return the points of the run's curve on an axis.
+        """Return the x-values of the run's learning curve.
 
-        They begin after 20 games, as the mean of fewer is too noisy.
+        The curve starts after 20 games, as the mean of fewer is too noisy.
         """
         games = self.axis(x)
         return np.linspace(games[min(self.window // 5, len(games) - 1)], games[-1], POINTS)
 
     def score_at(self, points: Array, x: XAxis = "steps") -> Array:
-        """Return the mean of the last 100 training games up to each point ``[points]`` of an axis.
+        """Return the mean score of the last 100 training games at points of an axis ``[points]``.
 
-        Of all games if there are fewer yet; NaN before the first.
+        It is the mean of all games where there are fewer, and NaN before the first.
         """
         count = np.searchsorted(self.axis(x), points, side="right")
         first = np.maximum(count - self.window, 0)
@@ -119,18 +120,18 @@ class RunResult:
             return np.asarray((sums[count] - sums[first]) / (count - first))
 
     def final_score(self, step: float) -> float:
-        """Return the score at a step; NaN if no training game is known up to there."""
+        """Return the mean score of the last 100 training games at a step; NaN before the first."""
         return float(self.score_at(np.array([step]))[0])
 
     def evaluation_score(self, step: float) -> float:
-        """Return the mean of the last evaluation up to a step, or 2% later; NaN without one."""
+        """Return the mean score of the last evaluation at most 2% after a step; NaN without one."""
         before = self.evaluation_steps[self.evaluation_steps <= _LATER * step]
         if not before.size:
             return float("nan")
         return float(self.evaluation_returns[self.evaluation_steps == before[-1]].mean())
 
     def n_games(self, measure: Measure, step: float) -> int:
-        """Return the number of games behind a score at a step; 100 if it is unknown."""
+        """Return the number of games averaged for the score at a step; 100 if it is unknown."""
         if measure == "evaluation":
             steps = self.evaluation_steps
             before = steps[steps <= _LATER * step]
@@ -139,14 +140,14 @@ class RunResult:
         return GAMES_PER_SCORE if self.window == 1 and games else min(games, GAMES_PER_SCORE)
 
     def mean_score(self, step: float) -> float:
-        """Return the area under the score's curve up to a step, divided by its length."""
+        """Return the area under the learning curve up to a step, divided by its length."""
         if not self.steps.size or self.steps[0] > step:
             return float("nan")
         x = np.linspace(self.steps[0], step, 500)
         return float(self.score_at(x).mean())
 
     def first_step(self, score: float) -> float:
-        """Return the first step whose last 100 games reach a mean score; NaN if none does."""
+        """Return the first step at which the mean of the last 100 games reaches a score, or NaN."""
         means = self.score_at(self.steps)
         # The mean of a handful of games at the start may reach it by luck.
         means[: min(self.window, len(means)) - 1] = -np.inf
@@ -159,7 +160,7 @@ def read_run(run: StoredRun) -> RunResult:
 
     Raises:
         BrokenRun: It cannot be used.
-        NotARun: It did not train an agent.
+        NotARun: It has no agent.
     """
     settings = run.settings
     if not {"env", "extractor", "seed"} <= settings.keys():
@@ -195,9 +196,9 @@ def read_run(run: StoredRun) -> RunResult:
 
 
 def read_columns(text: str, name: str, columns: Sequence[str]) -> tuple[Array, tuple[str, ...]]:
-    """Read columns of a CSV file of numbers, as far as it can be read.
+    """Read columns of numbers from a CSV file, skipping damaged rows.
 
-    An incomplete last row, repeated headers, and NUL bytes left by a power cut are skipped.
+    An incomplete last row, repeated headers, and NUL bytes left by a power cut are skipped too.
 
     Args:
         text: The file's content.
@@ -205,7 +206,7 @@ def read_columns(text: str, name: str, columns: Sequence[str]) -> tuple[Array, t
         columns: The names of the columns.
 
     Returns:
-        The finite rows ``[rows, columns]``; and notes about rows that were left out.
+        The finite rows ``[rows, columns]``, and notes about rows that were left out.
 
     Raises:
         BrokenRun: The file is damaged.
@@ -240,7 +241,7 @@ def read_columns(text: str, name: str, columns: Sequence[str]) -> tuple[Array, t
 
 
 def _parse(line: str, places: Sequence[int]) -> list[float]:
-    """Return the numbers at some places in a line of a CSV file; none if it is damaged."""
+    """Return the numbers in some columns of a CSV line; empty if it is damaged."""
     try:
         (fields,) = csv.reader([line])
         return [float(fields[place]) for place in places]
@@ -249,9 +250,9 @@ def _parse(line: str, places: Sequence[int]) -> list[float]:
 
 
 def shared(a: Array, b: Array) -> bool:
-    """Return whether two tables of the same columns are logs of one training.
+    """Return whether two tables of the same columns are logs of one run.
 
-    They are if 90% of the shorter's rows are in the other, or if both begin with the same ten rows.
+    They are if one contains 90% of the other's rows, or if both start with the same ten rows.
     """
     n = min(len(a), len(b))
     if not n or a[:, 0].max() < b[:, 0].min() or b[:, 0].max() < a[:, 0].min():
@@ -265,7 +266,7 @@ def shared(a: Array, b: Array) -> bool:
 def is_part(a: Array, b: Array) -> bool:
     """Return whether the rows of one table are consecutive rows of the other.
 
-    Fewer than ten different rows are no evidence.
+    Fewer than ten distinct rows may agree by chance, so the answer is no.
     """
     if len(a) > len(b):
         a, b = b, a
@@ -276,9 +277,9 @@ def is_part(a: Array, b: Array) -> bool:
 
 
 def has_means(games: Array, points: Array) -> bool:
-    """Return whether points are the mean scores of the last 100 games at these times.
+    """Return whether points are mean scores of the last 100 games at the same times.
 
-    Of the games since the first point's interval began, if ``learn()`` was called again then.
+    The means may leave out games before the points, as SB3 does if ``learn()`` is called again.
 
     Args:
         games: Unix time at the end, and score ``[games, 2]``.
@@ -299,7 +300,7 @@ def has_means(games: Array, points: Array) -> bool:
 
 
 def hours_without_pauses(seconds: Array) -> Array:
-    """Return the hours since the first game, without the time in which a run was stopped.
+    """Return the hours of training since the first game, without gaps of over ten minutes.
 
     >>> hours_without_pauses(np.array([0.0, 360.0, 90000.0, 90360.0])).tolist()
     [0.0, 0.1, 0.1, 0.2]
@@ -310,12 +311,13 @@ def hours_without_pauses(seconds: Array) -> Array:
 
 
 def _read_evaluations(run: StoredRun) -> tuple[Array, Array]:
-    """Return steps and scores of the evaluation games that count, by step.
+    """Return step and score of the evaluation games that count, sorted by step.
 
-    These are games under the run's own protocol with the stochastic policy, except those of the
-    best agent, which was chosen by its score. Games that ``evaluate.py`` played afterwards, with
-    any seed, replace those of the training at the same step if they are at least as many. Games of
-    one seed that are equal for two checkpoints count once, because one agent was saved twice.
+    Only games under the run's own protocol with the stochastic policy count, and none of the best
+    checkpoint, because it was selected by its score. Games that ``evaluate.py`` played after
+    training, with any seed, replace those played during training at the same step if there are at
+    least as many. Equal games of two checkpoints with one seed count once, because one agent was
+    saved twice.
     """
     games_by_step: dict[float, dict[str, dict[str, Counter[tuple[float, str]]]]] = {}
     own = run.settings.get("protocol")
@@ -342,6 +344,6 @@ def _read_evaluations(run: StoredRun) -> tuple[Array, Array]:
 
 
 def _scores(games_by_checkpoint: Mapping[str, Counter[tuple[float, str]]]) -> list[float]:
-    """Return the score of every game, counting one with several checkpoints once."""
+    """Return the score of every game; one that several checkpoints have counts once."""
     games = reduce(or_, games_by_checkpoint.values(), Counter[tuple[float, str]]())
     return [score for score, _ in games.elements()]

@@ -1,4 +1,4 @@
-"""The page about the results that are kept with the code."""
+"""Write the page about the results stored in ``docs/results``."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _CLAIM = (
 
 
 def write_page(folder: Path) -> Path:
-    """Write ``README.md`` about the kept studies in a folder, and the figures of each.
+    """Write ``README.md`` and figures for the studies stored in a folder.
 
     Args:
-        folder: Contains a folder for each study; the text of its ``about.md`` comes first.
+        folder: The folder, with a subfolder per study, whose ``about.md`` introduces it.
 
     Returns:
-        The page.
+        The path of the page.
 
     Raises:
         UserError: There are no results, or some cannot be read.
@@ -39,17 +39,18 @@ def write_page(folder: Path) -> Path:
     comparisons: list[Comparison] = []
     studies = sorted(path.parent for path in folder.glob(f"*/{_ABOUT}"))
     if not studies:
-        raise UserError(f"No folder in {folder} has an {_ABOUT} about how its runs were made.")
+        raise UserError(f"No folder in {folder} has an {_ABOUT} that says how its runs were made.")
     for study in studies:
         found = find_runs([study])
         for run, reason in found.left_out:
-            raise UserError(f"{run}, which is kept there, cannot be used: {reason}.")
-        # Paths on the page are relative to it.
+            raise UserError(f"The stored run {run} cannot be used: {reason}.")
+        # Paths on the page are relative to its folder.
         runs = [replace(run, folder=run.folder.relative_to(folder)) for run in found.runs]
         for comparison in compare(runs):
             sections.append(_section(study, comparison))
             comparisons.append(comparison)
-    sections.append(Section("Beside published scores", tables=list(_with_published(comparisons))))
+    with_published = list(_with_published(comparisons))
+    sections.append(Section("Comparison with published scores", tables=with_published))
     pages = sorted(path.parent.name for path in folder.glob("*/README.md"))
     if pages:
         sections.append(Section("Other pages", notes=[f"[{n}]({n}/README.md)" for n in pages]))
@@ -79,7 +80,7 @@ def _section(study: Path, comparison: Comparison) -> Section:
 
 
 def _with_published(comparisons: Sequence[Comparison]) -> Iterator[tables.Table]:
-    """Yield our scores beside published ones, for each algorithm and game."""
+    """Yield a table of our scores and published ones for each algorithm and game."""
     groups: dict[tuple[str, str], list[Comparison]] = {}
     for comparison in comparisons:
         groups.setdefault((comparison.algorithm, comparison.game), []).append(comparison)

@@ -1,4 +1,4 @@
-"""Numbers and conclusions in words."""
+"""Format numbers and state conclusions in sentences."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rl_coordconv.compare.comparison import MIN_GAMES, Comparison, Pair
 from rl_coordconv.compare.games import OverGames, VariantOverGames
 from rl_coordconv.compare.statistics import LEVEL, MIN_SEEDS, Interval, level_of_each
 
-_STEPS = 100  # of a training's second half
+_STEPS = 100  # at which the second half of training is examined
 
 
 def number(value: float, size: float = 0.0) -> str:
-    """Format a score, with decimals if it, or the largest number beside it, is small.
+    """Format a score, with decimals if it is small; ``size`` is the largest number beside it.
 
     >>> [number(value) for value in (1626.9, -20.74, 0.123, math.nan)]
     ['1,627', '-20.7', '0.12', '-']
@@ -26,7 +26,7 @@ def number(value: float, size: float = 0.0) -> str:
 
 
 def count(steps: float) -> str:
-    """Abbreviate steps.
+    """Abbreviate a number of steps.
 
     >>> [count(steps) for steps in (960, 250_016, 10_000_000)]
     ['960', '250k', '10M']
@@ -58,24 +58,24 @@ def interval(estimate: Interval, form: str = "") -> str:
 
 
 def title(algorithm: str, protocol: str, *, game: str = "") -> str:
-    """Return a heading, as ``A2C in MsPacman, classic protocol``."""
+    """Return a heading, such as ``A2C in MsPacman, classic protocol``."""
     name = algorithm.upper() if algorithm != "unknown" else "Unknown algorithm"
     return f"{name}{f' in {game}' if game else ''}, {protocol} protocol"
 
 
 def verdicts(comparison: Comparison) -> list[str]:
-    """Return a sentence per pair of variants, or that there is nothing to compare."""
+    """Return a conclusion per pair of variants, or a sentence that there is only one variant."""
     if not comparison.pairs:
         return [f"Only one variant ({comparison.variants[0].name}) was found; nothing to compare."]
     return [verdict(pair) for pair in comparison.pairs]
 
 
 def verdict(pair: Pair) -> str:
-    """Say which variant of a pair is better, by how much, and with what confidence."""
+    """State which variant of a pair is better, by how much, and with what confidence."""
     better, other = pair.second.name, pair.first.name
     scores = pair.scores("training")
     seeds = [len(values) for values in scores]
-    at = f"at step {count(pair.step)}"
+    at = f"at {count(pair.step)} steps"
     first, second = (number(v.mean()) if len(v) else "unknown" for v in scores)
     if not pair.has_enough_seeds:
         return (
@@ -96,17 +96,15 @@ def verdict(pair: Pair) -> str:
     share = f" ({gap.value / mean:.0%})" if mean > 0 else ""
     size = max(abs(gap.low), abs(gap.high))
     higher = f"{better} scores {number(gap.value, size)} points{share} higher"
-    same = f"{seeds[0]} seeds each"
-    own = f"{seeds[1]} seeds of {pair.second.name}, {seeds[0]} of {pair.first.name}"
-    sure = _ci(number(gap.low, size), number(gap.high, size), pair.n_pairs)
-    sure += f"; {same if seeds[0] == seeds[1] else own}"
+    ci = _ci(number(gap.low, size), number(gap.high, size), pair.n_pairs)
+    ci += f", {_seeds(pair.second.name, seeds[1], pair.first.name, seeds[0])}"
     if gap.excludes_zero:
-        return f"{higher} than {other} {at} ({sure})."
-    return f"{_no_difference(pair.second.name, pair.first.name)} {at}: {higher} ({sure})."
+        return f"{higher} than {other} {at} ({ci})."
+    return f"{_no_difference(pair.second.name, pair.first.name)} {at}: {higher} ({ci})."
 
 
 def stopping_sentence(pair: Pair) -> str:
-    """Say how the difference varied in the second half; empty without a conclusion."""
+    """State the range of the difference over the second half; empty with too little data."""
     if not pair.is_enough:
         return ""
     gaps = pair.over_training(np.linspace(pair.step / 2, pair.step, _STEPS))
@@ -116,32 +114,32 @@ def stopping_sentence(pair: Pair) -> str:
     above = sum(gap.low > 0 for gap in gaps) / len(gaps)
     below = sum(gap.high < 0 for gap in gaps) / len(gaps)
     return (
-        f"Over the second half of the training, the difference ({pair.name}) ranged from"
+        f"Over the second half of training, the difference ({pair.name}) ranged from"
         f" {number(min(values), size)} to {number(max(values), size)} points; its interval was"
         f" above zero at {above:.0%} of the steps and below zero at {below:.0%}."
     )
 
 
 def seeds_sentence(comparison: Comparison) -> str:
-    """Say how many seeds a difference of 15% needs; empty if that is not known."""
+    """State how many seeds would show a difference of 15%; empty if unknown."""
     parts = []
     for pair in comparison.pairs:
         needed = pair.seeds_needed()
         if needed is not None:
             more = max(0, needed - min(map(len, pair.scores("training"))))
             names = f"{pair.second.name} and {pair.first.name}"
-            parts.append(f"{needed} each of {names} ({more or 'none'} more)")
+            parts.append(f"{needed} each for {names} ({more or 'no'} more)")
     if not parts:
         return ""
     return (
         "To detect a 15% difference with 80% power, about this many seeds are needed, given the"
-        f" spread seen so far: {'; '.join(parts)}. The spread of a few seeds is uncertain itself,"
-        " so this may be far off; a smaller difference needs more."
+        f" spread seen so far: {'; '.join(parts)}. This is a rough estimate, as the spread of a few"
+        " seeds is itself uncertain. Smaller differences need more seeds."
     )
 
 
 def over_games_sentences(summary: OverGames) -> list[str]:
-    """Return a sentence per variant: its mean over several games beside the first variant's."""
+    """Return a conclusion per variant, comparing its mean over games with the first variant's."""
     first, *others = summary.variants
     return [_over_games_sentence(summary, first, other, len(others)) for other in others]
 
@@ -151,16 +149,24 @@ def _over_games_sentence(
 ) -> str:
     better, other = second.name, first.name
     games = f"{len(summary.games)} games"
+    seeds = _seeds(second.name, len(second.matrix), first.name, len(first.matrix))
     if min(len(first.matrix), len(second.matrix)) < MIN_SEEDS:
-        return f"{_too_few(better, other)} in every one of {games}."
+        return f"{_too_few(better, other)} in each of {games}."
     gap = second.mean_difference(first, level_of_each(n_pairs))
     if gap.value < 0:
         better, other, gap = other, better, -gap
     higher = f"{better} scores {gap.value:.3f} higher"
-    sure = f"in mean human-normalised score ({_ci(f'{gap.low:.3f}', f'{gap.high:.3f}', n_pairs)})"
+    ci = f"{_ci(f'{gap.low:.3f}', f'{gap.high:.3f}', n_pairs)}, {seeds}"
+    score = "in mean human-normalised score"
     if gap.excludes_zero:
-        return f"{higher} than {other} over {games}, {sure}."
-    return f"{_no_difference(second.name, first.name)} over {games}: {higher}, {sure}."
+        return f"{higher} than {other} {score} over {games} ({ci})."
+    return f"{_no_difference(second.name, first.name)} over {games}: {higher} {score} ({ci})."
+
+
+def _seeds(second: str, n_second: int, first: str, n_first: int) -> str:
+    if n_second == n_first:
+        return f"{n_first} seeds each"
+    return f"{n_second} seeds of {second}, {n_first} of {first}"
 
 
 def _too_few(second: str, first: str) -> str:
@@ -176,5 +182,5 @@ def _ci(low: str, high: str, n_pairs: int) -> str:
 
 
 def adjustment(n_pairs: int) -> str:
-    """Return the end of a phrase about intervals, if they are adjusted for several pairs."""
+    """Return ``, Bonferroni-adjusted for n comparisons``; empty for one comparison."""
     return f", Bonferroni-adjusted for {n_pairs} comparisons" if n_pairs > 1 else ""

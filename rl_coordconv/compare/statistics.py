@@ -1,8 +1,8 @@
-"""Confidence intervals: plain formulas for one game, rliable for several.
+"""Compute confidence intervals: by plain formulas for one game, with rliable for several.
 
-In one game a mean over seeds has Student's interval and a difference Welch's. A percentile
-bootstrap of three to five values is too narrow: ``docs/compare.md`` has the coverage of each.
-Curves and aggregates over games have bootstrap intervals, as is usual.
+In one game, a mean over seeds has Student's t interval and a difference Welch's t interval, because
+a percentile bootstrap of three to five values is too narrow (see the coverage of each in
+``docs/compare.md``). Curves and aggregates over games have bootstrap intervals, as is usual.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ try:
     from scipy import stats
 except (ImportError, TypeError) as error:  # arch fails with a TypeError where pandas is too new
     raise UserError(
-        f"The comparison needs packages that are missing or do not fit ({error}): "
+        f"The comparison needs packages that are missing or incompatible ({error}): "
         "pip install 'rl_coordconv[analysis]'."
     ) from None
 
 LEVEL = 0.95
-MIN_SEEDS = 3  # too few below this to estimate a spread, so there is no conclusion
+MIN_SEEDS = 3  # with fewer, there is no interval and no conclusion
 _MANY_SEEDS = 10  # enough for a bootstrap interval to have nearly its nominal coverage
 _REPETITIONS = 2000
 _SEED = 0
 _TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
-_SHARE = 0.15  # of a mean: the difference that a comparison should be able to detect
+_SHARE = 0.15  # of a mean: the difference to detect
 _POWER = 0.8
 
 
@@ -58,7 +58,7 @@ class Interval:
 
 
 def mean_interval(scores: Array) -> Interval:
-    """Return the mean of scores ``[seeds]``, with Student's interval from three seeds on."""
+    """Return the mean of scores ``[seeds]``, with Student's t interval if there are three."""
     mean = float(scores.mean()) if scores.size else float("nan")
     if scores.size < MIN_SEEDS:
         return Interval(mean)
@@ -67,9 +67,9 @@ def mean_interval(scores: Array) -> Interval:
 
 
 def difference(a: Array, b: Array, level: float = LEVEL) -> Interval:
-    """Return the difference of means b - a, with Welch's interval from three seeds of each on.
+    """Return the difference of means b - a, with Welch's t interval if both have three seeds.
 
-    Over several games the variances of the games' differences add up, as those of ``a`` and ``b``.
+    Over several games, it is the mean of the games' differences, whose variances are summed.
 
     Args:
         a: Scores of a variant ``[seeds]`` or ``[seeds, games]``.
@@ -95,8 +95,8 @@ def difference(a: Array, b: Array, level: float = LEVEL) -> Interval:
 def probability_of_improvement(a: Array, b: Array) -> Interval:
     """Return the probability that a seed of ``b`` beats a seed of ``a``, ties counting half.
 
-    Equal to rliable's, in one pass over all bootstrap samples instead of one by one. With fewer
-    than ten seeds there is no interval: if all of three seeds won, its width would be zero.
+    Equal to rliable's, but computed for all bootstrap samples at once. There is no interval with
+    fewer than ten seeds: if all of three seeds won, its width would be zero.
     """
     if not (a.size and b.size):
         return Interval(float("nan"))
@@ -105,14 +105,14 @@ def probability_of_improvement(a: Array, b: Array) -> Interval:
         return Interval(float(wins.mean()))
     weights_a, weights_b = _resampled(a.size), _resampled(b.size, _SEED + 1)
     samples = np.einsum("ri,ij,rj->r", weights_b, wins, weights_a)
-    low, high = np.quantile(samples, _TAILS).clip(0, 1)  # rounding leaves [0, 1]
+    low, high = np.quantile(samples, _TAILS).clip(0, 1)  # rounding errors may exceed [0, 1]
     return Interval(float(wins.mean()), float(low), float(high))
 
 
 def band(curves: Array) -> tuple[Array, Array]:
     """Return the bootstrap interval of the mean of curves ``[seeds, points]``, point by point.
 
-    Whole curves are resampled, as whole runs would be repeated.
+    Whole curves are resampled, because the points of a curve are not independent.
     """
     weights = _resampled(len(curves))
     low, high = np.quantile(weights @ curves, _TAILS, axis=0)
@@ -126,9 +126,10 @@ def _resampled(n: int, seed: int = _SEED) -> Array:
 
 
 def seeds_needed(a: Array, b: Array, level: float = LEVEL) -> int | None:
-    """Return the seeds per variant to detect a difference of 15% of ``a``'s mean with 80% power.
+    """Return the seeds per variant needed to detect a difference of 15% with 80% power.
 
-    By Welch's test, with the spread of both; None if it is not known, or from a thousand on.
+    For a t-test with the pooled variance. The difference is 15% of ``a``'s mean. None if the
+    variance is unknown, or if 1000 seeds or more are needed.
 
     Args:
         a: Scores of the first variant, one per seed.
@@ -160,7 +161,7 @@ AGGREGATES: dict[str, Callable[[Array], float]] = {
 def aggregates(scores: Array) -> dict[str, Interval]:
     """Return aggregates of scores ``[seeds, games]`` by name, with stratified bootstrap intervals.
 
-    The interquartile mean needs four values: of fewer it would trim none.
+    The interquartile mean (IQM) needs four values, as it trims none of fewer.
     """
     names = [name for name in AGGREGATES if name != "IQM" or scores.size >= 4]
 
@@ -192,9 +193,9 @@ def _estimates(scores: Array, function: Callable[[Array], Array]) -> tuple[Array
 
 @contextmanager
 def _reproducible() -> Iterator[None]:
-    """Seed the global legacy generator, and restore it afterwards.
+    """Seed NumPy's global generator, and restore its state at the end.
 
-    rliable accepts a random state, but draws from the global one.
+    rliable accepts a random state, but draws from the global generator.
     """
     state = np.random.get_state()  # noqa: NPY002 - rliable draws from it
     np.random.seed(_SEED)  # noqa: NPY002 - rliable draws from it

@@ -1,4 +1,4 @@
-"""The report's tables, and every number behind them as tidy CSV files."""
+"""Build the report's tables, and write their numbers to tidy CSV files."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from rl_coordconv.compare.sentences import adjustment, count, interval, number
 from rl_coordconv.compare.statistics import AGGREGATES, Interval
 
 Row = list[str | float]
-# Of `MEASURES`, in their order.
+# The names of `MEASURES`, in the same order.
 _MEASURE_NAMES = ("last 100 training games", "final evaluation", "mean over training")
 _WHERE = ("algorithm", "game", "protocol")
 _ESTIMATE = ("value", "low", "high")
-_LISTED = 3  # files of a kind; more are counted
+_LISTED = 3  # files of a kind; more are only counted
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Table:
 
 
 def variants_table(comparison: Comparison, target: float) -> Table:
-    """Return each variant's scores, and how soon it reached a target score."""
+    """Return each variant's scores, and the steps it needed to reach a target score."""
     rows = []
     for variant in comparison.variants:
         means = [interval(variant.mean(measure, variant.step)) for measure in MEASURES]
@@ -50,8 +50,8 @@ def variants_table(comparison: Comparison, target: float) -> Table:
 def _steps_to(variant: Variant, target: float) -> str:
     steps = np.array([run.first_step(target) for run in variant.at(variant.step)])
     reached = np.isfinite(steps)
-    # A seed that never reaches it counts as later than all others: leaving it out would flatter
-    # the variant.
+    # A seed that never reaches the target counts as later than all others, because leaving it out
+    # would favour the variant.
     middle = float(np.median(np.where(reached, steps, np.inf)))
     median = count(middle) if np.isfinite(middle) else "-"
     return median if reached.all() else f"{median} ({reached.sum()} of {len(steps)})"
@@ -72,7 +72,7 @@ def pairs_table(comparison: Comparison) -> Table:
 
 
 def runs_table(comparison: Comparison) -> Table:
-    """Return the variant, seed, length and files of every run."""
+    """Return the variant, seed, last step, number of games and files of every run."""
     rows = []
     for variant in comparison.variants:
         for run in variant.runs:
@@ -81,12 +81,12 @@ def runs_table(comparison: Comparison) -> Table:
             rows.append(
                 [str(run.folder), variant.name, run.seed, count(run.last_step), games, files]
             )
-    head = ["run", "variant", "seed", "last step", "games", "read from"]
-    return Table("Runs and what they were read from", head, rows)
+    head = ["run", "variant", "seed", "last step", "games", "files"]
+    return Table("Runs and their files", head, rows)
 
 
 def _list_files(run: RunResult) -> str:
-    """Return the files of a run relative to its folder; of many of a kind, their number."""
+    """List the files of a run relative to its folder; more than three of a kind are counted."""
     names = [os.path.relpath(file, run.folder) for file in run.files]
     kinds: dict[str, list[str]] = {}
     for name in names:
@@ -99,18 +99,18 @@ def _list_files(run: RunResult) -> str:
 
 
 def versions_table(runs: Sequence[RunResult], versions: Mapping[str, str | None]) -> Table:
-    """Return the versions with which the report was made and the runs were trained.
+    """Return the package versions of the report and of the runs.
 
     Args:
         runs: The runs.
-        versions: Those of the report.
+        versions: The report's package versions by name.
     """
     rows = []
     for name in dict.fromkeys([*versions, *(name for run in runs for name in run.versions)]):
         of_runs = {run.versions.get(name) for run in runs}
         known = sorted(version for version in of_runs if version)
         rows.append([name, versions.get(name) or "-", ", ".join(known) or "-"])
-    return Table("Versions", ["", "this report", "the runs"], rows)
+    return Table("Versions", ["package", "this report", "the runs"], rows)
 
 
 def published_table(comparison: Comparison) -> Table:
@@ -143,7 +143,7 @@ def write_csv(
     x: XAxis,
     target: float | None,
 ) -> list[str]:
-    """Write every number of the report, one observation a row, and return the files' names."""
+    """Write the report's numbers to CSV files, an observation per row, and return their names."""
     files = {
         "runs.csv": list(_runs(comparisons, target)),
         "curves.csv": list(_curves(comparisons, x)),

@@ -1,4 +1,4 @@
-"""Atari for Stable-Baselines3."""
+"""Atari environments for Stable-Baselines3."""
 
 from rl_coordconv.envs.atari import make_atari_env
 from rl_coordconv.envs.vec_env import AtariVecEnv

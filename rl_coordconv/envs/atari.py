@@ -1,4 +1,4 @@
-"""Atari environments by name and protocol, from ale-py's C++ or from SB3's classic wrappers."""
+"""Make Atari environments with ale-py's C++ vector environment or SB3's classic wrappers."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from rl_coordconv.runs.config import UserError
 Backend = Literal["native", "sb3"]
 Protocol = Literal["classic", "sticky"]
 
-# ale-py registers the games for one player, and ends the process when it loads another.
+# The games that ale-py registers, all for one player: loading others ends the process.
 GAMES: dict[str, str] = {
     rom_id_to_name(rom): rom
     for rom in sorted(get_all_rom_ids())
     if f"ALE/{rom_id_to_name(rom)}-v5" in gym.registry
 }
-"""The ROM of each game: ``{"MsPacman": "ms_pacman", ...}``."""
+"""ROM names by game: ``{"MsPacman": "ms_pacman", ...}``."""
 
 _PROTOCOLS: dict[Protocol, dict[str, Any]] = {
     "classic": {"noop_max": 30, "action_repeat_probability": 0.0},  # Mnih et al. 2015
@@ -36,14 +36,14 @@ _PROTOCOLS: dict[Protocol, dict[str, Any]] = {
 
 
 def game_name(name: str) -> str:
-    """Return the spelling of a game's name that the package uses, such as ``MsPacman``.
+    """Return the canonical name of a game, such as ``MsPacman``.
 
     Args:
         name: The game's name, ROM or Gymnasium id, in any case: ``mspacman``, ``ms_pacman``,
             ``ale_py:ALE/MsPacman-v5``, ``MsPacmanNoFrameskip-v4``.
 
     Raises:
-        UserError: There is no such game.
+        UserError: The game is unknown; the message suggests the nearest one.
     """
     games = {_letters(game): game for game in GAMES}
     letters = _letters(name)
@@ -55,7 +55,7 @@ def game_name(name: str) -> str:
 
 
 def _letters(name: str) -> str:
-    """Return what all spellings of a game have in common: ``mspacman``."""
+    """Reduce any spelling of a game's name to its letters and digits, such as ``mspacman``."""
     return re.sub(
         r"^[\w.]+:(ale/)?|^ale/|(noframeskip|deterministic)?(-v\d+)?$|[\W_]", "", name.lower()
     )
@@ -72,29 +72,30 @@ def make_atari_env(
     num_threads: int = 0,
     collect_frames: bool = False,
 ) -> VecEnv:
-    """Return several copies of a game, ready for a ``CnnPolicy``.
+    """Make a vector environment of one game, for use with ``CnnPolicy``.
 
-    Observations are the last four frames, uint8 ``[n_envs, 4, 84, 84]``; a step is four emulator
-    frames; actions are those of the game; a game is cut off after half an hour (108,000 frames).
-    Infos have the score and length of every finished game: no ``Monitor`` is needed.
+    Observations are four stacked frames, uint8 ``[n_envs, 4, 84, 84]``. A step is four emulator
+    frames. Actions are the game's minimal set. A game is truncated after 108,000 frames (half an
+    hour). Infos contain the score and length of every finished game: no ``Monitor`` is needed.
 
     Args:
-        game: Any spelling that `game_name` knows.
-        n_envs: Games played at once.
-        protocol: ``classic``: up to 30 frames without action before a game; in training, a lost
-            life ends an episode. ``sticky``: at each emulator frame the last action is repeated
-            with probability 0.25; only the end of the game ends an episode.
-        backend: ``native``: `AtariVecEnv`, whose docstring lists the differences. ``sb3``: the
-            wrappers of Stable-Baselines3, in one process.
-        training: Clip rewards to their sign and, if classic, let lost lives end episodes. If False,
-            an episode is a whole game and its rewards add up to the score.
-        seed: Game i is seeded with seed + i; None for arbitrary seeds.
+        game: The game's name, in any spelling that `game_name` accepts.
+        n_envs: Number of parallel games.
+        protocol: ``classic``: up to 30 no-op frames start a game and, in training, a lost life ends
+            an episode (Mnih et al. 2015). ``sticky``: each emulator frame repeats the last action
+            with probability 0.25, and only the end of the game ends an episode (Machado et al.
+            2018).
+        backend: ``native`` for `AtariVecEnv`, which lists its differences from ``sb3``, the
+            wrappers of Stable-Baselines3 in one process.
+        training: Clip rewards to their sign and, with ``classic``, end episodes at lost lives. If
+            False, an episode is a whole game and its rewards add up to the score.
+        seed: Game i is seeded with seed + i; None for random seeds.
         num_threads: Threads of the native backend; 0 for one per core.
-        collect_frames: With ``sb3``: ``env_method("render")`` returns every emulator frame of each
-            game since the last call, in colour, uint8 ``[210, 160, 3]`` for most games.
+        collect_frames: With ``sb3``, let ``env_method("render")`` return every emulator frame of
+            each game since the last call, in colour, uint8 ``[210, 160, 3]`` for most games.
 
     Raises:
-        UserError: There is no such game.
+        UserError: The game is unknown.
     """
     name = game_name(game)
     settings = _PROTOCOLS[protocol] | {
@@ -105,7 +106,7 @@ def make_atari_env(
     if backend == "native":
         env = AtariVecEnv(GAMES[name], n_envs, num_threads=num_threads, **settings)
     else:
-        # As `<game>NoFrameskip-v4`, which ale-py registers for the older games only.
+        # Equivalent to `<game>NoFrameskip-v4`, which ale-py registers for the older games only.
         make = partial(_make_game, f"ALE/{name}-v5", collect_frames)
         env = env_util.make_atari_env(make, n_envs, wrapper_kwargs=settings)
         env = VecTransposeImage(VecFrameStack(env, n_stack=4))
@@ -114,7 +115,7 @@ def make_atari_env(
 
 
 def _make_game(env_id: str, collect_frames: bool) -> gym.Env[Any, Any]:
-    """Return one game, one frame per step, without sticky actions."""
-    ALEInterface.setLoggerMode(LoggerMode.Error)  # ale-py sets it too, after a banner on stderr
+    """Make one game with one frame per step and without sticky actions."""
+    ALEInterface.setLoggerMode(LoggerMode.Error)  # ale-py does so only after printing a banner
     make = partial(gym.make, env_id, frameskip=1, repeat_action_probability=0.0)
     return RenderCollection(make(render_mode="rgb_array")) if collect_frames else make()

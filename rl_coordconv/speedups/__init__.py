@@ -1,1 +1,1 @@
-"""Speedups of Stable-Baselines3; each can be used alone."""
+"""Speedups for Stable-Baselines3; each can be used without the others."""

@@ -1,9 +1,8 @@
-"""The optimisers of A2C and PPO without torch's compiler in memory; the updates are the same.
+"""RMSpropTFLike and Adam without importing torch's compiler; updates and speed are the same.
 
-Torch's optimisers have decorators that import its compiler: 145 MiB more for A2C and 110 for PPO
-(``docs/performance.md``), and a second at the start of every training; the speed is the same. To
-leave them out, take ``RMSpropTFLike`` and ``torch.optim.Adam``, as a policy should that is compiled
-as a whole.
+Decorators of torch's optimisers import the compiler, which takes 145 MiB with A2C, 110 MiB with PPO
+(``docs/performance.md``) and a second at the start of training. Use ``RMSpropTFLike`` and
+``torch.optim.Adam`` instead if ``torch.compile`` is to compile the whole policy.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from torch.optim import Adam, Optimizer
 
 
 class _Light(Optimizer):
-    """Torch's bookkeeping without the decorators."""
+    """Base class: the methods of torch's ``Optimizer`` without their decorators."""
 
     add_param_group = unwrap(Optimizer.add_param_group)
     zero_grad = unwrap(Optimizer.zero_grad)
@@ -27,11 +26,11 @@ class _Light(Optimizer):
 
 
 class LightRMSpropTFLike(_Light, RMSpropTFLike):
-    """Stable-Baselines3's ``RMSpropTFLike``, which A2C on Atari takes; arguments are its."""
+    """Stable-Baselines3's ``RMSpropTFLike``, with the same arguments; for A2C."""
 
 
 class LightAdam(_Light, Adam):
-    """``torch.optim.Adam``, in one pass over the weights (``fused``) unless told otherwise."""
+    """``torch.optim.Adam``, with the same arguments, but ``fused`` by default; for PPO."""
 
     def __init__(self, *args: Any, foreach: bool | None = None, **kwargs: Any) -> None:
         kwargs.setdefault("fused", foreach is None)
@@ -39,9 +38,9 @@ class LightAdam(_Light, Adam):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Take a step, as torch's."""
+        """Update the weights; see ``torch.optim.Adam.step``."""
         loss = unwrap(Adam.step)(self, closure)
         weights = [weight for group in self.param_groups for weight in group["params"]]
-        # The fused step does not say that it changed them.
+        # The fused step does not increment the versions of the weights it changes.
         increment_version([weight for weight in weights if weight.grad is not None])
         return loss

@@ -1,11 +1,11 @@
-"""A2C without its second forward pass.
+"""Reuse the forward passes of a rollout in the update of A2C.
 
-A rollout and the update that follows see the same images with the same weights. So the update can
-take the outputs of convolutions and linear layers, which cost nearly all, from the rollout, and
-compute gradients only; what is between these layers is computed again.
+A rollout and its update process the same images with the same weights. So the update can reuse the
+rollout's outputs of convolutions and linear layers, where nearly all the time is spent, and compute
+only their gradients. The operations between these layers are computed again.
 
-Without it A2C runs at 0.96 of its speed on two cores (``docs/performance.md``). To leave it out,
-take Stable-Baselines3's ``"CnnPolicy"`` in place of `policy.ReuseCnnPolicy`.
+Without it A2C on two cores is about 4% slower (``docs/performance.md``). See also
+`policy.ReuseCnnPolicy`.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ Network = Callable[[Tensor], Tensor]
 
 
 class _Step(NamedTuple):
-    """A forward pass: the images [B, ...], and each layer's output with its version."""
+    """One forward pass: the images ``[B, ...]``, and each layer's output with its version."""
 
     images: Tensor
     outputs: list[Tensor]
     versions: list[int]
 
 
-class KeptForward:
-    """The forward passes of a rollout, for one update.
+class RecordedForward:
+    """The recorded forward passes of one rollout.
 
-    A change through ``.data`` goes unnoticed; any other change of images, weights or outputs makes
-    the update compute its forward pass.
+    If images, weights or outputs changed since the rollout, the update computes its forward pass.
+    Changes through ``.data`` are not detected.
 
     Args:
         module: The network.
-        n_steps: The number of forward passes in a rollout.
+        n_steps: Number of forward passes in a rollout.
 
     Raises:
-        ValueError: A layer computes something else in training than in a rollout.
+        ValueError: A layer behaves differently in training than in a rollout.
     """
 
     def __init__(self, module: nn.Module, n_steps: int) -> None:
         for layer in module.modules():
             if isinstance(layer, (_NormBase, _DropoutNd, nn.RReLU)):
                 raise ValueError(
-                    f"{type(layer).__name__} computes something else in training than in a rollout."
+                    f"{type(layer).__name__} behaves differently in training than in a rollout."
                 )
         self._layers = [layer for layer in module.modules() if _is_known(layer)]
         self._weights = [*module.parameters(), *module.buffers()]
@@ -60,27 +60,27 @@ class KeptForward:
         self._steps: list[_Step] = []
 
     def record(self, network: Network, images: Tensor) -> Tensor:
-        """Return ``network(images)``, and keep the outputs as the next step of the rollout."""
+        """Return ``network(images)``, and record layer outputs as the rollout's next step."""
         weight_versions = self._versions_of_weights()
         if len(self._steps) == self._n_steps or weight_versions != self._weight_versions:
             self._steps, self._weight_versions = [], weight_versions
         step = _Step(images, [], [])
 
-        def keep(_layer: nn.Module, _inputs: Any, output: Tensor) -> None:
+        def record_output(_layer: nn.Module, _inputs: Any, output: Tensor) -> None:
             step.outputs.append(output)
             step.versions.append(output._version)
 
         with ExitStack() as hooks:
             for layer in self._layers:
-                hooks.enter_context(layer.register_forward_hook(keep))
+                hooks.enter_context(layer.register_forward_hook(record_output))
             features = network(images)
         self._steps.append(step)
         return features
 
     def replay(self, network: Network, images: Tensor) -> Tensor:
-        """Return ``network(images)`` from the kept outputs if these are the rollout's images.
+        """Return ``network(images)``, from the recorded outputs if these are the rollout's images.
 
-        The outputs are used once: a network may change them in place.
+        The recording is used only once, because the network may change outputs in place.
         """
         steps, self._steps = self._steps, []
         if not self._is_rollout(steps, images):
@@ -93,10 +93,10 @@ class KeptForward:
             return network(images)
         finally:
             for layer in self._layers:
-                del layer.forward  # the class's method again
+                del layer.forward  # restores the class's method
 
     def _is_rollout(self, steps: list[_Step], images: Tensor) -> bool:
-        """Return whether these images are those of all steps, and nothing changed since."""
+        """Return whether these are the images of all steps, and nothing changed since."""
         return (
             len(steps) == self._n_steps
             and self._versions_of_weights() == self._weight_versions
@@ -106,12 +106,12 @@ class KeptForward:
         )
 
     def _versions_of_weights(self) -> list[tuple[int, int]]:
-        """Return how often each weight was changed in place, and its address."""
+        """Return the version (number of in-place changes) and address of each weight."""
         return [(weight._version, weight.data_ptr()) for weight in self._weights]
 
 
 def _is_known(layer: nn.Module) -> bool:
-    """Return whether `_apply_known` has the gradients of a layer."""
+    """Return whether `_apply_known` supports a layer."""
     if type(layer) is nn.Linear:
         return True
     is_conv = type(layer) is nn.Conv2d or isinstance(layer, CoordConv2d)
@@ -119,14 +119,14 @@ def _is_known(layer: nn.Module) -> bool:
 
 
 def _apply_known(known: Iterator[Tensor], layer: nn.Module, x: Tensor) -> Tensor:
-    """Return a layer's known output, with the gradients of computing it from ``x``."""
+    """Return a layer's recorded output, with the gradients of computing it from ``x``."""
     function = _KnownLinear if isinstance(layer, nn.Linear) else _KnownConv
     output: Tensor = function.apply(next(known), x, layer.weight, layer.bias, layer)
     return output
 
 
 class _KnownConv(torch.autograd.Function):
-    """A convolution, with or without coordinates, whose output is known."""
+    """A convolution, with or without coordinates, whose output is already known."""
 
     @staticmethod
     def forward(
@@ -143,8 +143,8 @@ class _KnownConv(torch.autograd.Function):
         backward = partial(_conv_backward, ctx.layer)
         if not isinstance(ctx.layer, CoordConv2d):
             return None, *backward(grad, x, weight, (needs_x, needs_weight, needs_bias)), None
-        # The coordinates are the same in every sample, so their gradient is that of the sum. In
-        # memory order: torch 2.14 sums a channels-last batch twenty times slower.
+        # Coordinates are the same in every sample, so sum the gradient over the batch first. Sum in
+        # memory order: in torch 2.14 other orders are twenty times slower for channels-last.
         x_weight, coord_weight = weight.split(
             (x.shape[1] // ctx.layer.groups, ctx.layer.n_coords), 1
         )
@@ -161,7 +161,7 @@ class _KnownConv(torch.autograd.Function):
 def _conv_backward(
     layer: nn.Conv2d, grad: Tensor, x: Tensor, weight: Tensor, needed: tuple[bool, bool, bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients to input, weight and bias, where needed."""
+    """Return the gradients of input, weight and bias, where needed."""
     grads: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
         grad,
         x,
@@ -179,7 +179,7 @@ def _conv_backward(
 
 
 class _KnownLinear(torch.autograd.Function):
-    """A linear layer whose output is known."""
+    """A linear layer whose output is already known."""
 
     @staticmethod
     def forward(

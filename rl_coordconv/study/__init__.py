@@ -1,1 +1,1 @@
-"""Many runs from one file, on this machine or on a Ray cluster; `supervise.py` is the main path."""
+"""Train the runs of a study file, on this machine or on a Ray cluster; start at `supervise.py`."""

@@ -1,4 +1,4 @@
-"""Run a study on a Ray cluster: each run is a Ray task, and Ray decides where and when."""
+"""Run a study on a Ray cluster: each run is a Ray task, which Ray schedules."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ from rl_coordconv.study.worker import (
 )
 
 _PROBE_SECONDS = 120
-_NOTICE_SECONDS = 60  # until Ray notices that a machine is gone, with its default settings
+_NOTICE_SECONDS = 60  # until Ray notices a lost machine, with its default settings
 
 Machines = dict[str, dict[str, Any]]
 
 
 class RayCluster:
-    """The runs on a Ray cluster, which also queues them.
+    """A backend that trains runs on a Ray cluster.
 
-    A machine that sees the folder of all runs works in it. Any other machine works in a copy, from
-    which new files are copied back twice a minute.
+    A machine that shares the folder of all runs trains in it. Any other machine trains in a copy of
+    a run's folder, from which new files are copied back every ``push_seconds``.
 
     Args:
         address: As in ``ray.init``: ``auto``, ``host:port``, or ``local`` to start a cluster here.
-        runs: The runs; some machine must be large enough for each.
-        log_dir: The folder of all runs.
-        gpus_per_run: Share of a GPU; None is a quarter if there are GPUs to use.
+        runs: The runs, each of which must fit on some machine.
+        log_dir: The parent folder of all runs.
+        gpus_per_run: Share of a GPU for each run; None for a quarter if there are GPUs to use.
         push_seconds: Seconds between copies.
 
     Raises:
-        UserError: No cluster answers, or it cannot train these runs.
+        UserError: The cluster cannot be reached or cannot train these runs.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class RayCluster:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor = ray.remote(RunStore).options(num_cpus=0, scheduling_strategy=here).remote()
         self._store, self._push_seconds = _RemoteStore(actor), push_seconds
-        # A machine that sees this file sees the same folder, not just one of the same name.
+        # A machine that has this file shares the folder, and not just one of the same name.
         self._mark = log_dir.resolve() / f".study-{uuid.uuid4()}"
         log_dir.mkdir(parents=True, exist_ok=True)
         self._mark.touch()
@@ -105,11 +105,11 @@ class RayCluster:
             ended = []
         for task in ended:
             planned = self._running.pop(task)
-            # Its machine may be gone, and the next one may work in the folder directly.
+            # Its machine may be lost, and the next one may train in the folder itself.
             self._store.release(_folder(planned))
             try:
                 code = ray.get(task)
-                # Another machine may have what this one lacked: a GPU, disk space.
+                # Another machine may have what this one lacked, such as a GPU or disk space.
                 yield planned, CRASHED if code == USER_ERROR else code
             except TaskCancelledError:
                 yield planned, INTERRUPTED
@@ -119,13 +119,13 @@ class RayCluster:
             except NodeDiedError as error:
                 _append(planned, error)
                 yield planned, LOST
-            except RayError as error:  # perhaps its machine, which Ray may not have noticed yet
+            except RayError as error:  # perhaps a lost machine that Ray has not noticed yet
                 _append(planned, error)
                 self._crashed.append((planned, _machines(), time.monotonic() + _NOTICE_SECONDS))
         yield from self._explained()
 
     def _explained(self) -> Iterator[tuple[PlannedRun, int]]:
-        """Yield the crashed runs whose cause is known by now: a lost machine, or themselves."""
+        """Yield the crashed runs of which it is now known whether their machine was lost."""
         crashed, self._crashed = self._crashed, []
         for planned, machines, deadline in crashed:
             if not machines.keys() <= _machines().keys() or self._stopping:
@@ -165,7 +165,7 @@ class _RemoteStore:
             ray.get(self._actor.release.remote(folder))
 
 
-# One process per run: a run leaves settings of torch and open files behind.
+# One process per run, because a run changes torch's settings and leaves files open.
 @ray.remote(max_calls=1, max_retries=0)
 def _task(
     planned: PlannedRun, folder: str, mark: str, store: _RemoteStore, push_seconds: float
@@ -178,7 +178,7 @@ def _task(
 
 def _connect(address: str) -> None:
     host, colon, port = address.rpartition(":")
-    if colon and "/" not in address:  # Ray itself would try for minutes
+    if colon and "/" not in address:  # Ray itself would retry for minutes
         if not port.isdecimal():
             raise UserError(
                 f"{address} is not the address of a Ray cluster, such as 10.0.0.1:6379."
@@ -202,13 +202,12 @@ def _no_answer(address: str, error: Exception) -> UserError:
     reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0].rstrip(".")
     return UserError(
         f"Cannot connect to a Ray cluster at {address}: {reason}. Start one with"
-        " `ray start --head`; a cluster with a token needs RAY_AUTH_MODE=token and the same token"
-        " here."
+        " `ray start --head`; if it uses a token, set RAY_AUTH_MODE=token and the same token here."
     )
 
 
 def _check_size(runs: Sequence[PlannedRun], gpus_per_run: float) -> None:
-    """Raise a `UserError` if no machine is large enough; Ray would wait for one for ever."""
+    """Raise a `UserError` if a run fits on no machine, as Ray would wait for one forever."""
     if gpus_per_run > 1 and gpus_per_run != int(gpus_per_run):
         raise UserError(f"--gpus-per-run above 1 must be a whole number, not {gpus_per_run}.")
     machines = [machine["Resources"] for machine in _machines().values()]
@@ -229,7 +228,7 @@ def _machines() -> Machines:
 
 
 def _cores(planned: PlannedRun) -> int:
-    """Return the cores of a run; for one that uses all cores, those of the largest machine."""
+    """Return the cores that a run needs; if it uses all, those of the largest machine."""
     largest = max(machine["Resources"].get("CPU", 0) for machine in _machines().values())
     return planned.config.num_threads or int(largest)
 
@@ -237,7 +236,7 @@ def _cores(planned: PlannedRun) -> int:
 def _check_machines(experiments: Sequence[str]) -> None:
     """Raise a `UserError` if a machine lacks this package or what the experiments import.
 
-    It would fail every run at once, be free again, and so be given all of them.
+    Such a machine would fail each run at once, be free again, and so get the next one.
     """
     for number, machine in _machines().items():
         there = NodeAffinitySchedulingStrategy(number, soft=False)
@@ -247,9 +246,9 @@ def _check_machines(experiments: Sequence[str]) -> None:
             found = ray.get(probe.remote(experiments), timeout=_PROBE_SECONDS)
         except RayError as error:
             reason = str(error).strip().splitlines()[-1]
-            raise UserError(f"rl_coordconv cannot be used on {name}: {reason}") from None
+            raise UserError(f"rl_coordconv cannot be imported on {name}: {reason}") from None
         if found != __version__:
-            raise UserError(f"rl_coordconv is {found} on {name} and {__version__} here.")
+            raise UserError(f"{name} has rl_coordconv {found}, but this machine has {__version__}.")
 
 
 def _version(experiments: Sequence[str]) -> str:

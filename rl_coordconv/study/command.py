@@ -1,4 +1,4 @@
-"""The commands of a study: train its runs, list them or print their shell lines."""
+"""Run the command line of a study: train its runs, list them or print their commands."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from rl_coordconv.study.table import LiveTable, best_runs, cost_table, count_run
 from rl_coordconv.study.worker import GPUS_PER_RUN
 
 BackendName = Literal["local", "ray", "print"]
-_FILE_COLUMNS = 10_000  # where there is no terminal, lines are whole
+_FILE_COLUMNS = 10_000  # without a terminal, lines are not wrapped
 
 
 @dataclass
 class Options:
-    """The command line of a study.
+    """The parsed command line of a study.
 
     Attributes:
         study: The study file.
-        settings: The settings of the runs that replace the study's, as text by name.
-        gpus_per_run: Share of a GPU; None for a quarter if there is one.
+        settings: Settings of the runs that replace those of the study, as text by name.
+        gpus_per_run: Share of a GPU for each run; None for a quarter if there are GPUs.
         measure: Measure unknown speeds for the list.
-        parallel: Runs at once on this machine; None for as many as it has cores for.
+        parallel: The number of runs at once on this machine; None for as many as its cores allow.
         retries: Attempts after a failure without a new checkpoint.
     """
 
@@ -98,7 +98,7 @@ def run_study(options: Options, root: Path) -> int:
 
 
 def _list(runs: list[PlannedRun], options: Options, console: Console) -> int:
-    """Print a table of the runs and the time that each takes, and return the exit code."""
+    """Print a table of the runs and their remaining times, and return the exit code."""
     runs, pool = _on_this_machine(runs, options.parallel, options.gpus_per_run)
     estimate = Estimate(runs)
     errors = measure(estimate, runs, pool, console) if options.measure else {}
@@ -180,8 +180,8 @@ def _backend(runs: list[PlannedRun], options: Options) -> tuple[list[PlannedRun]
         return _on_this_machine(runs, options.parallel, options.gpus_per_run)
     address = options.address or "auto"
     if address != "local":
-        # Read by Ray at import: it then tries to reach a cluster that is gone for one minute, not
-        # for a quarter of an hour.
+        # Ray reads this at import, and then tries for one minute, instead of 15, to reach a cluster
+        # that is down.
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
     try:
         from rl_coordconv.study.cluster import RayCluster
@@ -195,7 +195,7 @@ def _backend(runs: list[PlannedRun], options: Options) -> tuple[list[PlannedRun]
 def _on_this_machine(
     runs: list[PlannedRun], parallel: int | None, gpus_per_run: float | None
 ) -> tuple[list[PlannedRun], LocalPool]:
-    """Create a pool with as many slots as there are cores and shares of GPUs for.
+    """Create a pool with as many slots as cores and GPUs allow, and assign threads to each run.
 
     With fewer unfinished runs than slots, each gets more threads, unless the study sets them.
     """

@@ -16,11 +16,11 @@ _POLL_SECONDS = 0.05
 
 
 class LocalPool:
-    """The runs on this machine.
+    """A backend that trains runs on this machine.
 
     Args:
-        n_slots: Runs at once.
-        gpus: The GPUs to share among them, as ``CUDA_VISIBLE_DEVICES`` names them.
+        n_slots: The number of runs at once.
+        gpus: The GPUs to share among them, named as in ``CUDA_VISIBLE_DEVICES``.
     """
 
     def __init__(self, n_slots: int, gpus: Sequence[str] = ()) -> None:
@@ -44,7 +44,7 @@ class LocalPool:
             [sys.executable, "-m", "rl_coordconv.study.worker"],
             stdin=subprocess.PIPE,  # stays open: the run stops when it closes
             env=environment,
-            start_new_session=True,  # Ctrl-C is for the study, which then stops its runs once
+            start_new_session=True,  # Ctrl-C must reach only the study, which then stops its runs
         )
         self._running[process] = planned, slot
         assert process.stdin
@@ -64,7 +64,7 @@ class LocalPool:
             assert process.stdin
             process.stdin.close()
             code = process.returncode
-            yield planned, 128 - code if code < 0 else code  # signals as a shell counts them
+            yield planned, 128 - code if code < 0 else code  # 128 + n for signal n, as in a shell
 
     def stop(self) -> None:
         """Ask all runs to save and stop."""

@@ -1,4 +1,4 @@
-"""Measure the speed of the runs of a study: train one of each kind briefly."""
+"""Measure the speed of a study's runs by briefly training one of each configuration."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rl_coordconv.runs.console import Bar
+from rl_coordconv.runs.files import last_rows
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.study.local import LocalPool
 from rl_coordconv.study.plan import PlannedRun
@@ -24,17 +25,17 @@ _POLL_SECONDS = 0.5
 def measure(
     estimate: Estimate, runs: Sequence[PlannedRun], pool: LocalPool, console: Console
 ) -> dict[Path, str]:
-    """Add the speed of each kind of run that is unknown to an estimate, and show a progress bar.
+    """Measure the speed of each configuration that an estimate lacks, and add it.
 
-    A run of each kind trains in a temporary folder until its log has a speed.
+    A run of each trains in a temporary folder until it has logged a speed. A progress bar is shown.
 
     Returns:
-        The last line of output of each run that failed, by the folder that it would have.
+        The last line of output of each run that failed, by the folder of the run in the study.
     """
     kinds = estimate.unknown(runs)
     if not kinds:
         return {}
-    # As many at once as in the study, also in the last batch, because they slow each other down.
+    # In every batch as many at once as in the study, because they slow each other down.
     at_once = min(pool.n_slots, sum(not planned.run.is_finished for planned in runs))
     queue = itertools.cycle(kinds)
     errors = {}
@@ -61,14 +62,14 @@ def _copy(planned: PlannedRun, log_dir: str) -> PlannedRun:
 def _train(
     trials: Sequence[PlannedRun], pool: LocalPool, bar: Bar, done: int, total: int
 ) -> dict[Run, int]:
-    """Train until each run has logged a speed or has ended; return the exit codes of the latter.
+    """Train until each run has logged a speed or has ended; return exit codes of ended runs.
 
     Args:
         trials: The runs.
         pool: Where to train them.
-        bar: Shows how many speeds are known.
-        done: How many were known before.
-        total: How many are wanted; the last runs may be more, to fill the pool.
+        bar: A progress bar of the measured speeds.
+        done: The number of speeds measured before.
+        total: The number of speeds to measure; the last batch may measure more, to fill the pool.
     """
     codes: dict[Run, int] = {}
     started, seconds, n_known = time.monotonic(), 0.0, 0
@@ -78,11 +79,16 @@ def _train(
         while n_known < len(trials) and seconds < _TRIAL_SECONDS:
             bar.update(min(done + n_known, total), f"{len(trials)} training for {seconds:.0f} s")
             codes.update((trial.run, code) for trial, code in pool.wait(_POLL_SECONDS))
-            n_known = sum(t.run in codes or bool(read_progress(t).speed) for t in trials)
+            n_known = sum(t.run in codes or _is_known(t) for t in trials)
             seconds = time.monotonic() - started
     finally:
         pool.kill()
     return codes
+
+
+def _is_known(trial: PlannedRun) -> bool:
+    """Return whether the log has two rows, as the first one includes the slow start."""
+    return len(last_rows(trial.run.progress)) > 1 and bool(read_progress(trial).speed)
 
 
 def _last_line(output: Path) -> str:

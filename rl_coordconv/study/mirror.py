@@ -1,7 +1,7 @@
-"""Run folders on machines that cannot see the folder of all runs.
+"""Copy run folders to and from machines that do not share the folder of all runs.
 
 Each trains in a temporary copy of a run's folder, and new files are copied back to the machine of
-the study, so a cluster needs no shared disk and no bucket.
+the study, so a cluster needs no shared disk or cloud storage.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Protocol
 from rl_coordconv.runs.files import atomic_write
 from rl_coordconv.runs.folder import Run, lock
 
-_LAST_ATTEMPTS = 3  # to copy back the end of a run
+_LAST_ATTEMPTS = 3  # to copy back the last files
 
 Files = Mapping[str, bytes]
 
 
 class _Store(Protocol):
-    """A `RunStore`, perhaps on another machine."""
+    """The interface of a `RunStore`, which may be on another machine."""
 
     def fetch(self, folder: str) -> tuple[int, Files]: ...
     def save(self, folder: str, token: int, files: Files, names: Sequence[str]) -> None: ...
@@ -67,7 +67,7 @@ class RunStore:
             names: All files that exist.
         """
         if token != self._tokens[folder]:
-            raise RuntimeError(f"{folder} was given to another machine.")
+            raise RuntimeError(f"{folder} was assigned to another machine.")
         root = Path(folder)
         _write(root, files)
         for name in set(_list(root)) - set(names):
@@ -81,11 +81,11 @@ class RunStore:
 
 
 class Mirror:
-    """A copy of a run's folder on this machine, copied back while the block lasts.
+    """A context manager that copies a run's folder to this machine, and new files back.
 
     Args:
         folder: The run's folder on the machine of the study.
-        store: The folders there.
+        store: The store on that machine.
         push_seconds: Seconds between copies.
     """
 
@@ -100,8 +100,8 @@ class Mirror:
         self.folder = Path(self._scratch.name)
         _write(self.folder, files)
         self._saved = {name: _version(self.folder / name) for name in files}
-        # A thread, because Ray interrupts remote calls of a task's main thread when it is
-        # cancelled, which is just when the run has saved.
+        # A thread, because Ray interrupts remote calls of a task's main thread when the task is
+        # cancelled, and the run must still be copied back then.
         self._thread = threading.Thread(target=self._push_often, daemon=True)
         self._thread.start()
         return self
@@ -124,7 +124,7 @@ class Mirror:
         files, versions = {}, {}
         for name in sorted(_list(self.folder), key=self._write_order, reverse=True):
             path = self.folder / name
-            with suppress(FileNotFoundError):  # a checkpoint that has been replaced
+            with suppress(FileNotFoundError):  # a checkpoint that was deleted meanwhile
                 version = _version(path)
                 if self._saved.get(name) != version:
                     files[name] = path.read_bytes()
@@ -135,12 +135,12 @@ class Mirror:
 
     def _push_often(self) -> None:
         while not self._ended.wait(self._push_seconds):
-            with suppress(Exception):  # the next push has the same files; only the last one counts
+            with suppress(Exception):  # the next push retries; only the last must succeed
                 self._push()
         for _ in range(_LAST_ATTEMPTS):
             try:
                 self._push()
-            except Exception as error:  # raised by the main thread
+            except Exception as error:  # raised in `__exit__`
                 self._failure = error
                 time.sleep(self._push_seconds)
             else:
@@ -154,7 +154,7 @@ class Mirror:
 
 
 def _list(folder: Path) -> list[str]:
-    """Return the files in a folder, without those that are being written."""
+    """Return the files in a folder, without hidden ones, which are being written."""
     return [
         str(path.relative_to(folder))
         for path in folder.rglob("*")

@@ -1,4 +1,4 @@
-"""Read a study file: the runs of the study, each with complete settings."""
+"""Read a study file and return its runs, each with complete settings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PlannedRun:
 
     Attributes:
         config: Its settings.
-        chosen: Those that the study sets, without ``experiment``.
+        chosen: The settings that the study sets, without ``experiment``.
     """
 
     config: Config
@@ -39,7 +39,7 @@ class PlannedRun:
 
     @cached_property
     def run(self) -> Run:
-        """The run's folder, which need not exist."""
+        """The run's folder, which may not exist yet."""
         return Run(self.config.folder, self.config)
 
     def with_threads(self, number: int) -> PlannedRun:
@@ -69,13 +69,13 @@ def read_study(
     experiment is a setting in either.
 
     Args:
-        file: The study.
-        configs: The folder ``configs``, whose files have all other settings.
-        flags: Settings as text that replace the study's; values separated by commas vary it.
-        other_flags: Flags to suggest as well when one is unknown.
+        file: The study file.
+        configs: The folder ``configs``, whose files have the defaults of all other settings.
+        flags: Settings as text that replace the study's; comma-separated values vary a setting.
+        other_flags: Other valid flags, to suggest when one is unknown.
 
     Raises:
-        UserError: The study is wrong; the sentence names the setting.
+        UserError: The study is invalid; the message names the setting.
     """
     given = {
         name: [text] if name == "log_dir" else text.split(",")
@@ -103,7 +103,7 @@ def read_study(
 
 
 def _read_blocks(file: Path) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
-    """Return the settings of a study file: fixed ones, as lists of one value, and varied ones."""
+    """Return the fixed settings of a study file, as lists of one value, and the varied ones."""
     blocks = read_yaml(file)
     for block, settings in blocks.items():
         if block not in _BLOCKS:
@@ -155,7 +155,7 @@ class _Reader:
         defaults = config_class.find_defaults(self.configs / experiment.defaults, settings)
         from_flags = {name: value for name, value in settings.items() if name in self.flags}
         from_file = {name: value for name, value in settings.items() if name not in self.flags}
-        # One thread each: runs side by side that all used every core would slow each other down.
+        # One thread each, because parallel runs that all use every core slow each other down.
         own = {"num_threads": 1, **from_file}
         values = Defaults(defaults.file, defaults.of_experiment, self.file, own)
         return PlannedRun(config_class.load(values, from_flags), settings)

@@ -1,4 +1,4 @@
-"""The progress of a study's runs, and an estimate of the time left."""
+"""Read the progress of a study's runs, and estimate the time left."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from statistics import fmean
 from rl_coordconv.runs.files import last_rows
 from rl_coordconv.study.plan import PlannedRun
 
-# Runs that differ only in these settings or in real numbers, such as the learning rate, are about
-# as fast.
+# Runs that differ only in these settings or in real numbers, such as the learning rate, have about
+# the same speed.
 _SAME_SPEED = {"seed", "env", "log_dir", "total_timesteps", "loss"}
 
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a run by its log.
+    """The progress of a run according to its log.
 
     Attributes:
         step: The last step logged, in the experiment's unit.
@@ -50,7 +50,7 @@ def read_progress(planned: PlannedRun) -> Progress:
 
 
 def _step(row: Mapping[str, str]) -> float:
-    """Return the step of a row of ``progress.csv``, or of a log of the first version."""
+    """Return the step of a row of ``progress.csv``, also of a file by older versions."""
     return float(row.get("step") or row.get("time/total_timesteps") or row["epoch"])
 
 
@@ -59,7 +59,7 @@ def _seconds(row: Mapping[str, str]) -> float:
 
 
 class Estimate:
-    """An estimate of the time that runs take, from the speed of those that have begun.
+    """An estimate of the time that runs take, from the speed of those that have started.
 
     Args:
         runs: The runs of a study.
@@ -73,9 +73,9 @@ class Estimate:
                 self.add(planned, speed)
 
     def seconds_left(self, planned: PlannedRun) -> float | None:
-        """Return the seconds until a run is finished, without waiting for others.
+        """Return the seconds of training that a run still needs.
 
-        None if no run of its kind has begun.
+        None if no run of the same configuration has started.
         """
         if planned.run.is_finished:
             return 0.0
@@ -84,9 +84,9 @@ class Estimate:
         return (planned.config.length - progress.step) / fmean(speeds) if speeds else None
 
     def total_seconds(self, runs: Sequence[PlannedRun], at_once: int) -> float | None:
-        """Return the seconds until all runs are finished if each starts as soon as there is room.
+        """Return the seconds until all runs are finished, with ``at_once`` of them in parallel.
 
-        None if the time that one of them takes is unknown.
+        None if the time of one of them is unknown.
         """
         ends = [0.0] * at_once
         for planned in runs:
@@ -97,7 +97,7 @@ class Estimate:
         return max(ends)
 
     def unknown(self, runs: Iterable[PlannedRun]) -> list[PlannedRun]:
-        """Return a run of each kind whose speed is unknown."""
+        """Return one run of each configuration whose speed is unknown."""
         unknown = [planned for planned in runs if self.seconds_left(planned) is None]
         return list({_kind(planned): planned for planned in unknown}.values())
 
@@ -107,7 +107,7 @@ class Estimate:
 
 
 def _kind(planned: PlannedRun) -> str:
-    """Return what runs of about the same speed have in common."""
+    """Return a key that runs of about the same speed share."""
     fields = planned.config.__class__.model_fields
     real = {name for name, field in fields.items() if field.annotation is float}
     return planned.config.model_dump_json(exclude=_SAME_SPEED | real)

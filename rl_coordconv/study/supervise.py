@@ -1,4 +1,4 @@
-"""The main path of a study: start its runs, retry those that fail, stop on a signal."""
+"""Train the runs of a study: start them, retry those that fail, and stop on a signal."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from rl_coordconv.study.worker import IN_USE, INTERRUPTED, LOST, USER_ERROR
 _STOPPED = {INTERRUPTED, LOST}
 _POLL_SECONDS = 0.2
 _IN_USE_SECONDS = 60  # before retrying a run that another process is using
-_FAILED_SECONDS = 5  # before retrying a run that failed, perhaps for lack of memory
+_FAILED_SECONDS = 5  # before retrying a run that failed, perhaps because memory was short
 
 
 class Backend(Protocol):
-    """A place where runs are trained: this machine or a cluster."""
+    """The interface of a place where runs are trained: this machine or a cluster."""
 
     @property
     def has_room(self) -> bool:
@@ -40,13 +40,13 @@ class Backend(Protocol):
 
 
 def supervise(runs: Sequence[PlannedRun], backend: Backend, retries: int, table: LiveTable) -> int:
-    """Finish all runs of a study.
+    """Train all runs of a study until they are finished.
 
-    A run that fails is retried from its last checkpoint. It is given up after ``retries`` further
-    failures without a new checkpoint, and the others continue.
+    A run that fails is retried from its last checkpoint. After ``retries`` more failures without a
+    new checkpoint it is given up, and the others continue.
 
     Args:
-        runs: The runs, in their order.
+        runs: The runs, in the order in which to start them.
         backend: Where to train them.
         retries: Attempts after the first.
         table: Shows their progress.
@@ -63,7 +63,7 @@ def supervise(runs: Sequence[PlannedRun], backend: Backend, retries: int, table:
                 number = len(queue.running)
                 table.say(
                     f"Stopping: saving {number} {'run' if number == 1 else 'runs'}."
-                    " Ctrl-C again does not wait."
+                    " Press Ctrl-C again to exit without waiting."
                 )
                 backend.stop()
             while backend.has_room and not stopping and (planned := queue.next_ready()):
@@ -84,7 +84,7 @@ class _Queue:
     """The waiting and the running runs, and how often each has failed.
 
     Args:
-        runs: The runs, in their order.
+        runs: The runs, in the order in which to start them.
         retries: Attempts after the first.
         table: Shows their state.
     """
@@ -104,7 +104,7 @@ class _Queue:
             if self._ready_at.get(planned.run, 0) > time.monotonic():
                 continue
             self.waiting.remove(planned)
-            if planned.run.is_finished:  # by another study that shares it
+            if planned.run.is_finished:  # by another study that has the same run
                 self._table.mark(planned, State.FINISHED)
                 continue
             self.running.append(planned)
@@ -113,13 +113,13 @@ class _Queue:
         return None
 
     def mark_begun(self) -> None:
-        """Mark the runs that have begun to train; a cluster may queue them first."""
+        """Mark the runs that have started to train; a cluster may queue them first."""
         for planned in self.running:
             if _starts(planned.run) != self._starts[planned.run]:
                 self._table.mark(planned, State.RUNNING)
 
     def ended(self, planned: PlannedRun, code: int, *, stopping: bool) -> None:
-        """Decide from its exit code whether a run is finished, waits again or has failed."""
+        """Decide from a run's exit code whether it is finished, is retried or has failed."""
         self.running.remove(planned)
         newest = _newest_checkpoint(planned.run)
         if newest != self._reached[planned.run]:
@@ -140,12 +140,12 @@ class _Queue:
         self._table.mark(planned, state)
 
     def _wait(self, planned: PlannedRun, seconds: float) -> None:
-        """Put a run first in the queue, to be started after some seconds."""
+        """Put a run first in the queue, to start after some seconds."""
         self._ready_at[planned.run] = time.monotonic() + seconds
         self.waiting.insert(0, planned)
 
     def _may_retry(self, planned: PlannedRun, code: int) -> bool:
-        """Count a failure, and return whether another attempt may help."""
+        """Count a failure, and return whether to retry the run."""
         self._failures[planned.run] += 1
         return code != USER_ERROR and self._failures[planned.run] <= self._retries
 

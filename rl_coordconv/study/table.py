@@ -1,4 +1,4 @@
-"""The tables of a study: its runs with state, progress, speed, score and time left."""
+"""Show the runs of a study as tables: state, progress, speed, score and time left."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from rl_coordconv.runs.folder import Run
 from rl_coordconv.study.plan import PlannedRun
 from rl_coordconv.study.progress import Estimate, read_progress
 
-_PRINT_SECONDS = 60  # between reports where there is no terminal
+_PRINT_SECONDS = 60  # between tables without a terminal
 _REFRESH_SECONDS = 1
-_REST = 20  # times as long as an update took: the runs need the cores
-_OTHER_LINES = 4  # on the screen besides the live table: messages, and the prompt at the end
-_NARROW = 80  # columns; without the speed, names are readable on a smaller screen
+_REST = 20  # wait this many times as long as an update took, because the runs need the cores
+_OTHER_LINES = 4  # on the screen besides the table: messages and the prompt
+_NARROW = 80  # columns; a smaller terminal shows no speed, to leave room for names
 _N_BEST = 5
 
 
 class State(str, Enum):
-    """The state of a run; where a screen is too small, the last ones are left out."""
+    """The state of a run; a small terminal shows runs in the order of these states."""
 
     RUNNING = "running"
     IN_USE = "in use"
@@ -40,7 +40,7 @@ class State(str, Enum):
 
 
 class LiveTable:
-    """A table of all runs that is updated; without a terminal, a line for every change.
+    """A live table of all runs; without a terminal, a line for each change of state.
 
     Args:
         runs: The runs.
@@ -82,7 +82,7 @@ class LiveTable:
             self._console.out(text, highlight=False)
 
     def refresh(self) -> None:
-        """Update the table if it is time."""
+        """Update the table if the last update is old enough."""
         every = max(_REFRESH_SECONDS, _REST * self._took) if self._live else _PRINT_SECONDS
         started = time.monotonic()
         if started - self._shown_at < every:
@@ -100,7 +100,7 @@ class LiveTable:
         return [planned for planned in self._runs if self._states[planned.run] is State.FAILED]
 
     def _render(self) -> Group:
-        """Return a table of all runs that the terminal has room for; elsewhere, of running ones."""
+        """Return a table of the runs that fit the terminal; without one, of the running ones."""
         estimate = Estimate(self._runs)
         shown = [run for state in State for run, its in self._states.items() if its is state]
         summary = self._summary(estimate)
@@ -109,7 +109,7 @@ class LiveTable:
             return Group(self._rows(estimate, shown), summary)
         room = max(self._console.height - _OTHER_LINES, 3)
         del shown[room:]
-        while True:  # names may be folded, so the height is known only then
+        while True:  # names may wrap, so the height is known only after rendering
             group = Group(self._rows(estimate, shown), summary)
             n_lines = len(self._console.render_lines(group))
             if n_lines <= room or len(shown) == 1:
@@ -148,15 +148,15 @@ class LiveTable:
 
 
 def cost_table(runs: Sequence[PlannedRun], estimate: Estimate, at_once: int) -> Group:
-    """Return a table of the runs of a study and the time that each still takes.
+    """Return a table of the runs of a study and their remaining times.
 
     Args:
         runs: The runs.
         estimate: Their speeds.
-        at_once: The number of runs side by side.
+        at_once: The number of runs in parallel.
     """
     names = run_names(runs)
-    table = _table("run", "done", "of", "takes")
+    table = _table("run", "done", "of", "time left")
     left = [estimate.seconds_left(planned) for planned in runs]
     for planned, seconds in zip(runs, left, strict=True):
         takes = "finished" if planned.run.is_finished else duration(seconds) or "unknown"
@@ -170,7 +170,7 @@ def cost_table(runs: Sequence[PlannedRun], estimate: Estimate, at_once: int) -> 
 
 
 def count_runs(runs: Sequence[PlannedRun]) -> str:
-    """Return how many runs there are, and how many of them are unfinished."""
+    """Return the number of runs and of unfinished runs as text."""
     number = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
     unfinished = sum(not planned.run.is_finished for planned in runs)
     return f"{number}, {unfinished or 'none'} unfinished"
@@ -179,8 +179,8 @@ def count_runs(runs: Sequence[PlannedRun]) -> str:
 def best_runs(runs: Sequence[PlannedRun]) -> list[str]:
     """Return lines that list the best finished runs by their last score.
 
-    There are none if the runs differ only in the seed, or if their scores cannot be compared
-    because they are of several tasks.
+    Empty if the runs differ only in the seed, or if their scores cannot be compared because they
+    are of several tasks.
     """
     columns = {planned.config.score for planned in runs}
     variants = {planned.run.folder.parent for planned in runs}
@@ -211,7 +211,7 @@ def _table(name: str, *columns: str) -> Table:
 
 
 def run_names(runs: Sequence[PlannedRun]) -> dict[Run, str]:
-    """Return each run's folder without the folders on its path that all have in common."""
+    """Return each run's path without the folder names that all runs share."""
     paths = [planned.run.folder.parts for planned in runs]
     varies = [len(set(parts)) > 1 for parts in itertools.zip_longest(*paths)]
     if not any(varies):
@@ -223,7 +223,7 @@ def run_names(runs: Sequence[PlannedRun]) -> dict[Run, str]:
 
 
 def duration(seconds: float | None) -> str:
-    """Return hours, minutes and seconds, or days and hours; an empty text for None.
+    """Format hours, minutes and seconds, or days and hours; empty for None.
 
     >>> duration(3725.4), duration(90061)
     ('1:02:05', '1 d 1 h')

@@ -1,4 +1,4 @@
-"""One run of a study, in its own process."""
+"""Train one run of a study in its own process."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from rl_coordconv.runs.files import disk_errors
 from rl_coordconv.runs.folder import InUse, Run, run_experiment
 from rl_coordconv.study.plan import PlannedRun
 
-GPUS_PER_RUN = 0.25  # where there is a GPU; a guess, not measured
+GPUS_PER_RUN = 0.25  # if there is a GPU; a guess, not measured
 
 # Exit codes of a run.
 CRASHED = 1
-USER_ERROR = 2  # a mistake, or a full disk
+USER_ERROR = 2  # a user's mistake or a full disk
 IN_USE = 75  # another process is using the folder: EX_TEMPFAIL of sysexits.h
 INTERRUPTED = 128 + signal.SIGINT
-LOST = 128 + signal.SIGTERM  # its machine is gone; handled as if it had been asked to stop
+LOST = 128 + signal.SIGTERM  # its machine was lost; handled like a stopped run
 
 _PATIENCE_SECONDS = 10  # the process of a killed study may need a moment to release the folder
 
@@ -34,19 +34,19 @@ _PATIENCE_SECONDS = 10  # the process of a killed study may need a moment to rel
 def work(planned: PlannedRun, folder: Path) -> int:
     """Start or resume a run as its script would, and return its exit code.
 
-    All output of this process goes to the run's ``output.txt`` from then on.
+    From then on, all output of this process goes to the run's ``output.txt``.
 
     Args:
         planned: The run.
         folder: Its folder on this machine.
 
     Returns:
-        The exit code that its script would have, or one of the above.
+        The exit code of its script, or one of the constants above.
     """
     sys.argv = shlex.split(planned.command("scripts"))[1:]  # for the run's command.txt
     try:
         with disk_errors(folder):
-            _print_to(Path(os.devnull))  # if the folder cannot be written, print nowhere
+            _print_to(Path(os.devnull))  # no output if the folder cannot be written
             folder.mkdir(parents=True, exist_ok=True)
             _print_to(Run(folder).output)
         train = find_experiment(planned.config.experiment).train()
@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def _stop_with_study() -> None:
-    """Save and stop if the study dies, so that its next start can use the folder."""
+    """Save and stop if the study is killed, so that the restarted study can use the folder."""
     os.read(sys.stdin.fileno(), 1)  # returns when the study's end of the pipe closes
     os.kill(os.getpid(), signal.SIGTERM)
 

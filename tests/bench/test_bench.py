@@ -34,7 +34,7 @@ def small_cases(monkeypatch):
     return cases
 
 
-class TestTheScript:
+class TestScript:
     @pytest.mark.parametrize(
         ("dtype", "memory_format"), [("float32", "contiguous"), ("float64", "channels-last")]
     )
@@ -78,7 +78,7 @@ class TestTheScript:
             (["layer", "--threads"], "There is no flag --threads; there are: "),
         ],
     )
-    def test_says_what_is_wrong_in_one_sentence(self, main, capsys, flags, sentence):
+    def test_a_mistake_is_one_sentence(self, main, capsys, flags, sentence):
         with pytest.raises(SystemExit) as exit_:
             main(flags)
         assert exit_.value.code == 2
@@ -87,7 +87,7 @@ class TestTheScript:
         assert sentence in err
         assert err.count("\n") == 1
 
-    def test_says_that_there_is_no_gpu(self, main, capsys, monkeypatch):
+    def test_a_missing_gpu_is_an_error(self, main, capsys, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         with pytest.raises(SystemExit):
             main(["layer", "--device", "cuda"])
@@ -95,7 +95,7 @@ class TestTheScript:
 
 
 class TestTiming:
-    def test_each_candidate_is_timed_once_in_every_round(self):
+    def test_each_candidate_is_timed_once_per_round(self):
         calls = []
         candidates = {name: (lambda name=name: calls.append(name)) for name in "abc"}
         seconds = timing.time_interleaved(candidates, rounds=20)
@@ -105,18 +105,18 @@ class TestTiming:
         assert all(sorted(names) == ["a", "b", "c"] for names in rounds)
         assert len(set(rounds)) > 3  # no candidate always follows the same one
 
-    def test_a_spread_is_the_median_and_the_quartiles(self):
+    def test_a_spread_is_median_and_quartiles(self):
         assert timing.Spread.of([4.0, 1, 2, 5, 3]) == timing.Spread(3, 2, 4)
         assert timing.Spread.of([7.0]) == timing.Spread(7, 7, 7)
 
     @pytest.mark.parametrize("case", layer.CASES, ids=lambda case: f"{case.input}-{case.timed}")
-    def test_hidden_layers_alone_send_a_gradient_to_their_input(self, case):
-        """As in training: images are no parameters."""
+    def test_only_hidden_layers_compute_the_gradient_of_their_input(self, case):
+        """As in training, where images need no gradient."""
         hidden = case.input[1] > 4
         assert ("to input" in case.timed) == (hidden and "backward" in case.timed)
 
 
-def test_the_layers_compute_the_same_with_the_same_weights():
+def test_the_layers_have_equal_output_for_equal_weights():
     weights = {name: make(4, 8, 3).weight.shape[1] for name, make in layer.LAYERS.items()}
     assert weights == {"Conv2d": 4, "CoordConv2d": 6, "concatenation": 6}
     x = torch.rand(2, 4, 5, 7)
@@ -125,7 +125,7 @@ def test_the_layers_compute_the_same_with_the_same_weights():
     torch.testing.assert_close(plain(x), coord(x))
 
 
-def test_concatenation_keeps_its_coordinates_and_channels_last(monkeypatch):
+def test_concatenation_caches_coordinates_and_preserves_channels_last(monkeypatch):
     concat, x = layer.ConcatConv2d(4, 8, 3), torch.rand(2, 4, 5, 7)
     x = x.contiguous(memory_format=torch.channels_last)
     out = concat(x)
@@ -138,7 +138,7 @@ def test_concatenation_keeps_its_coordinates_and_channels_last(monkeypatch):
 
 
 @pytest.mark.gpu
-def test_a_gpu_has_rows_of_captured_calls_too(small_cases, cuda):
+def test_on_a_gpu_captured_calls_are_measured_too(small_cases, cuda):
     report = layer.run(2, cuda.type, "float32", "contiguous")
     modes = ["eager", "captured"] if cuda.type == "cuda" else ["eager"]
     assert [row["mode"] for row in report.numbers["rows"]] == modes * len(small_cases)
@@ -146,7 +146,7 @@ def test_a_gpu_has_rows_of_captured_calls_too(small_cases, cuda):
 
 class TestToy:
     @pytest.mark.parametrize(("task", "model"), toy.CASES)
-    def test_the_network_as_written_is_the_same_network(self, task, model):
+    def test_the_plain_implementation_has_the_same_output(self, task, model):
         chosen = {"task": task, "model": model, "canvas": 32, "square": 21}
         config = ToyConfig.load(ToyConfig.find_defaults(CONFIGS, chosen), chosen)
         samples, _ = split(config.split, config.canvas, config.square)
@@ -167,7 +167,7 @@ class TestToy:
 
 
 @pytest.mark.slow
-def test_runs_at_once_are_real_trainings(main, monkeypatch, tmp_path, capsys):
+def test_parallel_runs_are_real_trainings(main, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(runs, "_LOG_INTERVAL", {"a2c": 1})  # the test waits for two logs of each
     path = tmp_path / "runs.json"
     flags = ["--repeats", "1", "--seconds", "0.1", "--n-runs", "1", "2", "--json", str(path)]
@@ -187,7 +187,7 @@ def test_runs_at_once_are_real_trainings(main, monkeypatch, tmp_path, capsys):
         ("--seconds 0", "--seconds: must be above 0 and finite, not 0.0."),
     ],
 )
-def test_nothing_to_run_is_a_mistake(flags, sentence, main, capsys):
+def test_zero_is_an_error(flags, sentence, main, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(["runs", *flags.split()])
     assert exit_.value.code == 2

@@ -41,7 +41,7 @@ def main(argv):
 
 @pytest.fixture
 def candidate(tmp_path):
-    """Makes a candidate whose intervals are one update long, unless ``seconds`` are given."""
+    """Return a function that makes a candidate, by default with intervals of one update."""
     (tmp_path / "counts.py").write_text(COUNTS)
     (tmp_path / "learns.py").write_text(LEARNS)
 
@@ -52,7 +52,7 @@ def candidate(tmp_path):
 
 
 def ends(pid: int) -> bool:
-    """Whether a process ends soon; it need not have been waited for."""
+    """Wait up to 5 s for a process to end, and return whether it did; zombies count as ended."""
     for _ in range(500):
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -64,7 +64,7 @@ def ends(pid: int) -> bool:
     return False
 
 
-def test_each_candidate_works_once_a_round_and_its_steps_are_counted(candidate, tmp_path):
+def test_each_candidate_runs_once_per_round_and_its_steps_are_counted(candidate, tmp_path):
     log = str(tmp_path / "log")
     candidates = {
         "a": candidate("counts.py", "a", log, "3"),
@@ -75,24 +75,24 @@ def test_each_candidate_works_once_a_round_and_its_steps_are_counted(candidate, 
     intervals = interleave_processes(candidates, 6)
     assert [interval.steps for interval in intervals["a"]] == [3] * 6
     assert [interval.steps for interval in intervals["b"]] == [5] * 6
-    assert [interval.steps for interval in intervals["c"]] == [7] * 6  # seen from outside
+    assert [interval.steps for interval in intervals["c"]] == [7] * 6  # Stable-Baselines3's steps
     assert all(interval.steps % 2 == 0 and interval.seconds >= 0.01 for interval in intervals["d"])
     assert all(interval.seconds > 0 for values in intervals.values() for interval in values)
 
-    # The last letter of an interval is written when the next one begins.
+    # The last letter of an interval is written at the start of the next one.
     order = Path(log).read_text()
     pairs = [order[i : i + 2] for i in range(0, len(order), 2)]
     assert len(pairs) == WARM_UP + 6
     assert all(sorted(pair) == ["a", "b"] for pair in pairs)
-    assert len(set(pairs)) == 2  # nobody is always first
+    assert len(set(pairs)) == 2  # neither is always first
 
     for alone, with_child in zip(intervals["a"], intervals["b"], strict=True):
         assert alone.memory > 10
-        assert with_child.memory > alone.memory + 200  # of the 256 that the child holds
+        assert with_child.memory > alone.memory + 200  # of the child's 256 MiB
     assert ends(int(Path(log + ".pid").read_text()))
 
 
-def test_one_that_ends_early_is_named_and_leaves_nothing_behind(candidate, tmp_path):
+def test_a_candidate_that_ends_early_is_an_error_and_all_processes_end(candidate, tmp_path):
     log = str(tmp_path / "log")
     candidates = {
         "a": candidate("counts.py", "a", log, "3", "child", "ends"),

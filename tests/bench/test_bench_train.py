@@ -29,10 +29,10 @@ class TestUpperBound:
     def test_times_add_up_on_shared_cores(self):
         assert upper_bound.upper_bound(300.0, 600.0, overlap=False) == pytest.approx(200)
 
-    def test_the_slower_part_counts_where_both_work_at_once(self):
+    def test_the_slower_part_counts_if_both_run_at_the_same_time(self):
         assert upper_bound.upper_bound(300.0, 600.0, overlap=True) == 300
 
-    def test_batches_are_those_of_the_algorithms(self):
+    def test_batches_equal_those_of_the_algorithms(self):
         a2c = A2CConfig.load(A2CConfig.find_defaults(CONFIGS / "a2c.yaml", {}))
         ppo = PPOConfig.load(PPOConfig.find_defaults(CONFIGS / "ppo.yaml", {}))
         assert upper_bound.batches(a2c) == [16 * 5]
@@ -41,7 +41,7 @@ class TestUpperBound:
     @pytest.mark.parametrize("part", list(upper_bound.PARTS))
     @pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
     @pytest.mark.parametrize("precision", ["float32", "bf16"])
-    def test_a_part_works_as_often_as_a_training(self, monkeypatch, part, algorithm, precision):
+    def test_a_part_does_the_work_of_training(self, monkeypatch, part, algorithm, precision):
         told, seen, played = [], [], []
 
         def between_updates(steps):
@@ -80,12 +80,12 @@ class TestUpperBound:
 
 
 def of(memory, *speeds):
-    """An interval of 2 s for each speed."""
+    """Return an interval of 2 s for each speed."""
     return [Interval(2 * speed, 2.0, memory) for speed in speeds]
 
 
 def as_json(numbers):
-    """As `scripts/bench.py` writes them."""
+    """Return numbers as `scripts/bench.py` writes them."""
     return json.loads(json.dumps(numbers, default=asdict))
 
 
@@ -161,7 +161,7 @@ class TestTrain:
         assert main(["train", "--repeats", "2", "--seconds", "0.01", "--json", str(path)]) == 0
         printed = capsys.readouterr().out
         assert "\n| network float32 " in printed
-        assert "fastest here: the only one" in printed
+        assert "fastest settings on this machine: the only one" in printed
         report = json.loads(path.read_text())
         trainings = {"baseline", "nature float32", "coordconv float32"}
         assert set(report["intervals"]) == trainings | {"environments", "network float32"}
@@ -176,12 +176,12 @@ class TestTrain:
         assert (report["baseline"], report["repeats"]) == ("the only one", 2)
         assert report["cores"] == cpu_count()
         assert report["torch"] == torch.__version__
-        # Ours log as usual, each into a folder of its own.
+        # Our runs log as usual, each into a separate folder.
         for extractor in ("nature", "coordconv"):
             run = f"{extractor} float32/a2c/MsPacman/{extractor}/seed-0"
             assert (tmp_path / run / "config.yaml").exists()
 
-    def test_says_in_one_sentence_what_ended_early(self, main, monkeypatch, capsys):
+    def test_a_process_that_ends_early_is_one_sentence(self, main, monkeypatch, capsys):
         monkeypatch.setattr(train, "BASELINES", {"unheard-of": ["unheard-of", "1"]})
         with pytest.raises(SystemExit) as exit_:
             main(["train", "--repeats", "1"])
@@ -194,7 +194,7 @@ class TestTrain:
 
 
 class TestEnvs:
-    def test_ale_py_alone_plays_what_our_environment_plays(self, monkeypatch):
+    def test_ale_py_alone_has_the_settings_of_our_environment(self, monkeypatch):
         calls = []
 
         class Noted(Exception):
@@ -210,7 +210,7 @@ class TestEnvs:
                 make("Breakout", 3, num_threads=2)
         assert calls[0] == calls[1]
 
-    def test_plays_the_steps_it_is_asked_for_with_actions_that_exist(self):
+    def test_plays_the_given_number_of_steps_with_valid_actions(self):
         seen = []
         envs.play(seen.append, gym.spaces.Discrete(3), n_envs=2)(100)
         assert np.shape(seen) == (100, 2)
@@ -234,16 +234,16 @@ class TestEnvs:
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["train", "--repeats", "0"], "--repeats: must be at least 1, not 0."),
+        (["train", "--repeats", "0"], "--repeats: must be from 1 to 4096, not 0."),
         (["train", "--seconds", "0"], "--seconds: must be above 0 and finite, not 0.0."),
         (["train", "--seconds", "nan"], "--seconds: must be above 0 and finite, not nan."),
         (["train", "--algorithm", "dqn"], "invalid choice: 'dqn'"),
-        (["envs", "--repeats", "0"], "--repeats: must be at least 1, not 0."),
-        (["envs", "--n-envs", "8", "0"], "--n-envs: must be at least 1, not 0."),
+        (["envs", "--repeats", "0"], "--repeats: must be from 1 to 4096, not 0."),
+        (["envs", "--n-envs", "8", "0"], "--n-envs: must be from 1 to 4096, not 0."),
         (["envs", "--n-envs"], "expected at least one argument"),
     ],
 )
-def test_says_what_is_wrong_in_one_sentence(main, capsys, flags, sentence):
+def test_a_mistake_is_one_sentence(main, capsys, flags, sentence):
     with pytest.raises(SystemExit) as exit_:
         main(flags)
     assert exit_.value.code == 2

@@ -1,4 +1,4 @@
-"""However the logs of some trainings are split, copied, renamed or torn: the same report."""
+"""Runs whose logs are split, copied, renamed or damaged have the same report."""
 
 import shutil
 from pathlib import Path
@@ -20,7 +20,7 @@ N_GAMES = 150
 
 
 def trainings():
-    """Name, games and start of each training; one begins when the last has ended."""
+    """Yield name, games and start time of each run; runs do not overlap in time."""
     for place, (variant, mean) in enumerate(VARIANTS.items()):
         for seed in range(SEEDS):
             number = place * SEEDS + seed
@@ -31,7 +31,7 @@ TRAININGS = list(trainings())
 
 
 class Monitors:
-    """Trainings known by their games."""
+    """Runs with monitors."""
 
     def write(self, root):
         for name, games, start in trainings():
@@ -48,7 +48,7 @@ class Monitors:
         write_monitor(root / folder, games[a:b], start=start, name=file)
 
     def split(self, root, draw):
-        """Append the last games as another session; times start again."""
+        """Append the last games as another session, whose times start at 0."""
         name, games, start = TRAININGS[draw(st.integers(0, 2 * SEEDS - 1))]
         place = draw(st.integers(1, N_GAMES - 1))
         path = write_monitor(root / name, games[:place], start=start)
@@ -61,7 +61,7 @@ class Monitors:
             write_monitor(root / name, games, start=start)
 
     def damage(self, root, draw):
-        """Tear the last row, or add what a power cut leaves."""
+        """Add an incomplete row, or bytes as left by a power cut."""
         name, *_ = TRAININGS[draw(st.integers(0, 2 * SEEDS - 1))]
         with (root / name / "0.monitor.csv").open("ab") as file:
             file.write(
@@ -70,14 +70,14 @@ class Monitors:
 
 
 class Events:
-    """Trainings known by TensorBoard's events."""
+    """Runs with TensorBoard events."""
 
     def write(self, root):
         for name, games, start in trainings():
             write_events(root / name / "A2C_1", points_of(games, start=start))
 
     def copy(self, root, draw):
-        """Copy the events, or a part of them, into another folder or beside the original."""
+        """Copy all or some events into another folder or into the same one."""
         name, games, start = TRAININGS[draw(st.integers(0, 2 * SEEDS - 1))]
         points = points_of(games, start=start)
         a, b = sorted(draw(st.tuples(*[st.integers(0, len(points))] * 2)))
@@ -87,7 +87,7 @@ class Events:
         write_events(root / folder, points[a:b], number=draw(st.integers(1, 9)))
 
     def split(self, root, draw):
-        """Write rounds of ``learn()`` to folders, or files, of their own."""
+        """Write a separate folder or file for each call of ``learn()``."""
         name, games, start = TRAININGS[draw(st.integers(0, 2 * SEEDS - 1))]
         points = points_of(games, start=start)
         shutil.rmtree(root / name, ignore_errors=True)
@@ -105,7 +105,7 @@ class Events:
             write_events(root / name / "A2C_1", points[number::2], number=number)
 
     def damage(self, root, draw):
-        """Begin a record that never ends, or resume from an earlier step."""
+        """Write an incomplete record, or a later copy of the last point."""
         name, games, start = TRAININGS[draw(st.integers(0, 2 * SEEDS - 1))]
         points = points_of(games, start=start)
         if draw(st.booleans()):
@@ -120,13 +120,13 @@ LOGS = pytest.mark.parametrize("logs", [Monitors(), Events()], ids=["monitors", 
 
 
 @LOGS
-def test_the_report_is_that_of_the_original(logs):
+def test_changed_logs_give_the_same_report(logs):
     check_report(logs, examples=60)
 
 
 @LOGS
 @pytest.mark.slow
-def test_the_report_is_that_of_the_original_however_many_folders_are_tried(logs):
+def test_changed_logs_give_the_same_report_in_600_examples(logs):
     check_report(logs, examples=600)
 
 

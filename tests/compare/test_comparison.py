@@ -60,7 +60,7 @@ def test_a_known_difference_is_found(tmp_path):
     assert pair.probability().value == 1
 
 
-def test_the_difference_over_training_ends_at_that_of_the_verdict(tmp_path):
+def test_the_difference_over_training_ends_at_the_final_difference(tmp_path):
     (comparison,) = write_study(tmp_path, {"nature": 1000, "coordconv": 1500})
     (pair,) = comparison.pairs
     *_, last = pair.over_training(np.linspace(0, pair.step, 7))
@@ -68,18 +68,18 @@ def test_the_difference_over_training_ends_at_that_of_the_verdict(tmp_path):
 
 
 def test_the_report_says_how_the_difference_varied(tmp_path):
-    """The variants rise from the same score to two that are far apart."""
+    """The variants start at the same score and end far apart."""
     (comparison,) = write_study(tmp_path, {"nature": 1000, "coordconv": 2000}, noise=0, spread=1)
     (pair,) = comparison.pairs
     middle, end = (gap.value for gap in pair.over_training(pair.step * np.array([0.5, 1])))
     assert stopping_sentence(pair) == (
-        "Over the second half of the training, the difference (coordconv - nature) ranged"
+        "Over the second half of training, the difference (coordconv - nature) ranged"
         f" from {middle:.0f} to {end:.0f} points; its interval was above zero at 100% of the steps"
         " and below zero at 0%."
     )
 
 
-def test_a_difference_that_is_not_there_is_not_claimed(tmp_path):
+def test_a_difference_without_effect_is_not_significant(tmp_path):
     (comparison,) = write_study(tmp_path, {"nature": 1000, "coordconv": 1000})
     (pair,) = comparison.pairs
     assert not pair.difference("training").excludes_zero
@@ -88,33 +88,33 @@ def test_a_difference_that_is_not_there_is_not_claimed(tmp_path):
 
 
 @pytest.mark.parametrize("seeds", [4, 3])
-def test_the_interval_says_what_it_is_adjusted_for_and_how_many_seeds_there_are(tmp_path, seeds):
+def test_the_conclusion_states_adjustment_and_seeds(tmp_path, seeds):
     write_study(tmp_path, {"nature": 1000}, seeds=4)
     (comparison,) = write_study(tmp_path, {"coordconv": 1500}, seeds=seeds)
     each = "4 seeds each" if seeds == 4 else "3 seeds of coordconv, 4 of nature"
-    ending = r"%\) higher than nature at step 60k \(95% CI [\d,]+ to [\d,]+{}; " + each + r"\)\.$"
+    ending = r"%\) higher than nature at 60k steps \(95% CI [\d,]+ to [\d,]+{}, " + each + r"\)\.$"
     assert re.search(ending.format(""), verdict(comparison.pairs[0]))
     adjusted = ending.format(", Bonferroni-adjusted for 3 comparisons")
     assert re.search(adjusted, verdict(replace(comparison.pairs[0], n_pairs=3)))
 
 
-def test_one_variant_is_nothing_to_compare(tmp_path):
+def test_one_variant_is_reported_as_nothing_to_compare(tmp_path):
     (comparison,) = write_study(tmp_path, {"nature": 1000})
     assert verdicts(comparison) == ["Only one variant (nature) was found; nothing to compare."]
 
 
-def test_a_lower_score_is_reported_from_the_better_variant(tmp_path):
+def test_the_conclusion_names_the_better_variant_first(tmp_path):
     (comparison,) = write_study(tmp_path, {"nature": 1500, "coordconv": 1000})
     assert verdict(comparison.pairs[0]).startswith("nature scores")
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
-def test_with_fewer_than_three_seeds_no_conclusion_holds_and_no_band_is_drawn(tmp_path, seeds):
+def test_fewer_than_three_seeds_have_no_conclusion_and_no_band(tmp_path, seeds):
     write_study(tmp_path / "runs", {"nature": 1000, "coordconv": 9000}, seeds=seeds)
     write_report([tmp_path / "runs"], tmp_path / "out")
     text = (tmp_path / "out" / "report.md").read_text()
     assert "Too few seeds to compare coordconv with nature: at least 3 each are needed" in text
-    assert f"there are {seeds} and {seeds} at step 60k" in text
+    assert f"there are {seeds} and {seeds} at 60k steps" in text
     assert BAND not in next((tmp_path / "out").glob("curves*.svg")).read_text()
     assert {row["low"] for row in read(tmp_path / "out" / "differences.csv")} == {"nan"}
     assert "Over the second half" not in text
@@ -138,7 +138,7 @@ def test_a_run_that_is_behind_is_left_out_and_reported(tmp_path):
     assert comparison.notes[0].startswith(f"{behind} is at step 7,500 and left out")
 
 
-def test_new_seeds_do_not_take_the_comparison_back_to_their_first_steps(tmp_path):
+def test_new_seeds_do_not_lower_the_step_of_the_comparison(tmp_path):
     write_study(tmp_path, {"nature": 1000}, seeds=3)
     for seed in (7, 8, 9):
         write_run(tmp_path, "nature", seed, games=20, done=False)
@@ -148,8 +148,8 @@ def test_new_seeds_do_not_take_the_comparison_back_to_their_first_steps(tmp_path
 
 
 @pytest.mark.parametrize("late", [1, 2])
-def test_a_seed_that_never_reaches_a_score_is_later_than_those_that_do(tmp_path, late):
-    """Leaving it out would make a variant look faster the worse it is."""
+def test_a_seed_that_never_reaches_a_score_counts_as_later_than_all_others(tmp_path, late):
+    """Otherwise a worse variant would look faster."""
     for seed in range(3):
         write_run(tmp_path, seed=seed, final=400 if seed < late else 1000 + 200 * seed, noise=0)
     (comparison,) = compare(find_runs([tmp_path]).runs)
@@ -158,7 +158,7 @@ def test_a_seed_that_never_reaches_a_score_is_later_than_those_that_do(tmp_path,
     assert reached == {1: f"{count(slower)} (2 of 3)", 2: "- (1 of 3)"}[late]
 
 
-def test_runs_that_differ_in_a_setting_are_variants_named_by_it(tmp_path):
+def test_variants_that_differ_in_a_setting_are_named_by_it(tmp_path):
     for seed, rate in (0, 0.0007), (1, 0.0007), (0, 0.1), (1, 0.1):
         write_run(tmp_path / str(rate), "nature", seed, learning_rate=rate)
     for seed in 0, 1:
@@ -172,7 +172,7 @@ def test_runs_that_differ_in_a_setting_are_variants_named_by_it(tmp_path):
 
 
 @pytest.mark.parametrize(("schedule", "variants"), [("constant", 1), ("linear", 2)])
-def test_the_length_of_a_training_makes_a_variant_if_a_schedule_depends_on_it(
+def test_total_timesteps_distinguish_variants_only_if_a_schedule_depends_on_them(
     tmp_path, schedule, variants
 ):
     for seed, steps in (0, 1000), (1, 2000):
@@ -194,12 +194,12 @@ def test_the_baseline_can_be_chosen(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("games", [2, 7, 19])
-def test_a_handful_of_games_is_no_evidence(tmp_path, games):
+def test_few_games_allow_no_conclusion(tmp_path, games):
     (comparison,) = write_study(tmp_path, {"nature": 500, "coordconv": 5000}, games=games)
     (pair,) = comparison.pairs
     assert verdict(pair) == (
         "Too few games to compare coordconv with nature: at least 20 per seed are needed, there"
-        f" are {games} and {games} at step {count(pair.step)}"
+        f" are {games} and {games} at {count(pair.step)} steps"
         f" (means {number(pair.second.mean('training', pair.step).value)} and"
         f" {number(pair.first.mean('training', pair.step).value)})."
     )
@@ -211,8 +211,8 @@ def test_a_handful_of_games_is_no_evidence(tmp_path, games):
     assert "Over the second half" not in text
 
 
-def test_the_difference_is_described_from_the_first_games_on(tmp_path):
-    """All games end in the last tenth of the training."""
+def test_the_range_of_the_difference_starts_at_the_first_games(tmp_path):
+    """All games end in the last 10% of the steps."""
     (comparison,) = write_study(tmp_path, {"nature": 500, "coordconv": 5000}, games=30)
     late = []
     for variant in comparison.variants:
@@ -228,7 +228,7 @@ def test_protocols_are_not_mixed(tmp_path):
     assert [c.protocol for c in compare(find_runs([tmp_path]).runs)] == ["classic", "sticky"]
 
 
-def test_more_comparisons_make_wider_intervals(tmp_path):
+def test_more_comparisons_widen_the_intervals(tmp_path):
     (two,) = write_study(tmp_path, {"nature": 1000, "coordconv": 1100})
     (three,) = write_study(tmp_path, {"nature-noise": 1000})
     narrow, wide = two.pairs[0].difference("training"), three.pairs[0].difference("training")
@@ -237,7 +237,7 @@ def test_more_comparisons_make_wider_intervals(tmp_path):
     assert wide.low < narrow.low
 
 
-def test_a_comparison_that_is_not_made_makes_none_wider(tmp_path):
+def test_pairs_with_too_few_seeds_do_not_widen_the_intervals(tmp_path):
     (two,) = write_study(tmp_path, {"nature": 1000, "coordconv": 1100})
     (three,) = write_study(tmp_path, {"nature-noise": 1000}, seeds=2)
     assert len(three.pairs) == 3
@@ -246,7 +246,7 @@ def test_a_comparison_that_is_not_made_makes_none_wider(tmp_path):
 
 
 class Page(HTMLParser):
-    """Tags, ids and addresses of a page, and those of what it loads."""
+    """The tags, ids and link addresses of a page, and addresses of resources that it loads."""
 
     def __init__(self, text):
         super().__init__()
@@ -262,9 +262,9 @@ class Page(HTMLParser):
                 (self.addresses if tag in ("a", "use") else self.loaded).append(value)
 
 
-def test_the_command_writes_a_page_that_needs_nothing_else(tmp_path, capsys):
+def test_the_command_writes_a_self_contained_page(tmp_path, capsys):
     write_study(tmp_path / "runs", {"nature": 1000, "coordconv": 1500}, seeds=3)
-    (tmp_path / "runs" / "a2c" / "MsPacman" / "nature" / "seed-2" / "config.yaml").write_text("[")
+    (tmp_path / "runs" / "a2c" / "MsPacman" / "nature" / "seed-2" / "config.yaml").write_text("}")
     out = tmp_path / "out"
     assert command(tmp_path / "runs" / "a2c" / "MsPacman", "--out", out) == 0
     assert capsys.readouterr().out == f"Done: {out / 'report.html'}\n"
@@ -319,8 +319,8 @@ def test_the_report_says_when_and_how_it_was_made(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["new/report", "docs"])
-def test_git_ignores_a_report_and_nothing_else(tmp_path, name):
-    """A report in a checkout was shown by git status."""
+def test_git_ignores_only_the_reports_files(tmp_path, name):
+    """Git status showed a report in a checkout."""
     write_run(tmp_path / "runs", games=50)
     checkout = tmp_path / "checkout"
     (checkout / "docs").mkdir(parents=True)
@@ -336,7 +336,7 @@ def test_git_ignores_a_report_and_nothing_else(tmp_path, name):
     assert (checkout / name / ".gitignore").read_text() == "mine\n"
 
 
-def test_a_mistake_is_one_sentence(tmp_path, capsys):
+def test_mistakes_are_reported_in_one_sentence(tmp_path, capsys):
     for arguments in ([tmp_path], [tmp_path / "missing"], [], [tmp_path, "--x", "years"]):
         with pytest.raises(SystemExit, match="2"):
             command(*arguments, "--out", tmp_path / "out")
@@ -346,8 +346,8 @@ def test_a_mistake_is_one_sentence(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_in_place_of_a_folder_is_named(tmp_path, capsys):
-    """There was no such folder, or a traceback."""
+def test_a_file_instead_of_a_folder_is_reported(tmp_path, capsys):
+    """The message said that there is no such folder, or was a traceback."""
     file = write_run(tmp_path, games=50) / "episodes.csv"
     before = file.read_bytes()
     sentences = {
@@ -364,7 +364,7 @@ def test_a_file_in_place_of_a_folder_is_named(tmp_path, capsys):
     assert file.read_bytes() == before
 
 
-def test_a_missing_package_is_one_sentence():
+def test_a_missing_package_is_reported_in_one_sentence():
     code = "import runpy, sys; sys.modules['rliable'] = None; sys.argv = ['compare.py', '.'];"
     code += f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -383,14 +383,15 @@ def test_curves_over_frames_and_hours(tmp_path, x):
     assert read(tmp_path / "out" / "runs.csv")[0]["score"] == "400"
 
 
-def test_several_games_are_summed_up(tmp_path):
+def test_several_games_are_summarised(tmp_path):
     runs, out = tmp_path / "runs", tmp_path / "out"
     for game in "MsPacman", "Qbert", "Seaquest":
         write_study(runs, {"nature": 1000, "coordconv": 3000}, seeds=3, game=game)
     write_run(runs, "nature-noise", game="Qbert")
     write_report([runs], out)
     text = (out / "report.md").read_text()
-    assert re.search(r"coordconv scores 0\.\d+ higher than nature over 3 games", text)
+    start = r"coordconv scores 0\.\d+ higher than nature in mean human-normalised score "
+    assert re.search(start + r"over 3 games \(95% CI 0\.\d+ to 0\.\d+, 3 seeds each\)\.", text)
     assert "nature-noise did not play all of these games" in text
     rows = {(row["variant"], row["measure"]): row for row in read(out / "over_games.csv")}
     assert {measure for _, measure in rows} == {"IQM", "median", "mean", "optimality gap"}
@@ -402,7 +403,7 @@ def test_several_games_are_summed_up(tmp_path):
     assert set(inner) < set(page.ids)
 
 
-def test_published_scores_are_of_games_that_exist():
+def test_published_scores_are_of_existing_games():
     assert set(HUMAN_AND_RANDOM) <= set(GAMES)
     assert {published.game for published in PUBLISHED} <= set(GAMES)
     assert len({(p.source, p.algorithm, p.game) for p in PUBLISHED}) == len(PUBLISHED)
@@ -410,24 +411,24 @@ def test_published_scores_are_of_games_that_exist():
     assert human_normalised("MsPacman", 307.3) == 0
 
 
-def test_only_the_seeds_that_every_game_has_count_over_games():
+def test_over_games_every_game_has_the_same_number_of_seeds():
     scores = {"Pong": np.array([1.0, 2.0, 3.0]), "Qbert": np.array([4.0, 5.0])}
     variant = VariantOverGames("nature", styles(["nature"])["nature"], scores)
     np.testing.assert_array_equal(variant.matrix, [[1, 4], [2, 5]])
 
 
-def test_a_game_that_one_variant_has_not_begun_is_left_out_and_reported(tmp_path):
+def test_a_game_that_one_variant_has_not_played_is_left_out_and_reported(tmp_path):
     for game in "MsPacman", "Qbert":
         write_study(tmp_path, {"nature": 1000, "coordconv": 3000}, seeds=3, game=game)
     write_study(tmp_path, {"nature": 1000}, seeds=3, game="Pong")
     (summary,) = over_games(compare(find_runs([tmp_path]).runs))
     assert summary.games == ("MsPacman", "Qbert")
     assert [variant.name for variant in summary.variants] == ["nature", "coordconv"]
-    assert summary.notes == ("Not every variant has played Pong, left out here.",)
+    assert summary.notes == ("Left out here, as not every variant played it: Pong.",)
 
 
-def test_variants_by_a_setting_differ_in_their_looks_and_the_legend_names_them_whole(tmp_path):
-    """Four looks were used again, and names were cut off at the edge."""
+def test_many_variants_have_distinct_styles_and_whole_names_in_the_legend(tmp_path):
+    """Only four styles were used, and names were cut off at the edge."""
     rates = (0.1, 0.01, 0.001, 0.0001, 0.00001, 0.000001)
     for rate in rates:
         write_run(tmp_path / str(rate), learning_rate=rate, games=50)

@@ -1,4 +1,4 @@
-"""What can be read of a damaged log is read; the rest is named, and never a traceback."""
+"""Damaged logs are read as far as possible, reported, and never cause a traceback."""
 
 import json
 from contextlib import suppress
@@ -44,7 +44,7 @@ def read_monitor(tmp_path, content):
         "",
     ],
 )
-def test_a_damaged_first_line_of_a_monitor_loses_no_game(tmp_path, head):
+def test_all_games_are_read_if_the_first_line_of_a_monitor_is_damaged(tmp_path, head):
     run = read_monitor(tmp_path, "\n".join([*filter(None, [head]), "r,l,t", *ROWS, ""]))
     assert run.returns.tolist() == GAMES[:, 2].tolist()
     assert ("the first line of monitor.csv is damaged" in run.notes) == bool(head)
@@ -66,12 +66,12 @@ def test_a_damaged_first_line_of_a_monitor_loses_no_game(tmp_path, head):
         ("\n".join([HEAD, "r,l,t,note", *(f'{row},"a, b"' for row in ROWS), ""]), 60),
     ],
 )
-def test_what_can_be_read_of_a_monitor_is_read(tmp_path, content, n_games):
+def test_intact_rows_of_a_damaged_monitor_are_read(tmp_path, content, n_games):
     run = read_monitor(tmp_path, content)
     assert run.returns.tolist() == GAMES[:n_games, 2].tolist()
 
 
-def test_a_byte_that_is_not_text_damages_its_row_only(tmp_path):
+def test_an_invalid_byte_damages_only_its_row_of_a_monitor(tmp_path):
     rows = "\n".join([HEAD, "r,l,t", *ROWS, ""]).encode()
     place = rows.index(ROWS[20].encode())
     run = read_monitor(tmp_path, rows[:place] + b"\xff" + rows[place:])
@@ -79,7 +79,7 @@ def test_a_byte_that_is_not_text_damages_its_row_only(tmp_path):
     assert "1 of 60 rows of monitor.csv are damaged and left out" in run.notes
 
 
-def test_a_byte_that_is_not_text_in_our_own_log_damages_its_row_only(tmp_path):
+def test_an_invalid_byte_damages_only_its_row_of_episodes_csv(tmp_path):
     folder = write_run(tmp_path, games=50)
     content = (folder / "episodes.csv").read_bytes()
     place = content.index(b"\n", len(content) // 2) + 1
@@ -89,7 +89,7 @@ def test_a_byte_that_is_not_text_in_our_own_log_damages_its_row_only(tmp_path):
     assert run.notes == ("1 of 50 rows of episodes.csv are damaged and left out",)
 
 
-def test_a_damaged_file_beside_a_sound_one_is_named(tmp_path):
+def test_a_damaged_file_next_to_an_intact_one_is_reported(tmp_path):
     write_monitor(tmp_path / "a2c", GAMES)
     (tmp_path / "a2c" / "evaluations.npz").write_bytes(b"PK no more")
     (run,) = find_runs([tmp_path]).runs
@@ -98,7 +98,7 @@ def test_a_damaged_file_beside_a_sound_one_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("place", range(-47, 0))
-def test_a_changed_byte_of_an_event_file_is_no_score(tmp_path, place):
+def test_an_event_with_a_changed_byte_is_skipped(tmp_path, place):
     points = points_of(GAMES)
     path = write_events(tmp_path / "A2C_1", points)
     content = bytearray(path.read_bytes())
@@ -119,7 +119,7 @@ def test_read_columns_by_hand():
 
 
 def _damaged(content: bytes, rng: np.random.Generator) -> bytes:
-    """Change some bytes of a file: replaced, cut off, doubled, removed or made up."""
+    """Replace, cut off, repeat, remove or insert some bytes."""
     data = bytearray(content)
     for _ in range(rng.integers(1, 5)):
         a, b = sorted(rng.integers(0, len(data) + 1, 2))
@@ -142,7 +142,7 @@ def _damaged(content: bytes, rng: np.random.Generator) -> bytes:
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory):
-    """One folder per kind of run, and the file in it to be damaged."""
+    """A folder per kind of file, and the file in it to damage."""
     root = tmp_path_factory.mktemp("logs")
     files = {}
     files["monitor"] = write_monitor(root / "monitor" / "a2c", games_of(0, 12))
@@ -188,11 +188,11 @@ def _fuzz(logs, kind, times):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_damage_is_never_a_traceback(logs, kind):
+def test_damaged_files_never_cause_a_traceback(logs, kind):
     _fuzz(logs, kind, times=40)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_damage_in_5000_forms_is_never_a_traceback(logs, kind):
+def test_files_damaged_in_5000_ways_never_cause_a_traceback(logs, kind):
     _fuzz(logs, kind, times=5000)

@@ -1,4 +1,4 @@
-"""Which evaluation games of a run count."""
+"""Selection of the evaluation games of a run that count."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def evaluations(tmp_path, text: str) -> list[tuple[float, float]]:
 
 
 def test_games_of_the_best_agent_never_count(tmp_path):
-    """At the step of the final agent they counted as its games."""
+    """At the step of the final agent, they counted as its games."""
     best = FIVE.replace("final", "best").replace("600", "700")
     assert evaluations(tmp_path, HEAD + FIVE + best) == [(9, score) for score in range(5)]
     assert evaluations(tmp_path, HEAD + best) == []
@@ -27,14 +27,14 @@ def test_games_of_the_best_agent_never_count(tmp_path):
 
 @pytest.mark.parametrize("checkpoint", ["step-0000000009", ""])
 def test_games_of_one_agent_saved_twice_count_once(tmp_path, checkpoint):
-    """The final agent is that of its last checkpoint; older versions named no checkpoint."""
+    """The final agent equals the last checkpoint; older versions recorded no checkpoint."""
     again = FIVE.replace("final", checkpoint)
     assert evaluations(tmp_path, HEAD + FIVE + again) == [(9, score) for score in range(5)]
     other = again.replace(",0,600", ",10,600")  # one of them is another game
     assert len(evaluations(tmp_path, HEAD + FIVE + other)) == 6
 
 
-def test_equal_games_of_one_evaluation_all_count(tmp_path):
+def test_equal_games_of_one_evaluation_count_separately(tmp_path):
     equal = HEAD + 3 * "9,0,50,600,classic,stochastic,0,final\n"
     assert evaluations(tmp_path, equal) == [(9, 50)] * 3
 
@@ -48,6 +48,6 @@ def test_files_of_older_versions_are_read(tmp_path):
     assert evaluations(tmp_path, "step,episode_return\n9,50\n9,60\n") == [(9, 50), (9, 60)]
 
 
-def test_a_damaged_file_is_named(tmp_path):
+def test_a_damaged_file_is_reported(tmp_path):
     with pytest.raises(BrokenRun, match=r"evaluations\.csv is damaged"):
         evaluations(tmp_path, HEAD + "9,0,x,600,classic,stochastic,0,final\n")

@@ -22,7 +22,7 @@ def read(folder):
     return read_run(read_stored_run(folder))
 
 
-def test_a_run_knows_what_it_is(tmp_path):
+def test_a_run_has_its_algorithm_game_variant_and_seed(tmp_path):
     folder = write_run(tmp_path, "coordconv", 3, games=200, algorithm="ppo", game="Pong")
     run = only(tmp_path)
     assert (run.algorithm, run.game, run.variant, run.seed) == ("ppo", "Pong", "coordconv", "3")
@@ -40,7 +40,7 @@ def test_a_score_is_the_mean_of_the_last_hundred_games(tmp_path):
     assert np.isnan(run.final_score(0))
 
 
-def test_the_first_step_of_a_score_is_not_that_of_a_lucky_first_game(tmp_path):
+def test_a_lucky_first_game_does_not_reach_a_score(tmp_path):
     folder = write_run(tmp_path, games=300, start=0, final=1000, noise=0)
     lines = (folder / "episodes.csv").read_text().splitlines()
     lines[1] = "150,1700000000,900,600"
@@ -57,7 +57,7 @@ def test_the_area_of_a_constant_score_is_that_score(tmp_path):
     assert run.mean_score(run.last_step) == pytest.approx(500)
 
 
-def test_a_pause_is_no_hour_of_training():
+def test_pauses_do_not_count_as_training_time():
     seconds = np.array([0.0, 300.0, 90_000.0, 90_300.0])
     assert results.hours_without_pauses(seconds)[-1] == pytest.approx(600 / 3600)
 
@@ -72,7 +72,7 @@ def evaluation_of(tmp_path, text):
     return run.evaluation_score(run.last_step)
 
 
-def test_the_final_evaluation_is_that_of_the_last_step(tmp_path):
+def test_the_final_evaluation_is_the_one_at_the_last_step(tmp_path):
     assert evaluation_of(tmp_path, f"{HEAD}\n10,0,1,9\n10,1,1,9\n20,0,4,9\n20,1,6,9\n") == 5
 
 
@@ -86,7 +86,7 @@ def test_an_evaluation_under_another_protocol_or_policy_does_not_count(tmp_path)
 
 
 @pytest.mark.parametrize(("games", "score"), [(3, 8), (4, 4)])
-def test_evaluations_made_afterwards_count_together_if_they_are_as_many(tmp_path, games, score):
+def test_later_evaluations_count_instead_if_they_have_as_many_games(tmp_path, games, score):
     rows = (
         *(f"20,{game},4,9,classic,stochastic,training" for game in range(games)),
         "20,0,8,9,classic,stochastic,1",
@@ -97,7 +97,7 @@ def test_evaluations_made_afterwards_count_together_if_they_are_as_many(tmp_path
     assert evaluation_of(tmp_path, text) == score
 
 
-def test_a_running_run_with_a_torn_last_row_is_read(tmp_path):
+def test_a_running_run_with_an_incomplete_last_row_is_read(tmp_path):
     folder = write_run(tmp_path, games=50, done=False)
     with (folder / "episodes.csv").open("a") as file:
         file.write("7650,17000")
@@ -119,7 +119,7 @@ def test_a_nan_is_left_out_and_reported(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("config.yaml", "env: [", "config.yaml is not valid YAML: see line 1"),
+        ("config.yaml", "env: }", "config.yaml is not valid YAML: see line 1"),
         ("episodes.csv", "step,wall_time,episode_return\n1,2\n", "episodes.csv is damaged"),
         ("episodes.csv", "step,wall_time\n1,2\n", "episodes.csv has no column episode_return"),
         ("episodes.csv", "step,wall_time,episode_return\n", "no game is finished yet"),
@@ -129,7 +129,7 @@ def test_a_nan_is_left_out_and_reported(tmp_path):
         ("evaluations.csv", f"{HEAD}\n1,0\n", "evaluations.csv is damaged"),
     ],
 )
-def test_a_broken_run_is_named_and_left_out(tmp_path, name, content, reason):
+def test_a_broken_run_is_left_out_and_reported(tmp_path, name, content, reason):
     write_run(tmp_path, seed=0)
     broken = write_run(tmp_path, seed=1)
     (broken / name).write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -138,14 +138,14 @@ def test_a_broken_run_is_named_and_left_out(tmp_path, name, content, reason):
     assert found.left_out == ((broken, reason),)
 
 
-def test_nothing_to_compare_is_one_sentence(tmp_path):
+def test_nothing_to_compare_is_reported_in_one_sentence(tmp_path):
     with pytest.raises(UserError, match="There are no runs to compare in"):
         find_runs([tmp_path])
     with pytest.raises(UserError, match="There is no folder"):
         find_runs([tmp_path / "missing"])
 
 
-def test_a_toy_run_is_passed_over(tmp_path):
+def test_a_toy_run_is_skipped(tmp_path):
     write_run(tmp_path)
     toy = tmp_path / "toy"
     toy.mkdir()
@@ -157,7 +157,7 @@ def test_a_toy_run_is_passed_over(tmp_path):
     assert not found.left_out
 
 
-def test_a_run_found_twice_counts_once_and_a_copy_is_no_second_seed(tmp_path):
+def test_a_run_that_is_found_twice_or_was_copied_counts_once(tmp_path):
     folder = write_run(tmp_path / "runs")
     copy = tmp_path / "copied" / folder.relative_to(tmp_path / "runs")
     shutil.copytree(folder, copy)
@@ -166,7 +166,7 @@ def test_a_run_found_twice_counts_once_and_a_copy_is_no_second_seed(tmp_path):
     assert found.left_out == ((copy, f"it is a copy of {folder}"),)
 
 
-def test_of_copies_the_longest_stays(tmp_path):
+def test_of_several_copies_the_longest_is_used(tmp_path):
     half = write_run(tmp_path / "a-backup", games=200)
     whole = write_run(tmp_path / "runs", games=200)
     lines = (half / "episodes.csv").read_text().splitlines(keepends=True)
@@ -177,7 +177,7 @@ def test_of_copies_the_longest_stays(tmp_path):
     assert found.left_out == ((half, f"it is a copy of {whole}"),)
 
 
-def test_equal_seeds_under_two_protocols_need_no_note(tmp_path):
+def test_equal_seeds_under_two_protocols_have_no_note(tmp_path):
     write_run(tmp_path / "one")
     write_run(tmp_path / "two", protocol="sticky", noise=100)
     assert [run.notes for run in find_runs([tmp_path]).runs] == [(), ()]
@@ -199,15 +199,15 @@ def test_a_run_of_an_older_version_has_its_algorithm(tmp_path, setting, algorith
     assert read(folder).algorithm == algorithm
 
 
-def test_a_run_of_dqn_is_reported_as_one(tmp_path):
-    """Even with a setting that A2C or PPO has."""
+def test_a_run_of_dqn_is_reported_as_dqn(tmp_path):
+    """Even if it has a setting of PPO."""
     write_run(tmp_path, algorithm="dqn", clip_range=0.1)
     (comparison,) = compare(find_runs([tmp_path]).runs)
     heading = title(comparison.algorithm, comparison.protocol, game=comparison.game)
     assert heading == "DQN in MsPacman, classic protocol"
 
 
-def test_a_kept_study_reads_as_its_run_folders(tmp_path):
+def test_a_stored_study_equals_its_run_folders(tmp_path):
     for variant in ("nature", "coordconv"):
         write_run(tmp_path / "runs", variant, seed=1)
     keep(tmp_path / "runs", tmp_path / "docs" / "study", ("episodes", "evaluations"))
@@ -226,7 +226,7 @@ def test_a_kept_study_reads_as_its_run_folders(tmp_path):
     assert ["it is a copy of" in reason for _, reason in both.left_out] == [True, True]
 
 
-def test_a_kept_run_that_cannot_be_used_is_named_and_left_out(tmp_path):
+def test_a_stored_run_that_cannot_be_used_is_left_out_and_reported(tmp_path):
     for seed in range(2):
         folder = write_run(tmp_path / "runs", seed=seed)
     (folder / "episodes.csv").write_text("step,wall_time\n1,2\n")

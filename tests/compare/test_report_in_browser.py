@@ -1,4 +1,4 @@
-"""The report as a reader sees it: on a wide screen and on a phone, light and dark."""
+"""The report in a browser: wide and narrow windows, light and dark."""
 
 import csv
 import importlib.util
@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of two games, the longest name of a variant, and a run that is left out."""
+    """A report with two games, the longest name of a variant, and a run that is left out."""
     runs, out = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("report")
     for env in ("MsPacman", "MontezumaRevenge"):
         for extractor in ("nature", "impala-coordconv-all"):
@@ -34,22 +34,22 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1200, PHONE])
-def test_nothing_is_wrong(open_page, report, width, dark):
+def test_the_page_has_no_errors_requests_or_overflow(open_page, report, width, dark):
     opened = open_page(report, width=width, dark=dark)
     assert (opened.errors, opened.requests, opened.overflow) == ([], [], 0)
     text = opened.page.inner_text("body")
     assert "impala-coordconv-all" in text
     assert "seed-2" in text  # the one that is left out
 
-    # The brightness of paper and ink, from 0 to 255.
+    # The brightness of background and text, from 0 to 255.
     colours = "[s.backgroundColor, s.color].map(c => +c.match(/\\d+/)[0])"
     paper, ink = opened.page.evaluate(f"(s => {colours})(getComputedStyle(document.body))")
     assert paper - ink < -150 if dark else paper - ink > 150
 
 
 @pytest.mark.parametrize("width", [1200, 800, PHONE])
-def test_figures_use_the_width_and_can_be_read(open_page, report, width):
-    """They were 640 pixels wide, and letters on a phone eight pixels high."""
+def test_figures_fill_the_width_and_have_legible_text(open_page, report, width):
+    """They were 640 pixels wide, and text was eight pixels high on a phone."""
     page = open_page(report, width=width).page
     boxes = "[...document.querySelectorAll('figure svg')].filter(f => f.checkVisibility())"
     boxes += ".map(f => f.getBoundingClientRect().toJSON())"
@@ -59,11 +59,11 @@ def test_figures_use_the_width_and_can_be_read(open_page, report, width):
     assert {figure["width"] for figure in figures} == {text}
     assert min(figure["height"] for figure in figures) > 100
     letters = page.evaluate(boxes.replace("svg')", "text')"))
-    assert min(letter["height"] for letter in letters) > 12  # of letters and the space above
+    assert min(letter["height"] for letter in letters) > 12  # includes the space above letters
     assert all(0 < letter["left"] < letter["right"] < width for letter in letters)
 
 
-def test_figures_do_not_take_each_others_parts(open_page, report):
+def test_figures_do_not_share_ids(open_page, report):
     page = open_page(report).page
     names = page.evaluate("[...document.querySelectorAll('[id]')].map(element => element.id)")
     assert len(names) == len(set(names))
@@ -74,7 +74,7 @@ def learning_curves(page: Page, game: str) -> Locator:
 
 
 def point_at(figure: Locator, fraction: float) -> str:
-    """Move the pointer to a place above the curves and return what the page says."""
+    """Move the pointer over the curves and return the text of the tooltip."""
     plot = figure.locator("svg:visible")
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()

@@ -1,4 +1,4 @@
-"""The page about the results that are kept with the code."""
+"""The page about the results stored in ``docs/results``."""
 
 import importlib.util
 import shutil
@@ -44,7 +44,7 @@ def study(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_page_has_each_study_and_published_scores(runs, study, tmp_path):
+def test_the_page_has_all_studies_and_published_scores(runs, study, tmp_path):
     page, docs = study.parent / "README.md", tmp_path / "docs"
     assert main(runs, "--name", "short", "--docs", docs) == 0
     text = page.read_text()
@@ -65,13 +65,13 @@ def test_the_page_has_each_study_and_published_scores(runs, study, tmp_path):
     assert "| PPO paper (Schulman et al. 2017), final scores | 10M | 1,627 | classic |" in text
     assert str(tmp_path) not in text
 
-    shutil.rmtree(runs)  # the page needs no more than what is kept
+    shutil.rmtree(runs)  # the page needs only the stored results
     assert main("--docs", docs) == 0
     assert page.read_text() == text
 
 
 @pytest.mark.parametrize("name", ["a2c-200k", "mspacman_a2c-1m"])
-def test_the_page_in_the_docs_has_the_numbers_of_its_studies(name):
+def test_the_page_in_the_docs_is_up_to_date(name):
     text = (RESULTS / "README.md").read_text()
     for comparison in compare(find_runs([RESULTS / name]).runs):
         assert all(f"**{sentence}**" in text for sentence in verdicts(comparison))
@@ -80,7 +80,7 @@ def test_the_page_in_the_docs_has_the_numbers_of_its_studies(name):
             assert f"| {' | '.join(row)} |" in text
 
 
-def test_what_cannot_be_read_is_an_error_and_not_left_out(runs, study, tmp_path, capsys):
+def test_an_unreadable_stored_run_is_an_error(runs, study, tmp_path, capsys):
     docs, page = tmp_path / "docs", study.parent / "README.md"
     assert main(runs, "--name", "short", "--docs", docs) == 0
     before = page.read_text()
@@ -92,7 +92,7 @@ def test_what_cannot_be_read_is_an_error_and_not_left_out(runs, study, tmp_path,
     with pytest.raises(SystemExit, match="2"):
         main("--docs", docs)
     unusable = study / episodes.parent.relative_to(runs)
-    assert f"{unusable}, which is kept there, cannot be used: " in capsys.readouterr().err
+    assert f"The stored run {unusable} cannot be used: " in capsys.readouterr().err
 
     episodes.write_text(whole)
     keep(runs, study, ("episodes", "evaluations"))
@@ -104,19 +104,19 @@ def test_what_cannot_be_read_is_an_error_and_not_left_out(runs, study, tmp_path,
     assert page.read_text() == before
 
 
-def test_a_name_is_that_of_one_folder(runs, tmp_path, capsys):
+def test_the_name_must_be_that_of_one_folder(runs, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(runs, "--name", "a/b", "--docs", tmp_path)
     assert capsys.readouterr().err == "--name must be the name of one folder, not a/b.\n"
 
 
-def test_runs_without_a_name_are_a_mistake(runs, capsys):
+def test_runs_need_a_name(runs, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(runs)
     assert capsys.readouterr().err == "Give both runs and --name, or neither.\n"
 
 
-def test_a_study_has_to_be_described_first(runs, tmp_path, capsys):
+def test_a_study_needs_a_description(runs, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(runs, "--name", "new", "--docs", tmp_path)
     about = tmp_path / "results" / "new" / "about.md"

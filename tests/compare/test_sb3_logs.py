@@ -16,7 +16,7 @@ from tensorboard.util import tensor_util
 from rl_coordconv.compare.comparison import compare
 from rl_coordconv.compare.find import find_runs
 
-# As rl-zoo3 writes it: an ordered dictionary of Python's.
+# As rl-zoo3 writes it: a tagged Python OrderedDict.
 ZOO_ARGS = """!!python/object/apply:collections.OrderedDict
 - - - algo
     - a2c
@@ -55,7 +55,7 @@ def only(root):
 
 @pytest.fixture(scope="module")
 def plain_run(tmp_path_factory):
-    """What a user of plain Stable-Baselines3 has after training."""
+    """The logs of a run of plain Stable-Baselines3."""
     folder = tmp_path_factory.mktemp("plain") / "colleague" / "Pong"
     env = make_vec_env(WhereIsTheSquare, 2, monitor_dir=str(folder / "monitor"))
     small = {"features_extractor_kwargs": {"features_dim": 8}}
@@ -72,7 +72,7 @@ def plain_run(tmp_path_factory):
     return folder
 
 
-def test_a_run_of_plain_stable_baselines3_is_compared_with_ours(plain_run, tmp_path):
+def test_a_run_of_stable_baselines3_is_compared_with_one_of_this_package(plain_run, tmp_path):
     write_run(tmp_path, "coordconv", game="Pong", games=40)
     comparison, *others = compare(find_runs([tmp_path, plain_run.parent]).runs)
     assert not others
@@ -86,7 +86,7 @@ def test_a_run_of_plain_stable_baselines3_is_compared_with_ours(plain_run, tmp_p
     assert "assumed to be steps, judging by the last step of the other logs" in " ".join(run.notes)
 
 
-def test_a_folder_of_rl_zoo3_has_game_algorithm_and_seed(tmp_path):
+def test_game_algorithm_and_seed_are_read_from_a_folder_of_rl_zoo3(tmp_path):
     folder = tmp_path / "logs" / "a2c" / "MsPacmanNoFrameskip-v4_1"
     write_monitor(folder, [400, 800], [100, 300])
     write_monitor(folder, [600], [200], name="1")
@@ -96,7 +96,7 @@ def test_a_folder_of_rl_zoo3_has_game_algorithm_and_seed(tmp_path):
     run = only(tmp_path / "logs")
     assert (run.algorithm, run.game, run.protocol) == ("a2c", "MsPacman", "classic")
     assert (run.variant, run.seed) == ("sb3", "2938")
-    # Frames in a monitor, by the time at which the games ended: 400, 600 and 800 of them.
+    # The games have 400, 600 and 800 frames, in the order in which they ended.
     assert run.steps.tolist() == [100, 250, 450]
     assert run.returns.tolist() == [100, 200, 300]
     assert run.evaluation_score(450) == 200
@@ -112,7 +112,7 @@ def test_two_runs_of_rl_zoo3_are_two_seeds_of_one_variant(tmp_path):
     assert len(comparison.variants[0].runs) == 2
 
 
-def test_a_run_known_by_its_running_mean_says_so(tmp_path):
+def test_a_run_with_only_a_running_mean_has_a_note(tmp_path):
     write_events(tmp_path / "tb" / "PPO_1" / "Breakout", [1.0, 2.0, 4.0])
     run = only(tmp_path)
     assert (run.algorithm, run.game) == ("ppo", "Breakout")
@@ -121,7 +121,7 @@ def test_a_run_known_by_its_running_mean_says_so(tmp_path):
     assert "a running mean of 100 games" in run.notes[0]
 
 
-def test_a_truncated_event_file_counts_up_to_the_tear(tmp_path):
+def test_a_truncated_event_file_is_read_up_to_its_end(tmp_path):
     path = write_events(tmp_path / "a2c" / "Pong", range(10))
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 2 // 3])
@@ -130,7 +130,7 @@ def test_a_truncated_event_file_counts_up_to_the_tear(tmp_path):
     assert returns == list(range(len(returns)))
 
 
-def test_an_event_file_of_noise_is_named_and_left_out(tmp_path):
+def test_an_event_file_of_noise_is_left_out_and_reported(tmp_path):
     write_run(tmp_path)
     path = write_events(tmp_path / "a2c" / "Pong", range(10))
     path.write_bytes(b"\x07" * 500)
@@ -138,7 +138,7 @@ def test_an_event_file_of_noise_is_named_and_left_out(tmp_path):
     assert left_out == (path.parent, "none of its logs contains a score yet")
 
 
-def test_a_run_known_by_evaluations_only_is_scored_by_them(tmp_path):
+def test_a_run_with_only_evaluations_is_scored_by_them(tmp_path):
     folder = tmp_path / "dqn" / "Pong"
     folder.mkdir(parents=True)
     np.savez(folder / "evaluations.npz", timesteps=[10, 20], results=[[1.0, 3.0], [5.0, 9.0]])
@@ -155,7 +155,7 @@ def test_a_run_known_by_evaluations_only_is_scored_by_them(tmp_path):
         ("0.monitor.csv", b"#{broken\nr,l,t\n"),
     ],
 )
-def test_a_damaged_log_is_named(tmp_path, name, content):
+def test_a_damaged_log_is_left_out_and_reported(tmp_path, name, content):
     write_run(tmp_path)
     folder = tmp_path / "a2c" / "Qbert"
     folder.mkdir()
@@ -163,7 +163,7 @@ def test_a_damaged_log_is_named(tmp_path, name, content):
     assert find_runs([tmp_path]).left_out == ((folder, f"{name} is damaged"),)
 
 
-def test_logs_in_folders_of_their_own_are_one_run_and_several_of_a_kind_are_not(tmp_path):
+def test_different_kinds_of_logs_in_subfolders_are_one_run_and_equal_kinds_are_not(tmp_path):
     one = tmp_path / "one" / "a2c" / "Pong"
     write_monitor(one, [10, 10], [1, 2], env_id="None")
     write_events(one / "tb" / "A2C_1", [1.0])
@@ -174,7 +174,7 @@ def test_logs_in_folders_of_their_own_are_one_run_and_several_of_a_kind_are_not(
     assert len(find_runs([tmp_path / "several"]).runs) == 2
 
 
-def test_the_tensorboard_logs_of_runs_with_monitors_are_no_more_seeds(tmp_path):
+def test_tensorboard_logs_of_runs_with_monitors_do_not_count_as_seeds(tmp_path):
     for number in 1, 2:
         write_monitor(tmp_path / "logs" / "a2c" / f"Pong_{number}", [10], [number], "Pong-v4")
         write_events(tmp_path / "tb" / "Pong" / f"a2c_{number}", [1.0 * number])
@@ -184,12 +184,12 @@ def test_the_tensorboard_logs_of_runs_with_monitors_are_no_more_seeds(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["logs", "a2c", "Pong", "PongNoFrameskip-v4_1", "nature"])
-def test_a_folder_without_a_telling_name_is_sb3(tmp_path, name):
+def test_a_folder_whose_name_names_no_variant_is_called_sb3(tmp_path, name):
     write_monitor(tmp_path / name, [10, 10], [1, 2])
     assert only(tmp_path / name).variant == "sb3"
 
 
-def test_numbers_that_are_tensors_in_events_are_read(tmp_path):
+def test_scalars_that_are_stored_as_tensors_are_read(tmp_path):
     folder = tmp_path / "a2c" / "Pong"
     folder.mkdir(parents=True)
     writer = EventFileWriter(str(folder))
@@ -201,18 +201,18 @@ def test_numbers_that_are_tensors_in_events_are_read(tmp_path):
     assert only(tmp_path).returns.tolist() == [3.5]
 
 
-def test_a_run_of_unknown_game_is_compared_with_no_other(tmp_path):
+def test_the_game_is_read_from_a_monitor_and_the_algorithm_may_be_unknown(tmp_path):
     write_monitor(tmp_path / "x", [10, 10], [1, 2], env_id="CartPole-v1")
     assert (only(tmp_path).game, only(tmp_path).algorithm) == ("CartPole", "unknown")
 
 
-def test_a_config_of_another_program_hides_no_runs(tmp_path):
+def test_runs_below_another_programs_config_are_found(tmp_path):
     (tmp_path / "config.yaml").write_text("hydra: {}\n")
     write_monitor(tmp_path / "logs" / "a2c" / "PongNoFrameskip-v4_1", [100] * 5, [1] * 5)
     assert only(tmp_path).algorithm == "a2c"
 
 
-def test_where_the_command_is_given_does_not_matter(tmp_path, monkeypatch):
+def test_names_are_found_if_the_root_is_the_current_folder(tmp_path, monkeypatch):
     folder = tmp_path / "ppo" / "Pong_1"
     write_monitor(folder, [100] * 5, [1] * 5, env_id="")
     monkeypatch.chdir(folder)

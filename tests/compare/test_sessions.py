@@ -1,4 +1,4 @@
-"""Which monitors, evaluations and calls of ``learn()`` are of one training with SB3."""
+"""Monitors, evaluations and calls of ``learn()`` of one SB3 run are joined."""
 
 import shutil
 
@@ -35,31 +35,31 @@ class TestLearnCalledAgain:
                     path = write_events(folder, values, tag=tag, number=len(tag))
                     path.rename(folder / f"events.out.tfevents.1700000000.host.77.{len(tag)}")
 
-    def test_for_one_model_is_one_training(self, tmp_path):
+    def test_with_the_same_model_is_one_run(self, tmp_path):
         self.write(tmp_path, [(-1.8, -1.5), (-1.49, -1.2), (-1.21, -1)])
         run = only(tmp_path)
         assert run.last_step > 2.5 * points_of(games_of(0))[-1, 0]
         assert sum("it continues" in note for note in run.notes) == 2
 
-    def test_for_one_model_is_one_training_if_each_folder_is_given(self, tmp_path):
+    def test_with_the_same_model_is_one_run_if_each_folder_is_given(self, tmp_path):
         self.write(tmp_path, [(-1.8, -1.5), (-1.49, -1.2), (-1.21, -1)])
         assert len(only(*tmp_path.iterdir()).files) == 6
 
-    def test_under_another_name_is_one_training_too(self, tmp_path):
+    def test_with_the_same_model_and_other_folder_names_is_one_run(self, tmp_path):
         self.write(tmp_path, [(-1.8, -1.5), (-1.49, -1.2)], "round{}")
         assert list(seeds(tmp_path).values()) == [1]
 
     @pytest.mark.parametrize("name", ["A2C_{}", "seed_{}"])
-    def test_for_new_models_is_another_seed(self, tmp_path, name):
+    def test_with_new_models_is_several_seeds(self, tmp_path, name):
         self.write(tmp_path, [(-1.8, -1.5), (-1.79, -1.2), (-1.8, -1)], name)
         assert list(seeds(tmp_path).values()) == [3]
 
-    def test_is_doubtful_if_nothing_shows_the_model(self, tmp_path):
+    def test_has_a_note_if_the_model_is_unknown(self, tmp_path):
         self.write(tmp_path, [(np.nan, np.nan)] * 2)
         notes = [note for run in find_runs([tmp_path]).runs for note in run.notes]
         assert sum("it counts as another seed than" in note for note in notes) == 1
 
-    def test_with_one_monitor_is_one_training(self, tmp_path):
+    def test_with_one_monitor_is_one_run(self, tmp_path):
         games = games_of(0, 360)
         write_monitor(tmp_path / "mon", games)
         for i, own in enumerate(np.split(games, 3)):
@@ -72,7 +72,7 @@ class TestLearnCalledAgain:
 
 
 class TestMonitorsInOneFolder:
-    """``Monitor(env, "logs/NAME")`` for several trainings."""
+    """``Monitor(env, "logs/NAME")`` for several runs."""
 
     def test_named_after_seeds_are_several_seeds(self, tmp_path):
         for seed in range(3):
@@ -96,7 +96,7 @@ class TestMonitorsInOneFolder:
 
 
 class TestMonitorsInSeveralFolders:
-    """Which are of one training, as TensorBoard's means say."""
+    """Those of one run are identified by TensorBoard's means."""
 
     def write(self, root, folders, seed=0):
         games = games_of(seed, 240)
@@ -117,7 +117,7 @@ class TestMonitorsInSeveralFolders:
         assert sorted(run.returns) == sorted(games[:, 2])
         assert run.last_step == games[:, 0].sum() / 4
 
-    def test_named_after_environments_they_need_no_events(self, tmp_path):
+    def test_named_after_environments_are_one_run_without_events(self, tmp_path):
         for i in range(4):
             write_monitor(tmp_path / f"env_{i}", games_of(i), start=START)
         assert len(only(tmp_path).returns) == 240
@@ -127,14 +127,14 @@ class TestMonitorsInSeveralFolders:
         games = self.write(tmp_path, ["first", "resumed"])
         assert only(tmp_path).returns.tolist() == games[:, 2].tolist()
 
-    def test_of_several_seeds_are_several_seeds(self, tmp_path):
+    def test_of_several_seeds_are_not_joined(self, tmp_path):
         for seed in range(3):
             self.write(tmp_path / f"seed_{seed}", [f"mon/{i}" for i in range(4)], seed)
         assert list(seeds(tmp_path).values()) == [3]
         assert [run.seed for run in find_runs([tmp_path]).runs] == ["0", "1", "2"]
 
 
-def test_a_seed_that_was_run_again_is_no_other_seed(tmp_path):
+def test_a_rerun_of_the_same_seed_is_a_copy(tmp_path):
     points = points_of(games_of(0))
     for i in range(3):
         write_events(tmp_path / f"A2C_{i + 1}", points + np.array([0, 5000 * i, 0]))
@@ -151,7 +151,7 @@ class TestEvaluations:
         return games[:, 0].sum() / 4
 
     @pytest.mark.parametrize("name", ["val.monitor.csv", "other.monitor.csv"])
-    def test_a_monitor_of_evaluations_is_no_training(self, tmp_path, name):
+    def test_a_monitor_of_evaluations_has_no_training_games(self, tmp_path, name):
         last_step = self.write(tmp_path)
         games = games_of(9, 20)
         write_monitor(tmp_path, games, name=name)
@@ -161,15 +161,15 @@ class TestEvaluations:
         assert run.last_step == last_step
         assert run.evaluation_returns.tolist() == games[:, 2].tolist()
 
-    def test_two_kinds_of_evaluations_are_of_one_run(self, tmp_path):
+    def test_the_first_of_two_evaluation_files_is_used(self, tmp_path):
         self.write(tmp_path)
         for i, name in enumerate(("eval_det", "eval_sto")):
             (tmp_path / name).mkdir()
             results = games_of(i, 20)[:, 2].reshape(4, 5)
             np.savez(tmp_path / name / "evaluations", timesteps=np.arange(4) * 99, results=results)
-        assert any("holds other evaluations" in note for note in only(tmp_path).notes)
+        assert any("has more evaluations" in note for note in only(tmp_path).notes)
 
-    def test_those_of_a_copy_are_no_run(self, tmp_path):
+    def test_evaluations_in_a_copied_folder_do_not_make_a_run(self, tmp_path):
         folder = tmp_path / "logs" / "a2c" / f"{GAME}_1"
         write_zoo(folder, {"ent_coef": 0.01}, seed=3)
         write_monitor(folder, games_of(0))
@@ -178,7 +178,7 @@ class TestEvaluations:
         assert len(only(tmp_path / "logs").returns) == 60
 
 
-def test_games_that_were_lost_when_a_monitor_was_resumed_do_not_count(tmp_path):
+def test_games_after_the_checkpoint_of_a_resumed_monitor_do_not_count(tmp_path):
     first, second = games_of(0), games_of(1)
     path = write_monitor(tmp_path, first)
     path.write_text(path.read_text() + "\n".join([*map(row_of, second), ""]))

@@ -1,4 +1,4 @@
-"""Intervals, by matrices that can be checked by hand."""
+"""Intervals of small matrices that can be checked by hand."""
 
 import numpy as np
 import pytest
@@ -45,8 +45,8 @@ class TestDifference:
         )
         assert estimate.excludes_zero
 
-    def test_over_games_is_that_of_the_mean_game(self):
-        # Two games that are copies: the same difference, known better by sqrt(2).
+    def test_over_games_is_the_mean_of_the_games(self):
+        # With two equal games, the difference is the same and its interval narrower by sqrt(2).
         a, b = np.array([1.0, 2.0, 3.0]), np.array([10.0, 12.0, 14.0])
         twice = difference(np.column_stack([a, a]), np.column_stack([b, b]))
         assert twice.value == 10
@@ -54,7 +54,7 @@ class TestDifference:
         assert twice.high - twice.low < (once.high - once.low) / np.sqrt(2)
 
     @given(scores, scores)
-    def test_of_exchanged_variants_is_the_negative(self, a, b):
+    def test_changes_sign_if_variants_are_swapped(self, a, b):
         one, other = difference(a, b), difference(b, a)
         assert one.value == pytest.approx(-other.value)
         assert (one.low, one.high) == pytest.approx(((-other).low, (-other).high))
@@ -77,7 +77,7 @@ class TestProbabilityOfImprovement:
         # Of nine pairs, 2 beats 1, 4 beats all three, and 1 ties with 1.
         estimate = probability_of_improvement(np.array([1.0, 2.5, 3.0]), np.array([1.0, 2.0, 4.0]))
         assert estimate.value == pytest.approx((0.5 + 1 + 3) / 9)
-        assert np.isnan(estimate.low)  # three that all won would have an interval of no width
+        assert np.isnan(estimate.low)  # if all three won, the interval would have zero width
 
     def test_ten_seeds_have_an_interval(self):
         a, b = np.arange(10.0), np.arange(10.0) + 1
@@ -87,7 +87,7 @@ class TestProbabilityOfImprovement:
         assert (sure.low, sure.value, sure.high) == (1, 1, 1)
 
     @given(scores, scores)
-    def test_is_rliables(self, a, b):
+    def test_equals_rliable(self, a, b):
         own = probability_of_improvement(a, b).value
         theirs = metrics.probability_of_improvement(b[:, None], a[:, None])
         assert own == pytest.approx(theirs)
@@ -108,7 +108,7 @@ def test_the_band_is_the_bootstrap_of_the_mean():
 
 
 class TestSeedsNeeded:
-    def test_is_what_simulation_says(self):
+    def test_agrees_with_a_simulation(self):
         a, b = np.array([900.0, 1000.0, 1100.0]), np.array([950.0, 1000.0, 1050.0])
         needed = seeds_needed(a, b)
         # A pooled standard deviation of 79 and a difference of 150.
@@ -122,13 +122,13 @@ class TestSeedsNeeded:
         assert power[needed] > 0.78
         assert power[needed - 1] < 0.8
 
-    def test_is_lehrs_rule_and_one_more(self):
+    def test_is_one_more_than_lehrs_rule(self):
         # 16 (spread / difference)^2, and one more as the spread is estimated: both are 300.
         scores = np.array([1700.0, 2000.0, 2300.0])
         assert seeds_needed(scores, scores) == 17
         assert seeds_needed(scores, scores, level=0.99) > 17
 
-    def test_is_unknown_of_one_seed(self):
+    def test_is_unknown_for_one_seed(self):
         assert seeds_needed(np.array([1.0]), np.array([1.0, 2.0])) is None
 
 
@@ -142,10 +142,10 @@ class TestOverGames:
         assert found["median"] == pytest.approx((0.375 + 4) / 2)  # of the games' means
         assert found["optimality gap"] == pytest.approx((1 + 0.5 + 0.75 + 0.25) / 8)
 
-    def test_nothing_is_trimmed_off_three_values(self):
+    def test_three_values_have_no_iqm(self):
         assert "IQM" not in aggregates(np.array([[1.0], [2.0], [3.0]]))
 
-    def test_two_calls_give_the_same_interval_and_leave_the_global_generator_alone(self):
+    def test_intervals_are_reproducible_and_do_not_change_the_global_generator(self):
         matrix = np.random.default_rng(0).normal(size=(4, 3))
         np.random.seed(5)  # noqa: NPY002 - rliable's
         first = aggregates(matrix)

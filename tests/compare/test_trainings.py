@@ -1,4 +1,4 @@
-"""One training never counts twice, and two variants never count as one."""
+"""One run never counts twice, and two variants never count as one."""
 
 import shutil
 from pathlib import Path
@@ -28,7 +28,7 @@ GAME = "MsPacmanNoFrameskip-v4"
 
 
 class TestContinuedWithRlZoo3:
-    """``-i`` starts another folder, whose steps begin with 0."""
+    """``-i`` starts another folder, whose steps start at 0."""
 
     @pytest.fixture
     def root(self, tmp_path):
@@ -49,24 +49,24 @@ class TestContinuedWithRlZoo3:
         assert len(run.files) == 3
         assert sum("it continues" in note for note in run.notes) == 2
 
-    def test_claims_nothing_from_one_training_per_variant(self, root, tmp_path):
+    def test_does_not_count_as_several_seeds(self, root, tmp_path):
         shutil.copytree(root, tmp_path / "bob" / "logs")
         for path in (tmp_path / "bob").rglob("*monitor.csv"):
             number = int(path.parent.name[-1])
             write_monitor(path.parent, games_of(number + 10, mean=900), start=START + number)
         assert set(seeds(root, tmp_path / "bob").values()) == {1}
 
-    def test_of_two_branches_one_counts(self, root):
+    def test_counts_only_one_of_two_branches(self, root):
         folder = root / "a2c" / f"{GAME}_4"
         write_zoo(folder, seed=4, trained_agent=f"logs/a2c/{GAME}_1/best_model.zip")
         write_monitor(folder, games_of(4), start=START + 9000)
         found = find_runs([root])
         assert len(found.runs) == 1
         assert found.left_out == (
-            (folder, f"it begins like the training in {found.runs[0].folder}"),
+            (folder, f"it starts like the longer run in {found.runs[0].folder}"),
         )
 
-    def test_from_a_checkpoint_replaces_what_came_after(self, root):
+    def test_from_a_checkpoint_replaces_later_games(self, root):
         folder = root / "a2c" / f"{GAME}_3"
         agent = f"logs/a2c/{GAME}_2/rl_model_3000_steps.zip"
         write_zoo(folder, seed=3, trained_agent=agent)
@@ -75,13 +75,13 @@ class TestContinuedWithRlZoo3:
         games = np.concatenate([first, second[:kept], third])
         assert only(root).returns.tolist() == games[:, 2].tolist()
 
-    def test_from_an_agent_that_is_not_here_says_so(self, root):
+    def test_from_a_missing_agent_has_a_note(self, root):
         shutil.rmtree(root / "a2c" / f"{GAME}_1")
         run = only(root)
         assert len(run.returns) == 120
-        assert any("which was not found" in note for note in run.notes)
+        assert any("whose run was not found" in note for note in run.notes)
 
-    def test_two_trainings_from_one_missing_agent_are_no_two_seeds(self, tmp_path):
+    def test_twice_from_one_missing_agent_is_one_run(self, tmp_path):
         for number in 2, 3:
             folder = tmp_path / "a2c" / f"{GAME}_{number}"
             write_zoo(folder, seed=number, trained_agent=f"elsewhere/{GAME}_1/best_model.zip")
@@ -93,13 +93,13 @@ class TestCopies:
     @pytest.mark.parametrize("name", ["0.monitor.csv", "best.monitor.csv", "monitor.csv"])
     @pytest.mark.parametrize("folder", ["a2c/Pong_1_best", "backup", "a2c"])
     @pytest.mark.parametrize("kept", [20, 60])
-    def test_of_a_monitor_is_no_seed(self, tmp_path, name, folder, kept):
+    def test_of_a_monitor_do_not_count(self, tmp_path, name, folder, kept):
         write_monitor(tmp_path / "logs" / "a2c" / "Pong_1", games_of(0))
         write_monitor(tmp_path / "logs" / folder, games_of(0)[:kept], name=name)
         run = only(tmp_path / "logs")
         assert len(run.returns) == 60
 
-    def test_beside_the_original_counts_no_game_twice(self, tmp_path):
+    def test_next_to_the_original_do_not_count_games_twice(self, tmp_path):
         write_monitor(tmp_path / "a2c", games_of(0))
         write_monitor(tmp_path / "a2c", games_of(0)[:40], name="copy.monitor.csv")
         write_monitor(tmp_path / "a2c", games_of(1), start=START + 0.01, name="1.monitor.csv")
@@ -110,33 +110,33 @@ class TestCopies:
         assert found.left_out == ((copy, f"it repeats games of {original}"),)
 
     @pytest.mark.parametrize("kept", [5, 10])
-    def test_of_events_is_no_seed(self, tmp_path, kept):
+    def test_of_events_do_not_count(self, tmp_path, kept):
         points = points_of(games_of(0))[:10]
         write_events(tmp_path / "tb" / "A2C_1", points)
         write_events(tmp_path / "synchronised" / "A2C_1", points[:kept])
         write_events(tmp_path / "tb" / "A2C_1", points[:kept], number=1)
         assert len(only(tmp_path).returns) == 10
 
-    def test_of_evaluations_is_no_seed(self, tmp_path):
+    def test_of_evaluations_do_not_count(self, tmp_path):
         for folder in tmp_path / "a2c" / "x", tmp_path / "best":
             folder.mkdir(parents=True)
             results = np.random.default_rng(0).normal(size=(5, 3))
             np.savez(folder / "evaluations.npz", timesteps=np.arange(5), results=results)
         assert len(find_runs([tmp_path]).runs) == 1
 
-    def test_in_two_roots_are_no_two_variants(self, tmp_path):
+    def test_in_two_roots_are_one_variant(self, tmp_path):
         for root in "alice", "bob":
             write_monitor(tmp_path / root / "a2c", games_of(0))
         assert list(seeds(tmp_path / "alice", tmp_path / "bob").values()) == [1]
 
-    def test_that_went_on_by_themselves_are_no_two_seeds(self, tmp_path):
-        """A folder was copied half-way, and both were trained further."""
+    def test_that_were_trained_further_are_one_seed(self, tmp_path):
+        """A folder was copied halfway, and both copies were trained further."""
         for number in 1, 2:
             games = np.concatenate([games_of(0, 30), games_of(number, 30)])
             write_monitor(tmp_path / "a2c" / f"Pong_{number}", games)
         assert len(find_runs([tmp_path]).runs) == 1
 
-    def test_of_a_training_as_tensorboard_shows_it_is_no_variant(self, tmp_path):
+    def test_of_a_run_in_tensorboard_are_not_a_variant(self, tmp_path):
         for seed in range(3):
             games = games_of(seed, 200)
             start = START + 5000 * seed
@@ -145,16 +145,16 @@ class TestCopies:
             write_events(tmp_path / "boards" / f"A2C_{seed}" / "MsPacman", points)
         assert list(seeds(tmp_path / "csvs", tmp_path / "boards").values()) == [3]
 
-    def test_of_one_of_our_runs_under_another_name(self, tmp_path):
+    def test_of_a_run_of_this_package_under_another_name_do_not_count(self, tmp_path):
         folder = write_run(tmp_path / "runs")
         shutil.copytree(folder, tmp_path / "best")
         assert len(find_runs([tmp_path]).runs) == 1
 
 
 class TestRounds:
-    """``learn()`` in a loop, with a TensorBoard folder each."""
+    """``learn()`` in a loop, with a TensorBoard folder per call."""
 
-    def test_whose_steps_go_on_are_one_run(self, tmp_path):
+    def test_with_continued_steps_are_one_run(self, tmp_path):
         points = points_of(games_of(0, 200))
         for number, part in enumerate(np.array_split(points, 5)):
             write_events(tmp_path / "tb" / f"A2C_{number + 1}", part)
@@ -168,7 +168,7 @@ class TestRounds:
             write_events(tmp_path / f"PPO_{number}", point[None])
         assert len(only(tmp_path).returns) == 5
 
-    def test_beside_one_monitor_are_its_run(self, tmp_path):
+    def test_next_to_one_monitor_belong_to_its_run(self, tmp_path):
         games = games_of(0, 200)
         write_monitor(tmp_path / "a2c", games)
         for number, part in enumerate(np.array_split(points_of(games), 3)):
@@ -187,7 +187,7 @@ class TestRounds:
             sorted(points_of(games_of(seed, 100))[-1, 2] for seed in (0, 1))
         )
 
-    def test_from_scratch_are_seeds(self, tmp_path):
+    def test_from_scratch_are_several_seeds(self, tmp_path):
         for seed in range(3):
             points = points_of(games_of(seed, 100), start=START + 50_000 * seed)
             write_events(tmp_path / "tb" / f"A2C_{seed + 1}", points)
@@ -195,7 +195,7 @@ class TestRounds:
 
 
 class TestEventsInOneFolder:
-    def test_of_a_resume_replace_what_came_after_its_step(self, tmp_path):
+    def test_of_a_resume_replace_points_after_its_step(self, tmp_path):
         points = points_of(games_of(0, 100))
         late = points[6:] + np.array([0, 1e6, 0])
         late[:, 2] += 1000
@@ -205,13 +205,13 @@ class TestEventsInOneFolder:
         assert run.steps.tolist() == points[:, 0].tolist()
         assert run.returns == pytest.approx([*points[:6, 2], *late[:, 2]])
 
-    def test_that_grew_at_once_are_two_trainings(self, tmp_path):
+    def test_written_at_the_same_time_are_two_runs(self, tmp_path):
         for seed in 0, 1:
             points = points_of(games_of(seed, 100), start=START + seed)
             write_events(tmp_path / "A2C_1", points, number=seed)
         assert len(find_runs([tmp_path]).runs) == 2
 
-    def test_are_in_the_order_of_their_time_not_of_their_names(self, tmp_path):
+    def test_are_sorted_by_time_and_not_by_name(self, tmp_path):
         points = points_of(games_of(0, 100))
         for name, part in ("b", points[:8]), ("a", points[8:]):
             path = write_events(tmp_path / "A2C_1", part)
@@ -226,7 +226,7 @@ class TestEventsInOneFolder:
 class TestSessions:
     """``Monitor(override_existing=False)`` appends."""
 
-    def test_stay_in_the_order_of_the_file(self, tmp_path):
+    def test_are_in_file_order(self, tmp_path):
         first, second = games_of(0), games_of(1)
         path = write_monitor(tmp_path / "a2c", first)
         with path.open("a") as file:
@@ -258,7 +258,7 @@ class TestEvaluationGames:
             ("train/monitor.csv", "evaluation/monitor.csv"),
         ],
     )
-    def test_are_no_training_games_and_no_seed(self, tmp_path, train, evaluation):
+    def test_are_neither_training_games_nor_a_seed(self, tmp_path, train, evaluation):
         games = games_of(0)
         path = tmp_path / "a2c" / train
         write_monitor(path.parent, games, name=path.name)
@@ -271,13 +271,13 @@ class TestEvaluationGames:
         assert run.evaluation_returns.tolist() == late[:, 2].tolist()
         assert run.evaluation_steps == pytest.approx(games[:41, 0].sum() / 4, rel=0.01)
 
-    def test_alone_are_no_run(self, tmp_path):
+    def test_alone_are_not_a_run(self, tmp_path):
         write_run(tmp_path)
         write_monitor(tmp_path / "a2c_x" / "eval", games_of(0))
         ((_, reason),) = find_runs([tmp_path]).left_out
         assert reason == "it has only evaluation games, whose training steps are unknown"
 
-    def test_in_a_file_above_the_runs_belong_to_the_run_that_repeats_them(self, tmp_path):
+    def test_in_a_parent_folder_belong_to_the_run_with_the_same_means(self, tmp_path):
         means = {}
         for number in 1, 2:
             folder = tmp_path / "a2c" / f"A2C_{number}"
@@ -311,7 +311,7 @@ class TestVariants:
             "bob": 2,
         }
 
-    def test_named_as_ours_are_not_ours(self, tmp_path):
+    def test_named_like_an_extractor_get_a_suffix(self, tmp_path):
         for number, name in enumerate(("nature", "coordconv")):
             for seed in 1, 2:
                 folder = tmp_path / "logs" / name / f"A2C_{seed}" / "MsPacman"
@@ -322,7 +322,7 @@ class TestVariants:
         assert seeds(logs / "nature", logs / "coordconv") == expected
         assert seeds(logs, tmp_path / "runs") == {"nature": 1, **expected}
 
-    def test_that_rl_zoo3_describes_are_those_of_its_settings(self, tmp_path):
+    def test_are_named_by_rl_zoo3s_extractor(self, tmp_path):
         number = 0
         ours = "{features_extractor_class: !!python/name:rl_coordconv.extractors.CoordNatureCNN '',"
         for placement in "none", "first", "all":
@@ -357,12 +357,12 @@ class TestVariants:
             write_events(folder, points, tag="train/learning_rate", number=9)
         assert set(seeds(tmp_path / "tb").values()) == {1, 2}
 
-    def test_in_folders_with_telling_names_are_theirs(self, tmp_path):
+    def test_are_named_by_their_folders(self, tmp_path):
         for number, name in enumerate(("deep_seed1", "deep_seed2", "wide_seed1")):
             write_monitor(tmp_path / "logs" / name, games_of(number))
         assert seeds(tmp_path / "logs") == {"deep": 2, "wide": 1}
 
-    def test_numbers_that_sb3_gives_to_events_are_those_of_seeds(self, tmp_path):
+    def test_run_numbers_of_sb3_are_seeds(self, tmp_path):
         """``tb_log_name="deep"`` makes deep_1, deep_2 and so on."""
         names = ["deep_1", "deep_2", "wide_1", "wide_2", "wide_3", "layers_2", "layers_4"]
         for number, name in enumerate(names):
@@ -370,7 +370,7 @@ class TestVariants:
             write_events(tmp_path / "tb" / name, points)
         assert seeds(tmp_path / "tb") == {"deep": 2, "wide": 3, "layers_2": 1, "layers_4": 1}
 
-    def test_numbers_in_telling_names_are_part_of_them(self, tmp_path):
+    def test_numbers_in_names_of_settings_distinguish_variants(self, tmp_path):
         for number, name in enumerate(("lr1e-3", "lr1e-4", "layers_2", "layers_3", "run_4")):
             write_monitor(tmp_path / "logs" / name / "A2C_1", games_of(number))
         names = {"lr1e-3", "lr1e-4", "layers_2", "layers_3", "sb3"}
@@ -386,7 +386,7 @@ class TestVariants:
             ("alice", "bob/A2C_1"),
         ],
     )
-    def test_logs_that_name_another_training_are_not_joined(self, tmp_path, one, other):
+    def test_logs_with_contradicting_names_are_not_joined(self, tmp_path, one, other):
         games = games_of(0)
         write_monitor(tmp_path / one, games, env_id="")
         write_events(tmp_path / other, points_of(games_of(1)))
@@ -416,7 +416,7 @@ class TestVariants:
         ("A2C_1", ["train/policy_loss"], "a2c"),
     ],
 )
-def test_the_algorithm_is_that_of_the_tags_then_of_the_nearest_name(path, tags, algorithm):
+def test_the_algorithm_is_found_by_tags_and_then_by_the_nearest_name(path, tags, algorithm):
     assert find_algorithm("", Path(path).parts[::-1], tags) == algorithm
 
 
@@ -429,7 +429,7 @@ def test_the_algorithm_is_that_of_the_tags_then_of_the_nearest_name(path, tags, 
         ("net_{}", "64", "256"),
     ],
 )
-def test_a_setting_in_a_name_makes_a_variant(tmp_path, name, first, second):
+def test_a_setting_in_a_name_distinguishes_variants(tmp_path, name, first, second):
     for i, value in enumerate([first, first, second, second, second]):
         folder = tmp_path / "logs" / f"{name.format(value)}_{i + 1}"
         write_monitor(folder, games_of(i), start=START + i)
@@ -437,28 +437,28 @@ def test_a_setting_in_a_name_makes_a_variant(tmp_path, name, first, second):
 
 
 @pytest.mark.parametrize("name", ["A2C_{}", "seed-{}", GAME + "_{}"])
-def test_roots_that_are_numbered_as_seeds_are_seeds(tmp_path, name):
+def test_roots_with_run_numbers_are_seeds(tmp_path, name):
     roots = [tmp_path / name.format(i) for i in range(3)]
     for i, root in enumerate(roots):
         write_monitor(root, games_of(i), start=START + i)
     assert list(seeds(*roots).values()) == [3]
 
 
-def test_roots_that_are_numbered_as_anything_else_are_variants(tmp_path):
+def test_roots_with_other_numbers_are_variants(tmp_path):
     roots = [tmp_path / f"exp{i}" for i in range(3)]
     for i, root in enumerate(roots):
         write_monitor(root, games_of(i), start=START + i)
     assert len(seeds(*roots)) == 3
 
 
-def test_a_date_in_a_name_makes_no_variant(tmp_path):
+def test_a_date_in_a_name_does_not_distinguish_variants(tmp_path):
     for i in range(3):
         folder = tmp_path / "logs" / f"coordconv_2026-01-0{i + 1}_12-30-0{i}"
         write_monitor(folder, games_of(i), start=START + i)
     assert list(seeds(tmp_path / "logs").values()) == [3]
 
 
-def test_a_log_that_may_be_of_a_run_does_not_rename_it(tmp_path):
+def test_a_log_that_may_be_of_a_run_does_not_change_its_variant(tmp_path):
     settings = {"policy_kwargs": "dict(features_extractor_class=CoordNatureCNN)"}
     for seed in (1, 2):
         folder = tmp_path / "logs" / "a2c" / f"{GAME}_{seed}"
@@ -474,7 +474,7 @@ def test_a_log_that_may_be_of_a_run_does_not_rename_it(tmp_path):
     ]
 
 
-def test_the_report_lists_what_every_run_was_read_from(tmp_path):
+def test_the_report_lists_the_files_of_every_run(tmp_path):
     from rl_coordconv.compare.tables import runs_table
 
     folder = tmp_path / "logs" / "a2c" / f"{GAME}_1"

@@ -1,4 +1,4 @@
-"""Names of games, and the two protocols on both back-ends."""
+"""Test game names, and the two protocols with both backends."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ BACKENDS = get_args(Backend)
         "MsPacmanDeterministic-v4",
     ],
 )
-def test_every_spelling_of_a_game_is_known(name: str) -> None:
+def test_every_spelling_of_a_game_is_accepted(name: str) -> None:
     assert game_name(name) == "MsPacman"
     assert GAMES[game_name(name)] == "ms_pacman"
 
 
-def test_every_game_is_known_by_its_name_its_rom_and_its_id() -> None:
+def test_every_game_is_found_by_name_rom_and_id() -> None:
     for name, rom in GAMES.items():
         assert {game_name(known) for known in (name, rom, f"ALE/{name}-v5")} == {name}
 
 
-def test_games_for_several_players_are_left_out() -> None:
+def test_multiplayer_games_are_excluded() -> None:
     assert len(GAMES) > 100
     assert not {"Combat", "Joust", "MazeCraze", "Warlords"} & set(GAMES)
 
@@ -61,7 +61,7 @@ def test_games_for_several_players_are_left_out() -> None:
         ("", "There is no Atari game ''."),
     ],
 )
-def test_a_wrong_name_is_one_sentence_with_the_nearest_game(name: str, message: str) -> None:
+def test_an_unknown_game_is_an_error_that_suggests_the_nearest(name: str, message: str) -> None:
     with pytest.raises(UserError) as error:
         game_name(name)
     assert str(error.value) == message
@@ -123,7 +123,7 @@ def test_backends_have_the_same_spaces_and_infos(protocol: Protocol) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_an_evaluation_episode_is_a_whole_game_with_its_score(backend: Backend) -> None:
+def test_without_training_an_episode_is_a_whole_game_with_raw_rewards(backend: Backend) -> None:
     env = make_atari_env("Breakout", 1, backend=backend, training=False, seed=0)
     env.reset()
     score, done = 0.0, False
@@ -136,7 +136,7 @@ def test_an_evaluation_episode_is_a_whole_game_with_its_score(backend: Backend) 
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_seed_decides(backend: Backend) -> None:
+def test_the_seed_determines_the_game(backend: Backend) -> None:
     def play(seed: int) -> list[np.ndarray]:
         env = make_atari_env("Pong", 2, protocol="sticky", backend=backend, seed=seed)
         env.reset()
@@ -151,13 +151,13 @@ def emulator_settings(env: VecEnv) -> dict[str, Any]:
     return env.get_attr("spec")[0].kwargs
 
 
-def test_the_classic_environment_is_noframeskip_v4() -> None:
+def test_the_classic_environment_equals_noframeskip_v4() -> None:
     env = make_atari_env("MsPacman", 1, backend="sb3")
     settings = emulator_settings(env)
     assert settings == gym.spec("MsPacmanNoFrameskip-v4").kwargs
     assert settings["max_num_frames_per_episode"] == AtariVecEnv.MAX_FRAMES
 
 
-def test_a_game_that_never_was_noframeskip_v4_has_both_backends() -> None:
+def test_a_game_without_noframeskip_v4_has_both_backends() -> None:
     for backend in BACKENDS:
         assert make_atari_env("Tetris", 1, backend=backend).reset().shape == (1, 4, 84, 84)

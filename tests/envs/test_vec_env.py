@@ -1,6 +1,6 @@
-"""`AtariVecEnv` keeps the contract of Stable-Baselines3's ``VecEnv``.
+"""Test that `AtariVecEnv` follows the interface of Stable-Baselines3's ``VecEnv``.
 
-That it plays as the classic wrappers do is tested in ``test_vec_env_against_classic.py``.
+``test_vec_env_against_classic.py`` compares it with the classic wrappers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def actions_for(env: VecEnv, n_steps: int) -> np.ndarray:
 
 
 class FakeGames:
-    """ale-py's vector environment for one game of 1x1 pixels, played from a script.
+    """A fake of ale-py's vector environment: one game of 1x1 pixels that follows a script.
 
     Each step is (terminated, truncated, lives after it); the frames are numbered from 1.
     """
@@ -90,12 +90,12 @@ def play_script(
         (3, (False, False, 3), False, False, 3, False),  # nothing happens
         (3, (False, False, 2), True, False, 2, False),  # a life is lost
         (3, (False, False, 4), False, False, 4, False),  # a life is won
-        (1, (False, False, 0), False, False, 0, False),  # Qbert, shortly before it is over
+        (1, (False, False, 0), False, False, 0, False),  # Qbert, shortly before game over
         (0, (False, False, 0), False, False, 0, False),  # Pong has no lives
         (1, (True, False, 3), True, False, 0, True),  # game over, the next one has three lives
-        (5, (True, False, 3), True, False, 0, True),  # the same from more lives
-        (2, (False, True, 3), True, True, 2, True),  # cut off
-        (1, (True, True, 3), True, False, 0, True),  # over in the last frame
+        (5, (True, False, 3), True, False, 0, True),  # game over with lives left
+        (2, (False, True, 3), True, True, 2, True),  # truncated
+        (1, (True, True, 3), True, False, 0, True),  # game over in the last frame
     ],
 )
 def test_what_ends_an_episode(
@@ -118,7 +118,7 @@ def test_what_ends_an_episode(
         assert hasattr(played, "episode") == game_ends
 
 
-def test_the_stack_holds_no_frame_from_before_the_episode(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stack_has_no_frames_from_before_the_episode(monkeypatch: pytest.MonkeyPatch) -> None:
     played = play_script(
         monkeypatch,
         3,
@@ -152,7 +152,7 @@ def test_the_stack_holds_no_frame_from_before_the_episode(monkeypatch: pytest.Mo
     ]
 
 
-def test_the_score_is_raw_and_of_one_game(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_score_is_the_raw_score_of_one_game(monkeypatch: pytest.MonkeyPatch) -> None:
     script = [(False, False, 1), (True, False, 3), (False, False, 2), (True, False, 3)]
     for clip_reward, reward in ((True, 1), (False, 5)):
         played = play_script(monkeypatch, 2, *script, clip_reward=clip_reward)
@@ -160,7 +160,7 @@ def test_the_score_is_raw_and_of_one_game(monkeypatch: pytest.MonkeyPatch) -> No
         assert [step.episode["r"] for step in played if hasattr(step, "episode")] == [10, 10]
 
 
-def test_a_reset_starts_the_count_of_score_and_length_over() -> None:
+def test_a_reset_clears_score_and_length() -> None:
     env = ShortGames("skiing", 1, noop_max=0, fire_reset=False, clip_reward=False)
     for n_steps in (4, 10):
         env.reset()
@@ -210,7 +210,7 @@ def test_a2c_learns_on_it() -> None:
 
 
 def trajectory(env: VecEnv, n_steps: int) -> tuple[np.ndarray, np.ndarray, list[Any]]:
-    """All observations and rewards from a reset on, and the games' scores and lengths."""
+    """Return observations and rewards from a reset on, and the scores of finished games."""
     observations, rewards, games = [env.reset()], [], []
     for actions in actions_for(env, n_steps):
         observation, reward, _, infos = env.step(actions)
@@ -220,7 +220,7 @@ def trajectory(env: VecEnv, n_steps: int) -> tuple[np.ndarray, np.ndarray, list[
     return np.array(observations), np.array(rewards), games
 
 
-def test_the_same_seed_is_the_same_play_for_any_number_of_threads() -> None:
+def test_the_number_of_threads_does_not_change_the_game() -> None:
     plays = []
     for num_threads in (1, 2, 0):
         env = AtariVecEnv("breakout", 3, action_repeat_probability=0.25, num_threads=num_threads)
@@ -232,7 +232,7 @@ def test_the_same_seed_is_the_same_play_for_any_number_of_threads() -> None:
             np.testing.assert_array_equal(part, expected)
 
 
-def test_every_game_has_its_own_seed() -> None:
+def test_every_game_has_a_different_seed() -> None:
     actions = np.zeros(3, np.int64)
     three = AtariVecEnv("ms_pacman", 3, action_repeat_probability=0.25)
     last = AtariVecEnv("ms_pacman", 1, action_repeat_probability=0.25)
@@ -245,7 +245,7 @@ def test_every_game_has_its_own_seed() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 2**32 - 1])
-def test_a_seed_holds_for_one_reset(seed: int) -> None:
+def test_a_seed_applies_to_one_reset(seed: int) -> None:
     env = AtariVecEnv("ms_pacman", 3)
     starts = []
     for _ in range(2):
@@ -256,23 +256,23 @@ def test_a_seed_holds_for_one_reset(seed: int) -> None:
     assert starts[0] == starts[1] != env.reset_infos
 
 
-def test_a_sticky_action_is_the_one_before() -> None:
+def test_a_sticky_action_repeats_the_last_one() -> None:
     sticky = AtariVecEnv("ms_pacman", 1, noop_max=0, action_repeat_probability=1.0)
     idle = AtariVecEnv("ms_pacman", 1, noop_max=0)
     sticky.reset(), idle.reset()
-    # Before the first action there was none, and nothing else can follow.
+    # With probability 1, the initial no-op is repeated forever.
     for actions in actions_for(sticky, 120):
         np.testing.assert_array_equal(sticky.step(actions)[0], idle.step(NO_OP)[0])
 
 
-def test_a_step_is_as_many_frames_as_the_skip() -> None:
+def test_a_step_is_frame_skip_frames() -> None:
     env = ShortGames("breakout", 1, noop_max=0, fire_reset=False, frame_skip=2)
     env.reset()
     dones = [env.step(NO_OP)[2][0] for _ in range(40)]
     assert np.flatnonzero(dones).tolist() == [19, 39]
 
 
-def test_observations_handed_out_do_not_change() -> None:
+def test_returned_observations_do_not_change_later() -> None:
     env = AtariVecEnv("breakout", 2, noop_max=0)
     given = [env.reset()]
     copies = [given[0].copy()]
@@ -304,7 +304,7 @@ def starts_of(env: VecEnv) -> list[int]:
     return [info["episode_frame_number"] for info in env.reset_infos]
 
 
-def test_what_does_not_exist_inside_ale_is_refused() -> None:
+def test_vec_env_methods_that_ale_does_not_support() -> None:
     env = AtariVecEnv("breakout", 2, noop_max=0)
     assert env.get_attr("render_mode") == [None, None]
     assert env.get_attr("num_envs", indices=0) == [2]
@@ -312,21 +312,21 @@ def test_what_does_not_exist_inside_ale_is_refused() -> None:
     assert env.env_is_wrapped(Monitor) == [True, True]
     assert env.env_is_wrapped(AtariWrapper, indices=[1]) == [False]
     assert env.get_images() == [None, None]
-    with pytest.raises(NotImplementedError, match="no attributes to set"):
+    with pytest.raises(NotImplementedError, match="cannot be set"):
         env.set_attr("frameskip", 2)
-    with pytest.raises(NotImplementedError, match="no method 'render'"):
+    with pytest.raises(NotImplementedError, match="cannot be called: 'render'"):
         env.env_method("render")
 
 
 @pytest.mark.parametrize("actions", [[0, 4], [-1, 0]])
-def test_an_action_that_does_not_exist_is_refused(actions: list[int]) -> None:
+def test_an_action_out_of_range_is_an_error(actions: list[int]) -> None:
     env = AtariVecEnv("breakout", 2, noop_max=0)
     env.reset()
     with pytest.raises(ValueError, match="Actions must be from 0 to 3"):
         env.step(np.array(actions))
 
 
-def test_a_reset_in_the_middle_of_a_step() -> None:
+def test_a_reset_during_a_step() -> None:
     env = AtariVecEnv("breakout", 2, noop_max=0)
     first = env.reset()
     env.step_async(np.array([1, 1]))
@@ -334,7 +334,7 @@ def test_a_reset_in_the_middle_of_a_step() -> None:
     assert env.step(np.array([0, 0]))[0].shape == (2, 4, 84, 84)
 
 
-def test_closing_twice_is_closing_once() -> None:
+def test_closing_twice_is_allowed() -> None:
     env = AtariVecEnv("breakout", 2, noop_max=0)
     env.close()
     env.close()

@@ -1,4 +1,4 @@
-"""`AtariVecEnv` equals SB3's classic wrappers, step by step, but where it says that it differs."""
+"""Test that `AtariVecEnv` equals SB3's classic wrappers, except for the documented differences."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ROMS = {
 
 
 class GreyScreen(gym.Wrapper):
-    """The emulator's own grey levels, in three channels, so that SB3's wrappers can take them."""
+    """The emulator's greyscale screen in three channels, as input of SB3's wrappers."""
 
     def _screen(self) -> np.ndarray:
         return np.repeat(self.unwrapped.ale.getScreenGrayscale()[:, :, None], 3, axis=2)
@@ -54,7 +54,7 @@ class GreyScreen(gym.Wrapper):
 
 
 class NoStepAfterALostLife(EpisodicLifeEnv):
-    """SB3's wrapper, but the next life opens with the frame at hand, not with a no-op step."""
+    """SB3's wrapper without its no-op step: the next life starts with the current frame."""
 
     def step(self, action: Any) -> Any:
         step = super().step(action)
@@ -74,7 +74,7 @@ def classic_env(
     grey: bool = True,
     max_frames: int = 108_000,
 ) -> VecEnv:
-    """SB3's own wrappers, in the order of its ``AtariWrapper``, without no-ops and FIRE."""
+    """Make SB3's wrappers in the order of its ``AtariWrapper``, without no-ops and FIRE."""
 
     def make() -> gym.Env:
         env = gym.make(f"{game}NoFrameskip-v4", max_num_frames_per_episode=max_frames)
@@ -88,7 +88,7 @@ def classic_env(
 
 
 def plain_env(game: str, n_envs: int = 1, **kwargs: Any) -> AtariVecEnv:
-    """The native environment without no-ops and FIRE, so that every game begins the same."""
+    """Make an `AtariVecEnv` without no-ops and FIRE, so that every game starts the same."""
     return AtariVecEnv(ROMS[game], n_envs, noop_max=0, fire_reset=False, **kwargs)
 
 
@@ -97,7 +97,7 @@ def actions_for(env: VecEnv, n_steps: int) -> np.ndarray:
 
 
 def assert_same_play(native: VecEnv, classic: VecEnv, n_steps: int) -> list[dict[str, Any]]:
-    """Play both with the same actions; return the infos of the ends of episodes."""
+    """Play both with the same actions, and return the infos at ends of episodes."""
     ends = []
     np.testing.assert_array_equal(native.reset(), classic.reset())
     for actions in actions_for(native, n_steps):
@@ -126,7 +126,7 @@ def assert_same_info(info: dict[str, Any], expected: dict[str, Any]) -> None:
         for key in ("r", "l"):
             assert info["episode"][key] == expected["episode"][key]
     if "terminal_observation" in info:
-        # The end of a game breaks the skip off, and the newest frame is put together otherwise.
+        # At the end of a game the newest frame is a maximum over other frames; see `AtariVecEnv`.
         frames = slice(0, 3 if "episode" in info else 4)
         np.testing.assert_array_equal(
             info["terminal_observation"][frames], expected["terminal_observation"][frames]
@@ -163,7 +163,7 @@ def test_equals_the_classic_wrappers_in_whole_games_with_raw_rewards() -> None:
     assert [end["lives"] for end in ends] == [0]
 
 
-def test_equals_the_classic_wrappers_when_games_are_cut_off() -> None:
+def test_equals_the_classic_wrappers_when_games_are_truncated() -> None:
     native = ShortGames("ms_pacman", 2, noop_max=0, fire_reset=False)
     ends = assert_same_play(native, classic_env("MsPacman", 2, max_frames=40), n_steps=25)
     assert [end["TimeLimit.truncated"] for end in ends] == [True] * 4
@@ -180,7 +180,7 @@ def test_equals_the_classic_wrappers_when_games_are_cut_off() -> None:
         ("Seaquest", 0.001, 10),
     ],
 )
-def test_classic_pixels_are_a_little_brighter_where_two_frames_differ(
+def test_classic_pixels_are_slightly_brighter_where_two_frames_differ(
     game: str, share: float, levels: int
 ) -> None:
     native, classic = plain_env(game), classic_env(game, grey=False)
@@ -188,14 +188,14 @@ def test_classic_pixels_are_a_little_brighter_where_two_frames_differ(
     differences = []
     for actions in actions_for(native, 250):
         frame, classic_frame = native.step(actions)[0][:, -1], classic.step(actions)[0][:, -1]
-        # The brightest red, green and blue of two frames are at least as bright as either frame.
+        # The maximum of each colour over two frames is at least as bright as either frame.
         assert (classic_frame >= frame).all()
         differences.append(classic_frame - frame)
     assert np.count_nonzero(differences) <= share * np.size(differences)
     assert np.max(differences) <= levels
 
 
-def test_no_op_frames_are_0_to_one_below_noop_max_and_classic_ones_1_to_noop_max() -> None:
+def test_no_op_frames_are_0_to_noop_max_minus_1_and_classic_ones_1_to_noop_max() -> None:
     native = ShortGames("ms_pacman", 4, noop_max=5)
     native.seed(0)
     native.reset()
@@ -210,13 +210,13 @@ def test_no_op_frames_are_0_to_one_below_noop_max_and_classic_ones_1_to_noop_max
     assert {classic.reset()[1]["episode_frame_number"] for _ in range(40)} == {1, 2, 3, 4, 5}
 
 
-def test_fire_takes_one_frame_of_a_game_and_classic_fire_eight_of_every_life() -> None:
+def test_fire_takes_one_frame_per_game_and_classic_fire_eight_per_life() -> None:
     native = AtariVecEnv("breakout", 1, noop_max=0)
     native.reset()
     assert native.reset_infos[0]["episode_frame_number"] == 1
     while not native.step(NO_OP)[2]:
         pass
-    # Without FIRE no ball comes into play, and with nothing to do the picture stands still.
+    # Without FIRE there is no ball, so the screen does not change.
     frames = [native.step(NO_OP)[0][0, -1] for _ in range(20)]
     assert all((frame == frames[0]).all() for frame in frames)
 
@@ -228,12 +228,10 @@ def test_fire_takes_one_frame_of_a_game_and_classic_fire_eight_of_every_life() -
         pass
     end = emulator.getEpisodeFrameNumber()
     classic.reset()
-    assert (
-        emulator.getEpisodeFrameNumber() == end + 4 + 8
-    )  # a step without action, then FIRE, RIGHT
+    assert emulator.getEpisodeFrameNumber() == end + 4 + 8  # a no-op step, then FIRE and RIGHT
 
 
-def test_a_lost_life_costs_no_step_and_a_classic_one_a_step_without_action() -> None:
+def test_a_lost_life_adds_no_step_but_a_classic_one_adds_a_no_op_step() -> None:
     native, classic = plain_env("MsPacman"), classic_env("MsPacman", life_loss=EpisodicLifeEnv)
     native.reset(), classic.reset()
     lost = False
@@ -248,7 +246,7 @@ def test_a_lost_life_costs_no_step_and_a_classic_one_a_step_without_action() -> 
     assert lost
 
 
-def test_the_cap_counts_from_the_first_step_and_the_classic_cap_from_the_beginning() -> None:
+def test_the_frame_limit_counts_from_the_first_step_and_the_classic_one_from_the_start() -> None:
     native = ShortGames("ms_pacman", 4)
     native.seed(0)
     native.reset()

@@ -20,6 +20,7 @@ def offline(tmp_path, monkeypatch):
 def test_a_resumed_run_is_logged_to_the_same_wandb_run(tmp_path):
     run = train("a2c", tmp_path / "runs", f"{SHORT_FLAGS} --log-interval 1 --track")
     train("a2c", tmp_path / "runs", f"{SHORT_FLAGS} --total-timesteps 140 --track")
+    wandb.teardown()  # waits until the files are complete
     folders = sorted((tmp_path / "wandb").glob("offline-run-*"))
     assert [folder.name.rsplit("-", 1)[1] for folder in folders] == 2 * [
         (run.folder / "wandb_id.txt").read_text().strip()

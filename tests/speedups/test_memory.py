@@ -5,8 +5,8 @@ import pytest
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the page faults of glibc's malloc")
-def test_freed_memory_serves_the_next_tensor():
-    """In processes of their own: pages that the system has to find and clear, with and without."""
+def test_freed_memory_is_reused_for_the_next_tensor():
+    """Compare the page faults of two processes, with and without `keep_freed_memory`."""
     program = """
 import resource, sys, torch
 from rl_coordconv.speedups.memory import keep_freed_memory
@@ -17,7 +17,7 @@ def faults():
 for tensor in range(30):
     if tensor == 10:
         before = faults()
-    torch.ones(2**24)  # 64 MiB: glibc never keeps more than 32 of its own accord
+    torch.ones(2**24)  # 64 MiB: by default glibc keeps at most 32 MiB
 print(faults() - before)
 """
 
@@ -25,5 +25,5 @@ print(faults() - before)
         command = [sys.executable, "-c", program, memory]
         return int(subprocess.run(command, capture_output=True, check=True).stdout)
 
-    # A small allocation may land where the last tensor lay, and then the heap has to grow.
+    # Not 0: a small allocation may split the freed block, and then the heap has to grow.
     assert faults("keep") < faults("give back") / 2

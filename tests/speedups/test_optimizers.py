@@ -38,14 +38,14 @@ def test_takes_the_same_steps(heavy, light, settings):
 
 
 @pytest.mark.parametrize(("heavy", "light", "settings"), PAIRS)
-def test_goes_on_from_the_others_state(heavy, light, settings):
+def test_continues_from_the_state_of_the_original(heavy, light, settings):
     state = train(heavy, settings)[1].state_dict()
     expected = train(heavy, settings, state=copy.deepcopy(state))[0]
     torch.testing.assert_close(train(light, settings, state=state)[0], expected)
 
 
 @pytest.mark.parametrize("name", ["LightAdam", "LightRMSpropTFLike"])
-def test_leaves_the_compiler_out_of_memory(name):
+def test_does_not_import_the_compiler(name):
     program = f"""
 import sys, torch
 from rl_coordconv.speedups.optimizers import {name}

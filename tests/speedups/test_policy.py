@@ -21,14 +21,14 @@ from rl_coordconv.speedups.policy import OrderedRolloutBuffer, ReuseCnnPolicy
 
 N_ENVS, N_STEPS = 2, 5
 SPACES = spaces.Box(0, 255, (4, 84, 84), np.uint8), spaces.Discrete(9)
-# Of what Stable-Baselines3 takes.
+# As fractions of the number that Stable-Baselines3 needs.
 MOST_OPERATIONS = {"a2c": 1.0, "ppo": 0.75}
 conv2d = torch.ops.aten.convolution.default
 REUSE = {"reuse_steps": 3}
 
 
 class NoisyRewards(VecEnvWrapper):
-    """Ms. Pac-Man, in which every step counts: it pays nothing for the first 50 otherwise."""
+    """A reward at every step: Ms. Pac-Man has none in the first 50 steps."""
 
     def __init__(self):
         super().__init__(make_atari_env("MsPacman", N_ENVS))
@@ -43,7 +43,7 @@ class NoisyRewards(VecEnvWrapper):
 
 
 class Operations(TorchDispatchMode):
-    """Counts what torch computes."""
+    """Counts torch's operations."""
 
     def __init__(self):
         super().__init__()
@@ -63,7 +63,7 @@ def env():
 
 @pytest.fixture
 def make_model(env):
-    """Models share their games, so that one has to be trained before the next."""
+    """Make models that share their games, so train one after the other."""
 
     def make(algorithm, kind, extractor="coordconv", precision="float32", device="cpu"):
         network = {"features_extractor_kwargs": {"precision": precision}}
@@ -75,7 +75,7 @@ def make_model(env):
         else:
             optimizer = RMSpropTFLike if kind == "sb3" else LightRMSpropTFLike
         kwargs = policy_kwargs(extractor, optimizer_class=optimizer, **network)
-        # Adam divides by the gradient, noise and all; a large epsilon lets rounding stay small.
+        # Adam divides by the gradient, which amplifies rounding; a large epsilon limits this.
         kwargs["optimizer_kwargs"] = {"eps": 1e-5 if algorithm == "a2c" else 0.1}
         if algorithm == "a2c" and kind == "ours":
             kwargs["reuse_steps"] = N_STEPS
@@ -98,20 +98,20 @@ def learn(model, updates=1):
 
 
 class TestUpdate:
-    """From the same weights and the same rollout to the same weights as Stable-Baselines3's."""
+    """An update leads to the same weights as Stable-Baselines3's."""
 
     @pytest.mark.parametrize("precision", ["float32", "bf16"])
     @pytest.mark.parametrize("extractor", ["nature", "coordconv", "coordconv-all"])
     @pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
-    def test_is_sb3s_but_for_rounding(self, make_model, algorithm, extractor, precision):
+    def test_equals_sb3s_up_to_rounding(self, make_model, algorithm, extractor, precision):
         self._check(make_model, algorithm, extractor, precision)
 
     @pytest.mark.gpu
     @pytest.mark.parametrize("precision", ["float32", "bf16"])
     @pytest.mark.parametrize("extractor", ["nature", "coordconv", "impala-coordconv"])
     @pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
-    def test_on_a_gpu_too(self, make_model, algorithm, extractor, precision, cuda):
-        # Images one by one and in batches may be convolved in float32 and in TF32.
+    def test_equals_sb3s_on_a_gpu(self, make_model, algorithm, extractor, precision, cuda):
+        # Small and large batches may be convolved in float32 and TF32.
         self._check(make_model, algorithm, extractor, precision, device=cuda, rounding=0.02)
 
     @staticmethod
@@ -129,7 +129,7 @@ class TestUpdate:
 
     @pytest.mark.gpu
     @pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
-    def test_leaves_no_memory_of_the_gpu_behind(self, make_model, algorithm, cuda):
+    def test_does_not_leak_gpu_memory(self, make_model, algorithm, cuda):
         if cuda.type != "cuda":
             pytest.skip("Memory is counted on a GPU only.")
         model = make_model(algorithm, "ours", device=cuda)
@@ -140,10 +140,10 @@ class TestUpdate:
             used.append(torch.cuda.memory_allocated())
         assert used[1:] == used[1:2] * 3
 
-    def test_of_a2c_goes_through_residual_blocks_too(self, make_model):
-        self.test_is_sb3s_but_for_rounding(make_model, "a2c", "impala-coordconv-all", "float32")
+    def test_of_a2c_supports_residual_blocks(self, make_model):
+        self.test_equals_sb3s_up_to_rounding(make_model, "a2c", "impala-coordconv-all", "float32")
 
-    def test_of_a2c_computes_no_forward_pass_of_its_own(self, make_model):
+    def test_of_a2c_computes_no_forward_pass(self, make_model):
         model = make_model("a2c", "ours")
         learn(model)
         _, callback = model._setup_learn(10**6, reset_num_timesteps=False)
@@ -151,11 +151,11 @@ class TestUpdate:
             model.collect_rollouts(model.get_env(), callback, model.rollout_buffer, N_STEPS)
         with Operations() as update:
             model.train()
-        assert rollout.counts[conv2d] == 3 * (N_STEPS + 1) + 1  # the map, once for these weights
+        assert rollout.counts[conv2d] == 3 * (N_STEPS + 1) + 1  # the positional map, computed once
         assert update.counts[conv2d] == 0
 
     @pytest.mark.parametrize("n_steps", [1, 5])
-    def test_of_a2c_with_a_single_game_is_sb3s(self, n_steps):
+    def test_of_a2c_with_a_single_game_equals_sb3s(self, n_steps):
         trained = []
         for ours in (False, True):
             env = make_atari_env("MsPacman", 1, seed=0)
@@ -173,8 +173,8 @@ class TestUpdate:
 
     @pytest.mark.parametrize("extractor", ["nature", "coordconv"])
     @pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
-    def test_and_rollout_take_fewer_operations(self, make_model, algorithm, extractor, monkeypatch):
-        # Torch's compiler, if some test has imported it, switches checks of distributions off.
+    def test_and_rollout_need_fewer_operations(self, make_model, algorithm, extractor, monkeypatch):
+        # Importing torch's compiler, as other tests do, disables argument checks of distributions.
         monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", False)
         counts = {}
         for kind in ("sb3", "ours"):
@@ -187,7 +187,7 @@ class TestUpdate:
 
 
 class TestPolicy:
-    """Equal to CnnPolicy."""
+    """The policy equals CnnPolicy."""
 
     @pytest.fixture(params=["nature", "coordconv"])
     def policies(self, request):
@@ -214,12 +214,12 @@ class TestPolicy:
         assert torch.equal(actions, ours[0])
         torch.testing.assert_close((values, log_probs), ours[1:])
 
-    def test_evaluates_actions_the_same(self, policies, images):
+    def test_evaluates_actions_equally(self, policies, images):
         sb3, ours = (policy.evaluate_actions(images, torch.arange(6)) for policy in policies)
         torch.testing.assert_close(sb3, ours)
         torch.testing.assert_close(*(policy.predict_values(images) for policy in policies))
 
-    def test_leaves_images_that_are_scaled_already(self):
+    def test_does_not_scale_images_that_are_already_scaled(self):
         space = spaces.Box(0, 1, (4, 84, 84), np.float32)
         kwargs = policy_kwargs("coordconv", normalize_images=False)
         images = torch.rand(2, 4, 84, 84)
@@ -233,29 +233,29 @@ class TestPolicy:
         assert torch.equal(images, before)
 
     @pytest.mark.parametrize("dtype", [np.uint8, np.float64])
-    def test_takes_every_type_that_is_not_to_be_scaled(self, policies, dtype):
+    def test_accepts_every_dtype_with_normalize_images_false(self, policies, dtype):
         space = spaces.Box(0, 1, (4, 84, 84), dtype)
         kwargs = policy_kwargs("coordconv", normalize_images=False)
         policy = ReuseCnnPolicy(space, SPACES[1], lambda _: 1e-3, **kwargs, **REUSE)
         images = torch.as_tensor(np.ones((2, 4, 84, 84), dtype))
         assert policy.predict_values(images).shape == (2, 1)
 
-    def test_does_not_touch_what_it_is_given(self, policies):
+    def test_does_not_modify_its_input(self, policies):
         images = torch.full((2, 4, 84, 84), 100.0)
         first, second = (policies[1].predict_values(images) for _ in range(2))
         assert torch.equal(first, second)
         assert images.unique().tolist() == [100]
 
-    def test_plays_in_inference_mode(self, images):
+    def test_predicts_in_inference_mode(self, images):
         policy = ReuseCnnPolicy(*SPACES, lambda _: 1e-3, **policy_kwargs("coordconv", **REUSE))
         with torch.inference_mode():
             assert policy(images)[0].shape == (6,)
 
-    def test_needs_one_extractor(self):
-        with pytest.raises(ValueError, match="needs one extractor"):
+    def test_separate_extractors_are_an_error(self):
+        with pytest.raises(ValueError, match="needs share_features_extractor=True"):
             ReuseCnnPolicy(*SPACES, lambda _: 1e-3, share_features_extractor=False, **REUSE)
 
-    def test_is_saved_with_what_made_it(self, tmp_path):
+    def test_is_saved_with_its_constructor_arguments(self, tmp_path):
         policy = ReuseCnnPolicy(*SPACES, lambda _: 1e-3, **policy_kwargs("coordconv", **REUSE))
         policy.save(tmp_path / "policy.pt")
         loaded = ReuseCnnPolicy.load(tmp_path / "policy.pt")
@@ -274,7 +274,7 @@ WAYS = {
 
 
 class Acts(nn.Module):
-    """A policy as Stable-Baselines3's page on export wraps it."""
+    """A wrapper for export, as in Stable-Baselines3's documentation."""
 
     def __init__(self, policy):
         super().__init__()
@@ -292,8 +292,8 @@ class Learns(Acts):
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("module", [Acts, Learns])
 @pytest.mark.parametrize("grad", [False, True])
-@pytest.mark.filterwarnings("ignore")  # of tracers, about Stable-Baselines3's distribution
-def test_is_traced_like_sb3s_and_keeps_nothing_of_it(way, module, grad):
+@pytest.mark.filterwarnings("ignore")  # tracers warn about Stable-Baselines3's distribution
+def test_is_traced_like_sb3s_and_records_nothing_while_traced(way, module, grad):
     # Dynamo cannot trace Stable-Baselines3's check of uint8 images.
     settings = policy_kwargs("coordconv-all", reuse_steps=1, normalize_images=False)
     policy = ReuseCnnPolicy(*SPACES, lambda _: 1e-3, **settings)
@@ -305,13 +305,13 @@ def test_is_traced_like_sb3s_and_keeps_nothing_of_it(way, module, grad):
             torch.compiler.reset()
             policy.extract_features(images)  # as in a rollout: recorded without gradients
             torch.testing.assert_close(WAYS[way](module(policy), images), expected)
-        policy.evaluate_actions(images, torch.zeros(2))[0].sum().backward()  # with nothing fake
+        policy.evaluate_actions(images, torch.zeros(2))[0].sum().backward()  # with real tensors
     finally:
         Distribution.set_default_validate_args(__debug__)
         torch.compiler.reset()
 
 
-def test_a_whole_rollout_comes_as_it_was_played():
+def test_a_whole_rollout_is_returned_in_order():
     buffer = OrderedRolloutBuffer(3, *SPACES, device="cpu", n_envs=2)
     for step in range(3):
         images = np.full((2, 4, 84, 84), step, dtype=np.uint8)

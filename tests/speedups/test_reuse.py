@@ -7,7 +7,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from rl_coordconv import CoordConv2d
 from rl_coordconv.networks import _NoiseChannels, _ZeroChannels
 from rl_coordconv.speedups.optimizers import LightAdam
-from rl_coordconv.speedups.reuse import KeptForward
+from rl_coordconv.speedups.reuse import RecordedForward
 
 N_STEPS, BATCH = 3, 4
 
@@ -35,7 +35,7 @@ CONTROLS = {None: CoordConv2d, "zeros": _ZeroChannels, "noise": _NoiseChannels}
 
 
 class Counted(nn.Module):
-    """A network that counts its forward passes' layers that were really computed."""
+    """A network that counts the layers that a forward pass computes."""
 
     def __init__(self, network):
         super().__init__()
@@ -50,7 +50,7 @@ class Counted(nn.Module):
 
 
 class CountLayers(torch.utils._python_dispatch.TorchDispatchMode):
-    """Counts convolutions and matrix products of whole batches, which backward has not made."""
+    """Counts convolutions and matrix products of whole batches in forward passes."""
 
     def __init__(self):
         super().__init__()
@@ -70,28 +70,28 @@ def gradients(network, result):
 
 
 def recorded(network, images):
-    kept = KeptForward(network, N_STEPS)
+    recording = RecordedForward(network, N_STEPS)
     with torch.no_grad():
         for step in images:
-            torch.testing.assert_close(kept.record(network, step), network.network(step))
-    return kept
+            torch.testing.assert_close(recording.record(network, step), network.network(step))
+    return recording
 
 
 def check_gradients(module, network, images):
-    """A whole rollout, recorded and replayed, has the gradients of computing it."""
-    kept = KeptForward(module, len(images))
+    """Check that a replayed rollout has the same output and gradients as a computed one."""
+    recording = RecordedForward(module, len(images))
     with torch.no_grad():
         for step in images:
-            kept.record(network, step)
+            recording.record(network, step)
     whole = images.flatten(0, 1)
-    result, expected = kept.replay(network, whole), network(whole)
+    result, expected = recording.replay(network, whole), network(whole)
     torch.testing.assert_close(result, expected)
     torch.testing.assert_close(gradients(module, result), gradients(module, expected))
 
 
-def check(network, kept, images, *, layers):
-    """What replay returns is right, with its gradients, and took so many layers to compute."""
-    result = kept.replay(network, images)
+def check(network, recording, images, *, layers):
+    """Check the output and gradients of a replay, and how many layers it computed."""
+    result = recording.replay(network, images)
     assert network.computed == layers
     expected = network.network(images)
     torch.testing.assert_close(result, expected)
@@ -100,76 +100,76 @@ def check(network, kept, images, *, layers):
 
 def test_gradients_need_no_second_forward_pass(images):
     network = Counted(make_network())
-    kept = recorded(network, images)
-    check(network, kept, images.flatten(0, 1), layers=0)
+    recording = recorded(network, images)
+    check(network, recording, images.flatten(0, 1), layers=0)
 
 
-def test_serves_one_rollout_after_the_other(images):
+def test_records_one_rollout_after_the_other(images):
     network = Counted(make_network())
-    kept = KeptForward(network, N_STEPS)
+    recording = RecordedForward(network, N_STEPS)
     for rollout in (images, images + 1, images * 2):
         with torch.no_grad():
             for step in rollout:
-                kept.record(network, step)
-        check(network, kept, rollout.flatten(0, 1), layers=0)
+                recording.record(network, step)
+        check(network, recording, rollout.flatten(0, 1), layers=0)
 
 
-def test_goes_once(images):
+def test_a_recording_is_used_once(images):
     network = Counted(make_network())
-    kept = recorded(network, images)
-    kept.replay(network, images.flatten(0, 1))
-    check(network, kept, images.flatten(0, 1), layers=4)
+    recording = recorded(network, images)
+    recording.replay(network, images.flatten(0, 1))
+    check(network, recording, images.flatten(0, 1), layers=4)
 
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_an_unfinished_rollout_is_computed(images, steps):
     network = Counted(make_network())
-    kept = recorded(network, images[:steps])
-    check(network, kept, images.flatten(0, 1), layers=4)
+    recording = recorded(network, images[:steps])
+    check(network, recording, images.flatten(0, 1), layers=4)
 
 
 def test_other_images_are_computed(images):
     network = Counted(make_network())
     for others in (images.flip(0), images[:2], images + 1e-3):
-        kept = recorded(network, images)
-        check(network, kept, others.flatten(0, 1), layers=4)
+        recording = recorded(network, images)
+        check(network, recording, others.flatten(0, 1), layers=4)
 
 
-def test_images_changed_since_are_computed(images):
+def test_images_changed_in_place_are_computed(images):
     network = Counted(make_network())
     played = images.clone()
-    kept = recorded(network, played)
+    recording = recorded(network, played)
     played[1] += 1
-    check(network, kept, images.flatten(0, 1), layers=4)
+    check(network, recording, images.flatten(0, 1), layers=4)
 
 
 def test_other_weights_are_computed(images):
     network = Counted(make_network())
-    kept = recorded(network, images)
+    recording = recorded(network, images)
     with torch.no_grad():
         network.network[0].weight += 1
-    check(network, kept, images.flatten(0, 1), layers=4)
+    check(network, recording, images.flatten(0, 1), layers=4)
 
 
-def test_a_rollout_begins_anew_with_new_weights(images):
+def test_new_weights_start_a_new_rollout(images):
     network = Counted(make_network())
-    kept = recorded(network, images[:2])
+    recording = recorded(network, images[:2])
     with torch.no_grad():
         network.network[2].weight *= 2
         for step in images:
-            kept.record(network, step)
-    check(network, kept, images.flatten(0, 1), layers=0)
+            recording.record(network, step)
+    check(network, recording, images.flatten(0, 1), layers=0)
 
 
 def test_an_output_that_was_overwritten_is_computed(images):
     network = make_network()
     network[3] = nn.ReLU(inplace=True)
     network = Counted(network)
-    kept = recorded(network, images)
-    check(network, kept, images.flatten(0, 1), layers=4)
+    recording = recorded(network, images)
+    check(network, recording, images.flatten(0, 1), layers=4)
 
 
-def test_a_sum_in_place_of_something_else_is_computed(images):
+def test_an_in_place_sum_with_another_tensor_is_reused(images):
     class Residual(nn.Module):
         def __init__(self):
             super().__init__()
@@ -180,8 +180,8 @@ def test_a_sum_in_place_of_something_else_is_computed(images):
             return double.add_(self.conv(x))
 
     network = Counted(Residual())
-    kept = recorded(network, images)
-    check(network, kept, images.flatten(0, 1), layers=0)
+    recording = recorded(network, images)
+    check(network, recording, images.flatten(0, 1), layers=0)
 
 
 def test_under_autocast_gradients_are_those_of_autocast(images):
@@ -191,12 +191,12 @@ def test_under_autocast_gradients_are_those_of_autocast(images):
         with torch.autocast("cpu", torch.bfloat16):
             return network(x)
 
-    kept = KeptForward(network, N_STEPS)
+    recording = RecordedForward(network, N_STEPS)
     with torch.no_grad():
         for step in images:
-            kept.record(in_bf16, step)
+            recording.record(in_bf16, step)
     whole = images.flatten(0, 1)
-    known, expected = kept.replay(in_bf16, whole), in_bf16(whole)
+    known, expected = recording.replay(in_bf16, whole), in_bf16(whole)
     assert known.dtype == torch.bfloat16
     torch.testing.assert_close(known, expected)
     for ours, theirs in zip(gradients(network, known), gradients(network, expected), strict=True):
@@ -205,7 +205,7 @@ def test_under_autocast_gradients_are_those_of_autocast(images):
 
 
 class Adds(nn.Module):
-    """A convolution, and a learnt image that is added to its output in place."""
+    """A convolution with a learnt image that is added to its output in place."""
 
     def __init__(self, way):
         super().__init__()
@@ -229,7 +229,7 @@ class Adds(nn.Module):
 @pytest.mark.parametrize(
     "way", ["as a statement", "of a part of it", "of a number", "after a look"]
 )
-def test_an_output_that_something_is_added_to_is_computed(images, way):
+def test_an_output_changed_by_an_in_place_sum_is_computed(images, way):
     network = Counted(Adds(way))
     check(network, recorded(network, images), images.flatten(0, 1), layers=1)
 
@@ -249,22 +249,22 @@ def test_a_layer_that_is_used_twice_has_two_outputs(images):
     check(network, recorded(network, images), images.flatten(0, 1), layers=0)
 
 
-def test_the_layers_own_forward_comes_back(images):
+def test_the_forward_of_the_layers_is_restored(images):
     network = Counted(make_network())
-    kept = recorded(network, images)
-    kept.replay(network, images.flatten(0, 1))
+    recording = recorded(network, images)
+    recording.replay(network, images.flatten(0, 1))
     assert all("forward" not in vars(layer) for layer in network.modules())
     assert not any(layer._forward_hooks for layer in network.modules())
 
 
-def test_a_single_image_is_not_taken_for_coordinates():
+def test_a_single_image_is_replayed():
     images = torch.rand(N_STEPS, 1, 2, 12, 12)
     for n_steps in (1, N_STEPS):
         network = make_network()
         check_gradients(network, network, images[:n_steps])
 
 
-def test_calls_unlike_those_of_torchs_layers_are_computed(images):
+def test_functional_calls_are_computed(images):
     linear, conv = nn.Linear(12, 3), nn.Conv2d(2, 2, 3)
     holder = nn.ModuleList([linear, conv])
 
@@ -275,7 +275,7 @@ def test_calls_unlike_those_of_torchs_layers_are_computed(images):
 
 
 @pytest.mark.parametrize("change", ["buffer", "storage", "fused step"])
-def test_whatever_changed_is_computed(images, change):
+def test_any_change_of_weights_or_buffers_is_noticed(images, change):
     class Noisy(nn.Module):
         def __init__(self):
             super().__init__()
@@ -289,7 +289,7 @@ def test_whatever_changed_is_computed(images, change):
     optimizer = LightAdam(network.parameters())
     for weight in network.parameters():
         weight.grad = torch.ones_like(weight)
-    kept = recorded(network, images)
+    recording = recorded(network, images)
     with torch.no_grad():
         if change == "buffer":
             network.network.noise += 1
@@ -298,15 +298,15 @@ def test_whatever_changed_is_computed(images, change):
             vector_to_parameters(vector + 1, network.parameters())
         else:
             optimizer.step()
-    check(network, kept, images.flatten(0, 1), layers=1)
+    check(network, recording, images.flatten(0, 1), layers=1)
 
 
 @pytest.mark.parametrize(
     "layer", [nn.Dropout(), nn.BatchNorm2d(2), nn.InstanceNorm2d(2), nn.RReLU()]
 )
-def test_refuses_a_layer_that_trains_otherwise_than_it_plays(layer):
-    with pytest.raises(ValueError, match=f"{type(layer).__name__} computes something else"):
-        KeptForward(nn.Sequential(layer), N_STEPS)
+def test_a_layer_that_behaves_differently_in_training_is_an_error(layer):
+    with pytest.raises(ValueError, match=f"{type(layer).__name__} behaves differently"):
+        RecordedForward(nn.Sequential(layer), N_STEPS)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Small studies that tests share, and a comparison of their runs."""
+"""Small studies for tests, and assertions about their runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rl_coordconv.runs.folder import Run
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "study.py"
 
-# Trainings of some seconds that repeat to the last bit, with a checkpoint every epoch.
+# Runs of a few seconds that are bitwise reproducible, with a checkpoint every epoch.
 TOY = {
     "experiment": "toy",
     "task": "classification",
@@ -84,12 +84,12 @@ def in_the_middle(folder: Path) -> list[Run]:
 
 
 def is_in_the_middle(run: Run) -> bool:
-    has_checkpoint = len(run.saved) > 1  # the first one is of the start
+    has_checkpoint = len(run.saved) > 1  # the first is of step 0
     return has_checkpoint and len(run.progress.read_text().splitlines()) <= TOY["n_epochs"] // 2
 
 
 def runs_of(pids: list[int]) -> dict[int, Run]:
-    """Return the runs of processes, by the folders that their output goes to."""
+    """Return the run of each process, identified by its output file."""
     found = {}
     for pid in pids:
         with contextlib.suppress(OSError):  # it ended meanwhile
@@ -111,7 +111,7 @@ def starts(run: Run) -> int:
 
 
 def wait_until(condition: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
-    """Return a condition's value once it is true; the process must not end before."""
+    """Wait until a condition is true and return its value; fail if the process ends first."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if value := condition():
@@ -153,7 +153,7 @@ def _settings(run: Run) -> dict[str, Any]:
 
 
 def _words(run: Run) -> list[str]:
-    """Return the words of the command, without the folder of all runs."""
+    """Return the words of the command, without the value of ``--log-dir``."""
     words = run.command.read_text().split()
     return [word for word in words if words[words.index(word) - 1] != "--log-dir"]
 

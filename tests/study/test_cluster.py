@@ -37,7 +37,7 @@ SEEDS = list(range(6))
 
 @pytest.fixture(scope="module")
 def six_undisturbed(undisturbed: Path) -> Path:
-    """The runs of a study on this machine that nothing happened to, one for each seed."""
+    """The runs of an uninterrupted study on this machine, one per seed."""
     run_study(undisturbed.parent / "study.yaml", "--seed", ",".join(map(str, SEEDS)))
     return undisturbed
 
@@ -77,8 +77,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", os.urandom(16).hex())
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # Ray's runs would wait for every other process
-    # Ray notices within seconds that a machine is gone.
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # or runs would wait for others
+    # Let Ray notice a lost machine within seconds.
     monkeypatch.setenv("RAY_health_check_period_ms", "500")
     monkeypatch.setenv("RAY_health_check_timeout_ms", "2000")
     monkeypatch.setenv("RAY_health_check_failure_threshold", "3")
@@ -94,7 +94,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
         cluster.kill_node(-1)
 
 
-# A study that copies runs back often and slowly, on machines of which some or none see its folder.
+# A study that copies runs back often and slowly, from machines that may not share its folder.
 STUDY = """
 import sys, time
 from pathlib import Path
@@ -128,7 +128,7 @@ sys.exit(code)
 """
 
 
-# Makes Python blind to the mark in the folder of runs, as on a machine without that folder.
+# Hides the marker file in the folder of runs from Python, as on a machine without that folder.
 BLIND = """
 from pathlib import Path
 
@@ -138,7 +138,7 @@ Path.exists = lambda path, **options: ".study-" not in path.name and exists(path
 
 
 def start_on(cluster, study, folders, delay=0.0):
-    """Start a study without retries: a lost machine is not a failure of its runs."""
+    """Start a study without retries, as a lost machine does not count as a failure of its runs."""
     if folders == "shared":
         return start(study, "--backend", "ray", "--address", cluster.address, "--retries", "0")
     return start_python("-c", STUDY, study, ROOT / "configs", cluster.address, folders, delay)
@@ -146,7 +146,7 @@ def start_on(cluster, study, folders, delay=0.0):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("folders", ["shared", "apart", "mixed"])
-def test_a_lost_node_costs_no_run_and_doubles_none(folders, cluster, tmp_path, six_undisturbed):
+def test_the_runs_of_a_lost_node_are_resumed_once(folders, cluster, tmp_path, six_undisturbed):
     (tmp_path / "sitecustomize.py").write_text(BLIND)
     blind = {"PYTHONPATH": str(tmp_path)} if folders == "mixed" else {}
     cluster.add_node(f"--address={cluster.address}", **blind)
@@ -167,7 +167,7 @@ def test_a_lost_node_costs_no_run_and_doubles_none(folders, cluster, tmp_path, s
 
 
 def has_a_run_in_the_middle(node: subprocess.Popen[bytes], folder: Path) -> bool:
-    """Return whether a run on a node is in the middle by its folder in the study, too."""
+    """Return whether a run on a node is in the middle according to its folder in the study."""
     in_study = {run.folder.name for run in in_the_middle(folder)}
     runs = runs_of(descendants(node.pid)).values()
     seeds = [yaml.safe_load(run.config.read_text())["seed"] for run in runs if run.config.exists()]
@@ -194,7 +194,7 @@ def test_ctrl_c_saves_every_run_and_the_same_command_resumes(
     assert_same_runs(tmp_path / "runs", undisturbed)
 
 
-def test_a_run_that_no_machine_is_large_enough_for_is_one_sentence(cluster, tmp_path):
+def test_a_run_that_fits_on_no_machine_is_reported_in_one_sentence(cluster, tmp_path):
     for flags, sentence in (
         (("--num-threads", "3"), "No machine of the cluster has 3 cores and 0 GPUs for a run; "),
         (("--gpus-per-run", "1"), "No machine of the cluster has 1 cores and 1 GPUs for a run; "),

@@ -1,4 +1,4 @@
-"""The script's own main, on real trainings."""
+"""``study.py`` with real runs."""
 
 import importlib.util
 import os
@@ -67,14 +67,14 @@ def test_runs_of_a_study_are_ordinary_runs(study, tmp_path):
         assert run.is_finished
         assert run.final_model.exists()
         assert "Done: " in run.output.read_text()
-        # The same command by itself finds nothing left to do.
+        # Running the command of a run again has nothing to do.
         command = [sys.executable, *run.command.read_text().split()]
         again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert "is already finished" in again.stdout
     assert "To compare the runs: python " in out
 
 
-def test_dry_run_and_print_show_the_commands_of_what_is_left(study, tmp_path, capsys, monkeypatch):
+def test_dry_run_and_print_show_commands_of_unfinished_runs(study, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     first = tmp_path / "runs" / "a2c" / "MsPacman" / "nature-n_envs-2" / "seed-0"
     assert main(study, "--dry-run") == 0
@@ -95,7 +95,7 @@ def test_flags_may_come_before_the_file(study, capsys):
     assert capsys.readouterr().out.count("\n") == 1
 
 
-def test_a_toy_study_loads_neither_an_emulator_nor_stable_baselines3(tmp_path):
+def test_a_toy_study_imports_neither_ale_py_nor_stable_baselines3(tmp_path):
     study = write_study(tmp_path, {"seed": [0]}, TOY)
     code = """
 import runpy, sys
@@ -127,12 +127,12 @@ def test_each_run_trains_once_on_free_cores_and_the_best_are_listed(tmp_path, ca
     assert {Path(line.split()[1]) for line in best.splitlines()} == {run.folder for run in runs}
 
 
-def test_a_gpu_that_is_not_here_may_be_elsewhere(study, capsys):
+def test_printed_commands_may_name_a_gpu_of_another_machine(study, capsys):
     assert main(study, "--backend", "print", "--device", "cuda:7") == 0
     assert "--device cuda:7" in capsys.readouterr().out
 
 
-def test_list_answers_without_a_training(study, tmp_path, capsys, monkeypatch):
+def test_list_trains_nothing(study, tmp_path, capsys, monkeypatch):
     monkeypatch.delattr("rl_coordconv.study.local.LocalPool.start")
     assert main(study, "--list", "--log-dir", tmp_path / ("long" * 50)) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -141,7 +141,7 @@ def test_list_answers_without_a_training(study, tmp_path, capsys, monkeypatch):
     assert list(tmp_path.iterdir()) == [study]
 
 
-def test_a_list_that_is_no_terminal_has_one_line_for_each_run(tmp_path, capsys):
+def test_without_a_terminal_a_list_has_one_line_per_run(tmp_path, capsys):
     vary = {"learning_rate": [1e-5, 1e-4], "gamma": [0.9], "env": ["Pong", "VideoPinball"]}
     assert main(write_study(tmp_path, vary, A2C | {"ent_coef": 0.125}), "--list") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -156,7 +156,7 @@ FINISHED = "All 4 runs are finished. Use a larger --total-timesteps to train lon
 
 
 def finish_runs(study: Path, flags: Mapping[str, str] | None = None) -> None:
-    """Make the folders of finished runs."""
+    """Create the folders of finished runs."""
     for planned in read_study(study, ROOT / "configs", flags):
         planned.run.folder.mkdir(parents=True)
         planned.run.config.write_text(yaml.safe_dump(planned.config.model_dump()))
@@ -199,7 +199,7 @@ def test_a_study_that_is_partly_finished_lists_its_results_so_far(study, capsys,
     assert capsys.readouterr().out.count("\n") == 2
 
 
-def test_measure_lists_what_a_run_will_cost_and_leaves_nothing(tmp_path, capsys):
+def test_measure_lists_the_time_of_each_run_and_leaves_no_files(tmp_path, capsys):
     fixed = {name: value for name, value in TOY.items() if name != "num_threads"}
     study = write_study(tmp_path, {"seed": [0, 1]}, {**fixed, "n_epochs": 1000})
     assert main(study, "--list", "--measure") == 0
@@ -245,7 +245,9 @@ def test_measure_lists_what_a_run_will_cost_and_leaves_nothing(tmp_path, capsys)
         ("--gpus-per-run nan", "--gpus-per-run must be at least 0, not nan."),
     ],
 )
-def test_a_mistake_is_one_sentence_before_the_first_run(flags, sentence, study, tmp_path, capsys):
+def test_mistakes_are_reported_in_one_sentence_before_training(
+    flags, sentence, study, tmp_path, capsys
+):
     with pytest.raises(SystemExit) as exit_:
         main(study, *flags.split())
     assert exit_.value.code == 2
@@ -264,7 +266,7 @@ def test_a_mistake_is_one_sentence_before_the_first_run(flags, sentence, study, 
         ("vary: [", "{study} is not valid YAML: see line "),
     ],
 )
-def test_a_file_that_is_no_study_is_one_sentence(text, sentence, study, capsys):
+def test_an_invalid_study_file_is_reported_in_one_sentence(text, sentence, study, capsys):
     study.unlink() if text is None else study.write_text(text)
     with pytest.raises(SystemExit) as exit_:
         main(study)
@@ -272,7 +274,7 @@ def test_a_file_that_is_no_study_is_one_sentence(text, sentence, study, capsys):
     assert capsys.readouterr().err.startswith(sentence.format(study=study))
 
 
-def test_a_missing_extra_is_one_sentence(study, capsys, monkeypatch):
+def test_a_missing_extra_is_reported_in_one_sentence(study, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "rl_coordconv.study.cluster", raising=False)
     with pytest.raises(SystemExit) as exit_:
@@ -282,7 +284,7 @@ def test_a_missing_extra_is_one_sentence(study, capsys, monkeypatch):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
-def test_a_gpu_that_is_not_here_is_one_sentence(study, tmp_path, capsys):
+def test_a_missing_gpu_is_reported_in_one_sentence(study, tmp_path, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(study, "--device", "cuda")
     assert exit_.value.code == 2
@@ -291,7 +293,7 @@ def test_a_gpu_that_is_not_here_is_one_sentence(study, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("in_file", [False, True])
-def test_a_seed_out_of_range_is_one_sentence(tmp_path, capsys, in_file):
+def test_a_seed_out_of_range_is_reported_in_one_sentence(tmp_path, capsys, in_file):
     study = write_study(tmp_path, {"seed": [0, 2**32 if in_file else 1]}, A2C)
     with pytest.raises(SystemExit) as exit_:
         main(study, *([] if in_file else ["--seed", f"0,{2**32}"]))
@@ -302,7 +304,7 @@ def test_a_seed_out_of_range_is_one_sentence(tmp_path, capsys, in_file):
 
 
 @pytest.mark.parametrize("in_file", [False, True])
-def test_a_home_folder_is_found_by_its_sign(tmp_path, capsys, monkeypatch, in_file):
+def test_a_tilde_is_expanded_to_the_home_folder(tmp_path, capsys, monkeypatch, in_file):
     monkeypatch.setenv("HOME", str(tmp_path))
     log_dir = {"log_dir": "~/elsewhere"}
     write_study(tmp_path, {"seed": [0], "n_steps": [5]}, A2C | (log_dir if in_file else {}))
@@ -320,7 +322,7 @@ def test_a_home_folder_is_found_by_its_sign(tmp_path, capsys, monkeypatch, in_fi
         ("config.yaml", b"\xff\xfe", "config.yaml is damaged; delete that folder."),
     ],
 )
-def test_what_is_no_run_is_told_before_the_first_run(
+def test_a_folder_that_is_not_a_run_is_reported_before_the_first_run(
     name, content, sentence, study, tmp_path, capsys
 ):
     folder = tmp_path / "runs" / "a2c" / "MsPacman" / "coordconv-n_envs-2" / "seed-1"
@@ -333,7 +335,7 @@ def test_what_is_no_run_is_told_before_the_first_run(
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["study.yaml", name]
 
 
-def test_runs_that_another_study_made_are_not_taken_for_this_ones(study, tmp_path, capsys):
+def test_runs_with_other_settings_are_refused(study, tmp_path, capsys):
     folder = tmp_path / "runs" / "a2c" / "MsPacman" / "coordconv-n_envs-2" / "seed-1"
     folder.mkdir(parents=True)
     settings = yaml.safe_load((ROOT / "configs" / "a2c.yaml").read_text())
@@ -348,7 +350,7 @@ def test_runs_that_another_study_made_are_not_taken_for_this_ones(study, tmp_pat
     assert len(runs_in(tmp_path)) == 1
 
 
-def test_nobody_has_to_read_all_commands(study):
+def test_printed_commands_need_not_be_read_to_the_end(study):
     log_dir = "/".join(["x" * 100] * 20)  # more than a pipe holds
     seeds = ",".join(map(str, range(50)))
     flags = ("--backend", "print", "--seed", seeds, "--log-dir", log_dir)

@@ -1,4 +1,4 @@
-"""Studies on this machine, whose processes are killed."""
+"""Studies on this machine, and their processes being killed or stopped."""
 
 import os
 import resource
@@ -41,12 +41,12 @@ def study(tmp_path: Path) -> Path:
 
 
 def workers(pid: int) -> list[int]:
-    """The processes of a study that train."""
+    """Return the training processes of a study."""
     return [child for child in children(pid) if b"study.worker" in command_line(child)]
 
 
 def worker_in_the_middle(pid: int) -> int | None:
-    """The process of a study whose run is in the middle."""
+    """Return a training process of a study whose run is in the middle."""
     runs = runs_of(workers(pid))
     return next((worker for worker, run in runs.items() if is_in_the_middle(run)), None)
 
@@ -56,7 +56,7 @@ def command_line(pid: int) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
-def test_a_killed_run_is_resumed_and_the_others_are_not_touched(study, tmp_path, undisturbed):
+def test_a_killed_run_is_resumed_and_the_others_are_not_restarted(study, tmp_path, undisturbed):
     with start(study, *AT_ONCE) as process:
         os.kill(wait_until(lambda: worker_in_the_middle(process.pid), process), signal.SIGKILL)
         finish(process)
@@ -101,7 +101,7 @@ def test_ctrl_c_saves_every_run_and_the_same_command_resumes(study, tmp_path, un
 
 
 @pytest.mark.slow
-def test_a_second_ctrl_c_does_not_wait_and_the_runs_still_save(study, tmp_path, undisturbed):
+def test_a_second_ctrl_c_exits_at_once_and_the_runs_still_save(study, tmp_path, undisturbed):
     with start(study, *AT_ONCE, start_new_session=True) as process:
         begun = wait_until(lambda: in_the_middle(tmp_path), process)
         orphans = workers(process.pid)
@@ -125,7 +125,7 @@ def test_a_second_ctrl_c_does_not_wait_and_the_runs_still_save(study, tmp_path, 
     assert_same_runs(tmp_path / "runs", undisturbed)
 
 
-def test_ctrl_c_ends_the_measurement_of_costs(tmp_path):
+def test_ctrl_c_ends_the_measurement_of_speeds(tmp_path):
     study = write_study(tmp_path, {"seed": [0]}, {**TOY, "canvas": 64, "eval_freq": 1000})
     with start(study, "--measure", start_new_session=True) as process:
         trials = wait_until(lambda: workers(process.pid), process)
@@ -136,8 +136,8 @@ def test_ctrl_c_ends_the_measurement_of_costs(tmp_path):
     assert not any(map(command_line, trials))
 
 
-def test_sigterm_for_the_study_and_its_runs_saves_every_run(study, tmp_path, undisturbed):
-    """As when a machine shuts down: the study's own comes on top."""
+def test_sigterm_to_the_study_and_its_runs_saves_every_run(study, tmp_path, undisturbed):
+    """As on shutdown of a machine. The study then sends each run a second SIGTERM."""
     with start(study, *AT_ONCE) as process:
         begun = wait_until(lambda: in_the_middle(tmp_path), process)
         for pid in [*workers(process.pid), process.pid]:
@@ -158,8 +158,8 @@ def test_a_log_on_a_full_disk_does_not_stop_the_runs(tmp_path):
     assert run.is_finished
 
 
-def test_a_run_that_cannot_say_what_is_wrong_is_named_and_not_tried_again(tmp_path):
-    limit = 8192  # torch itself writes some thousand bytes when it is imported
+def test_a_run_that_cannot_write_its_error_is_reported_and_not_retried(tmp_path):
+    limit = 8192  # importing torch writes a few thousand bytes
 
     def allow_little() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -167,7 +167,7 @@ def test_a_run_that_cannot_say_what_is_wrong_is_named_and_not_tried_again(tmp_pa
     study = write_study(tmp_path, {"seed": [0, 1]}, TOY)
     for planned in read_study(study, ROOT / "configs"):
         planned.run.folder.mkdir(parents=True)
-        planned.run.output.write_text(limit * "x")  # by earlier starts
+        planned.run.output.write_text(limit * "x")  # as by earlier attempts
     with start(study, preexec_fn=allow_little) as process:
         out = finish(process, code=1)
     lines = [line for line in out.splitlines() if line.startswith("Failed: ")]
@@ -181,7 +181,7 @@ def test_a_run_that_cannot_say_what_is_wrong_is_named_and_not_tried_again(tmp_pa
 
 
 @pytest.mark.slow
-def test_a_full_disk_fails_the_runs_by_name_and_harms_nothing(study, tmp_path, undisturbed):
+def test_runs_that_fail_on_a_full_disk_are_reported_and_resumed(study, tmp_path, undisturbed):
     def allow_little() -> None:  # a checkpoint has 100 kB
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 
@@ -193,7 +193,7 @@ def test_a_full_disk_fails_the_runs_by_name_and_harms_nothing(study, tmp_path, u
         assert f"Failed: {run.folder}; its output is in {run.output}" in out
         assert "Could not write to" in run.output.read_text()
         assert "Traceback" not in run.output.read_text()
-        assert starts(run) == 1  # another try would fail as well
+        assert starts(run) == 1  # a retry would fail as well
 
     run_study(study, *AT_ONCE)
     assert len(runs_in(tmp_path / "runs")) == N_RUNS
@@ -207,7 +207,7 @@ def test_a_finished_study_does_nothing(undisturbed):
     assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")} == before
 
 
-def test_a_finished_study_goes_on_with_a_larger_length(tmp_path):
+def test_a_finished_study_is_extended_with_a_larger_length(tmp_path):
     study = write_study(tmp_path, {"seed": [0]}, TOY | {"n_epochs": 1})
     (planned,) = read_study(study, ROOT / "configs")
     train(planned.config)

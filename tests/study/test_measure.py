@@ -1,4 +1,4 @@
-"""Measurements of speed, with a pool whose runs log at once."""
+"""Measuring speeds, with a fake pool whose runs log at once."""
 
 import io
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ from rl_coordconv.study.progress import Estimate
 
 
 class Pool:
-    """A place for runs that log one epoch in two seconds times their channels, or crash.
+    """A fake pool: a run logs one epoch in ``2 * channels`` seconds, or crashes.
 
     Attributes:
-        at_once: How many ran at once, for each time that they were killed.
+        at_once: The number of running runs at each kill.
     """
 
     def __init__(self, n_slots: int, crashes: tuple[int, ...] = ()) -> None:
@@ -39,7 +39,7 @@ class Pool:
                 planned.run.output.write_text("Traceback:\nMemoryError: too large\n")
                 yield planned, 1
             else:
-                planned.run.progress.write_text(f"step,seconds\n1,{2 * channels}\n")
+                planned.run.progress.write_text(f"step,seconds\n1,9\n2,{9 + 2 * channels}\n")
 
     def kill(self) -> None:
         self.at_once.append(len(self._running))
@@ -47,7 +47,7 @@ class Pool:
 
 
 def measured(runs: list[PlannedRun], pool: Pool) -> tuple[Estimate, dict[Path, str], str]:
-    """The estimate, the errors, and the terminal's output."""
+    """Return the estimate, the errors, and the terminal's output."""
     estimate = Estimate(runs)
     console = Console(width=100, force_terminal=True, file=io.StringIO())
     errors = measure(estimate, runs, cast("LocalPool", pool), console)
@@ -56,12 +56,12 @@ def measured(runs: list[PlannedRun], pool: Pool) -> tuple[Estimate, dict[Path, s
 
 @pytest.fixture
 def runs(tmp_path: Path) -> list[PlannedRun]:
-    """Runs of three kinds, as the learning rate changes no speed."""
+    """Runs of three configurations, as the learning rate does not affect the speed."""
     vary = {"learning_rate": [0.1, 0.2], "channels": [1, 2, 3]}
     return read_study(write_study(tmp_path, vary, TOY), ROOT / "configs")
 
 
-def test_every_batch_is_full_so_that_all_runs_are_measured_under_the_same_load(runs):
+def test_every_batch_is_full_so_that_the_load_is_the_same(runs):
     pool = Pool(n_slots=2)
     estimate, errors, shown = measured(runs, pool)
     assert pool.at_once == [2, 2]
@@ -70,7 +70,7 @@ def test_every_batch_is_full_so_that_all_runs_are_measured_under_the_same_load(r
     assert "0 / 3 configurations measured" in shown
 
 
-def test_no_more_are_measured_at_once_than_are_left(runs):
+def test_no_more_runs_are_measured_at_once_than_are_unfinished(runs):
     for run in runs[:-1]:
         run.run.folder.mkdir(parents=True)
         run.run.done.touch()
@@ -79,7 +79,7 @@ def test_no_more_are_measured_at_once_than_are_left(runs):
     assert pool.at_once == [1]
 
 
-def test_nothing_is_measured_that_is_known_or_finished(runs):
+def test_finished_runs_are_not_measured(runs):
     for run in runs:
         run.run.folder.mkdir(parents=True)
         run.run.done.touch()
@@ -88,7 +88,7 @@ def test_nothing_is_measured_that_is_known_or_finished(runs):
     assert pool.at_once == []
 
 
-def test_a_run_that_fails_is_named_and_the_others_are_measured(runs):
+def test_a_run_that_fails_is_reported_and_the_others_are_measured(runs):
     estimate, errors, _ = measured(runs, Pool(n_slots=3, crashes=(2,)))
     assert errors == {runs[4].run.folder: "MemoryError: too large"}
     assert [estimate.seconds_left(run) for run in runs] == [48, None, 144] * 2

@@ -1,4 +1,4 @@
-"""Run folders that are copied back from another machine."""
+"""Copying run folders back from another machine."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def kept(folder: Path) -> dict[str, bytes]:
     return {name: content for name, content in contents(folder).items() if name != ".lock"}
 
 
-def test_what_was_saved_can_be_fetched(folder):
+def test_saved_files_can_be_fetched(folder):
     store = RunStore()
     token, files = store.fetch(str(folder))
     assert files == {}
@@ -34,7 +34,7 @@ def test_what_was_saved_can_be_fetched(folder):
     assert store.fetch(str(folder)) == (token + 1, files)
 
 
-def test_only_what_changed_need_be_sent_and_what_is_gone_is_deleted(folder):
+def test_only_changed_files_are_sent_and_deleted_files_are_deleted(folder):
     store = RunStore()
     token, _ = store.fetch(str(folder))
     files = {"progress.csv": b"1", CHECKPOINT: b"2"}
@@ -49,12 +49,12 @@ def test_writes_of_a_machine_that_lost_the_run_are_rejected(folder):
     lost, _ = store.fetch(str(folder))
     token, _ = store.fetch(str(folder))
     store.save(str(folder), token, {"progress.csv": b"new"}, ["progress.csv"])
-    with pytest.raises(RuntimeError, match="was given to another machine"):
+    with pytest.raises(RuntimeError, match="was assigned to another machine"):
         store.save(str(folder), lost, {"progress.csv": b"old"}, ["progress.csv"])
     assert kept(folder) == {"progress.csv": b"new"}
 
 
-def test_another_process_in_the_folder_is_not_written_over(folder):
+def test_a_folder_in_use_by_another_process_is_not_overwritten(folder):
     folder.mkdir()
     store = RunStore()
     with lock(folder), pytest.raises(InUse):
@@ -68,20 +68,20 @@ def test_another_process_in_the_folder_is_not_written_over(folder):
         pass
 
 
-def test_the_folder_of_a_lost_machine_is_free_and_its_writes_are_rejected(folder):
+def test_the_folder_of_a_lost_machine_is_unlocked_and_its_writes_are_rejected(folder):
     store = RunStore()
     gone, _ = store.fetch(str(folder))
     store.release(str(folder))
-    with lock(folder):  # by a run on a machine that sees the folder
+    with lock(folder):  # by a run on a machine that shares the folder
         pass
-    with pytest.raises(RuntimeError, match="was given to another machine"):
+    with pytest.raises(RuntimeError, match="was assigned to another machine"):
         store.save(str(folder), gone, {"progress.csv": b"old"}, ["progress.csv"])
     assert kept(folder) == {}
-    store.release(str(folder))  # once more does no harm
+    store.release(str(folder))  # a second release has no effect
 
 
 class Recorder(RunStore):
-    """A store that records the order of files, and fails some times first."""
+    """A store that records the order of saved files, after failing a number of times."""
 
     def __init__(self, failures: int = 0) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ def write(folder: Path, names: list[str]) -> None:
         path.write_text(name)
 
 
-def test_a_file_is_saved_after_those_that_it_relies_on(folder):
+def test_files_are_saved_after_those_they_depend_on(folder):
     """A checkpoint comes after its log, and DONE after everything."""
     store = Recorder()
     with Mirror(str(folder), store, push_seconds=60) as mirror:
@@ -124,11 +124,11 @@ def test_a_run_resumes_from_the_saved_files(folder):
     with Mirror(str(folder), store, push_seconds=60) as mirror:
         assert contents(mirror.folder) == write_all
         (mirror.folder / "progress.csv").write_text("more")
-    assert store.saved == ["progress.csv"]  # the rest is there
+    assert store.saved == ["progress.csv"]  # the rest is unchanged
 
 
 @pytest.mark.parametrize("failures", [1, 2])
-def test_a_push_that_fails_loses_nothing(failures, folder):
+def test_files_of_a_failed_push_are_pushed_again(failures, folder):
     store = Recorder(failures)
     with Mirror(str(folder), store, push_seconds=0.01) as mirror:
         write(mirror.folder, ["progress.csv", CHECKPOINT, "DONE"])

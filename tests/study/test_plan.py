@@ -1,4 +1,4 @@
-"""A study file becomes runs."""
+"""Reading study files."""
 
 import shlex
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_the_last_list_varies_fastest(file):
     ]
 
 
-def test_the_rest_is_that_of_the_config_file_but_for_the_threads(file):
+def test_other_settings_are_the_defaults_except_for_the_threads(file):
     (planned,) = plan(file, {}, {**A2C, "gamma": 0.5})
     defaults = yaml.safe_load((CONFIGS / "a2c.yaml").read_text())
     settings = {**A2C, **defaults, "gamma": 0.5, "num_threads": 1}
@@ -63,7 +63,7 @@ def test_a_folder_has_the_settings_that_differ_from_the_config_file(file):
     assert len(set(folders)) == 8
 
 
-def test_its_folder_does_not_depend_on_how_the_study_is_written(file):
+def test_a_runs_folder_does_not_depend_on_how_settings_are_written(file):
     (first, *_) = plan(file, {"learning_rate": [0.001, 0.1], "max_grad_norm": [1, 2]}, A2C)
     (same, *_) = plan(file, {"max_grad_norm": [1.0, 2.0], "learning_rate": [1e-3, 0.1]}, A2C)
     assert same.run.folder == first.run.folder
@@ -71,7 +71,7 @@ def test_its_folder_does_not_depend_on_how_the_study_is_written(file):
     assert same.run.folder == first.run.folder
 
 
-def test_threads_are_the_studys_or_those_that_there_is_room_for(file):
+def test_the_studys_number_of_threads_is_kept(file):
     (free,) = plan(file, {}, A2C)
     assert free.with_threads(4).config.num_threads == 4
     assert "--num-threads 4" in free.with_threads(4).command("scripts")
@@ -79,12 +79,12 @@ def test_threads_are_the_studys_or_those_that_there_is_room_for(file):
     assert chosen.with_threads(4).config.num_threads == 2
 
 
-def test_a_comma_in_the_folder_of_all_runs_is_no_list(file):
+def test_log_dir_may_contain_a_comma(file):
     (planned,) = plan(file, {}, A2C, log_dir="a,b")
     assert planned.run.folder.parts[0] == "a,b"
 
 
-def test_its_folder_does_not_depend_on_how_many_values_there_are(file):
+def test_a_runs_folder_does_not_depend_on_the_number_of_values(file):
     vary = {"learning_rate": [0.001], "extractor": ["nature"]}
     (one,) = plan(file, vary, A2C)
     assert str(one.run.folder) == "runs/a2c/MsPacman/nature-learning_rate-0.001/seed-0"
@@ -129,7 +129,7 @@ def test_the_command_of_a_toy_run_makes_the_same_run(file):
 
 
 @pytest.mark.parametrize("file", ATARI_STUDIES, ids=lambda file: file.stem)
-def test_the_included_studies_begin_with_a_run_of_every_variant(file):
+def test_the_included_studies_start_with_a_run_of_every_variant(file):
     chosen = read_study(file, CONFIGS)
     assert len({planned.run.folder for planned in chosen}) == len(chosen)
     assert len({planned.config.seed for planned in chosen}) >= 3
@@ -147,7 +147,7 @@ def test_the_included_studies_begin_with_a_run_of_every_variant(file):
         ("regression_conv", 9),
     ],
 )
-def test_a_grid_has_as_many_runs_as_the_authors_did(name, number):
+def test_a_grid_has_as_many_runs_as_the_authors_grid(name, number):
     runs = read_study(CONFIGS / "studies" / f"toy_{name}.yaml", CONFIGS)
     assert len({planned.run.folder for planned in runs}) == number
     task, model = name.split("_")
@@ -221,7 +221,7 @@ def test_the_controls_of_rendering_share_the_deconvolutions_grid(model):
         ({}, "study.yaml must name an experiment"),
     ],
 )
-def test_a_mistake_is_one_sentence(content, sentence, file, monkeypatch):
+def test_mistakes_are_reported_in_one_sentence(content, sentence, file, monkeypatch):
     monkeypatch.chdir(file.parent)
     file.write_text(yaml.safe_dump(content))
     with pytest.raises(UserError) as error:
@@ -229,7 +229,7 @@ def test_a_mistake_is_one_sentence(content, sentence, file, monkeypatch):
     assert str(error.value).startswith(sentence)
 
 
-def test_a_wrong_flag_is_named_as_one(file):
+def test_a_wrong_value_of_a_flag_is_reported_with_the_flag(file):
     with pytest.raises(UserError, match="^--n-envs must be a whole number, not 'many'"):
         plan(file, {}, A2C, n_envs="many")
     with pytest.raises(UserError, match="^--seed lists 1 twice"):

@@ -1,4 +1,4 @@
-"""How far runs are, and what is shown of it."""
+"""Progress of runs, estimates of time, and the tables that show them."""
 
 import io
 from pathlib import Path
@@ -37,7 +37,7 @@ class TestLastRows:
     @pytest.mark.parametrize(
         "text", ["", "a", "a,b\n", "a,b\n1", "a,b\n1,", "a,b\n1\n", "a\n1,2\n"]
     )
-    def test_are_none_where_there_is_no_row_that_fits(self, text, tmp_path):
+    def test_are_empty_without_a_row_that_fits_the_header(self, text, tmp_path):
         (tmp_path / "x.csv").write_text(text)
         assert last_rows(tmp_path / "x.csv") == []
         assert last_rows(tmp_path / "missing.csv") == []
@@ -50,13 +50,13 @@ class TestLastRows:
         assert 10 < len(found) < 5000
 
 
-def test_progress_is_that_of_the_last_row(runs):
+def test_progress_is_read_from_the_last_row(runs):
     log(runs[0], A2C_LOG)
     assert read_progress(runs[0]) == Progress(16_000, 1000, 310)
     assert read_progress(runs[1]) == Progress()
 
 
-def test_a_log_of_the_first_version_is_read(runs):
+def test_a_log_of_an_older_version_is_read(runs):
     header = "rollout/ep_rew_mean,time/time_elapsed,time/total_timesteps"
     log(runs[0], f"{header}\n250,10,8000\n310,20,16000\n")
     assert read_progress(runs[0]) == Progress(16_000, 800, 310)
@@ -65,17 +65,17 @@ def test_a_log_of_the_first_version_is_read(runs):
 @pytest.mark.parametrize(
     "text", ["", "nonsense", "a,b\n1,2\n", A2C_LOG.splitlines()[0] + "\n,,,\n"]
 )
-def test_a_log_without_numbers_is_no_progress(text, runs):
+def test_a_log_without_numbers_has_no_progress(text, runs):
     log(runs[0], text)
     assert read_progress(runs[0]) == Progress()
 
 
-def test_an_evaluation_hides_neither_speed_nor_score(runs):
+def test_speed_and_score_are_read_before_a_row_of_an_evaluation(runs):
     log(runs[0], A2C_LOG + "24000,25,,\n")
     assert read_progress(runs[0]) == Progress(24_000, 1000, 310)
 
 
-def test_the_speed_is_the_recent_one(runs):
+def test_the_speed_is_recent(runs):
     slow = [f"{10 * i},{10 * i},1,1\n" for i in range(1000)]
     fast = [f"{10_000 + 100 * i},{10_000 + i},1,1\n" for i in range(1000)]
     log(runs[0], A2C_LOG.splitlines()[0] + "\n" + "".join(slow + fast))
@@ -83,7 +83,7 @@ def test_the_speed_is_the_recent_one(runs):
 
 
 @pytest.mark.parametrize("score", ["nan", "NaN"])
-def test_a_score_that_is_not_a_number_is_none(score, runs):
+def test_a_score_of_nan_is_none(score, runs):
     log(runs[0], A2C_LOG.replace("310", score))
     assert read_progress(runs[0]) == Progress(16_000, 1000, None)
 
@@ -96,7 +96,7 @@ def test_toy_progress_counts_epochs(tmp_path):
     assert read_progress(planned) == Progress(4, 2, 0.5)
 
 
-def test_time_left_is_by_the_runs_own_speed_or_by_that_of_its_variant(runs):
+def test_time_left_is_estimated_from_the_runs_speed_or_else_from_its_variants(runs):
     log(runs[0], A2C_LOG)  # nature, seed 0
     estimate = Estimate(runs)
     assert estimate.seconds_left(runs[0]) == 1000
@@ -106,7 +106,7 @@ def test_time_left_is_by_the_runs_own_speed_or_by_that_of_its_variant(runs):
     assert Estimate(runs).seconds_left(runs[0]) == 0
 
 
-def test_the_cost_of_a_study_counts_the_last_batch_in_full(runs):
+def test_the_total_time_counts_the_last_batch_in_full(runs):
     for planned in runs[:3]:
         log(planned, "step,seconds\n16000,16\n")
     estimate = Estimate(runs)
@@ -117,7 +117,7 @@ def test_the_cost_of_a_study_counts_the_last_batch_in_full(runs):
     assert Estimate(runs).total_seconds(runs, at_once=2) is None  # coordconv is unknown
 
 
-def test_the_cost_of_a_study_is_that_of_its_runs(runs):
+def test_the_table_of_costs_lists_runs_and_their_total_time(runs):
     log(runs[0], A2C_LOG)
     log(runs[2], A2C_LOG.replace("17", "25"))
     console = Console(width=100, file=io.StringIO())
@@ -133,7 +133,7 @@ class TestBestRuns:
     @pytest.fixture
     def plan(self, tmp_path):
         def plan(vary, fixed, *scores):
-            """Plan runs, and finish as many as there are scores, each with its own."""
+            """Plan runs, and finish the first ones with the given scores."""
             runs = read_study(write_study(tmp_path, vary, fixed), ROOT / "configs")
             for planned, score in zip(runs, scores, strict=False):
                 log(planned, f"step,seconds,{planned.config.score}\n1,1,{score}\n")
@@ -164,10 +164,10 @@ class TestBestRuns:
         runs[0].run.done.unlink()
         assert best_runs(runs) == []
 
-    def test_are_not_asked_for_where_only_the_seed_varies(self, plan):
+    def test_are_empty_if_only_the_seed_varies(self, plan):
         assert best_runs(plan({"seed": [0, 1]}, TOY, 1, 2)) == []
 
-    def test_are_not_compared_over_several_games(self, plan):
+    def test_are_empty_for_several_games(self, plan):
         vary = {"env": ["Pong", "MsPacman"], "extractor": ["nature", "coordconv"]}
         runs = plan(vary, {"experiment": "a2c"}, 21, -21, 4000, 3000)
         assert best_runs(runs) == []
@@ -179,7 +179,7 @@ class TestBestRuns:
         ]
 
 
-def test_a_full_screen_shows_what_runs_and_what_failed(tmp_path):
+def test_a_small_terminal_shows_running_and_failed_runs(tmp_path):
     vary = {"seed": list(range(50))}
     many = read_study(write_study(tmp_path, vary, {"experiment": "a2c"}), ROOT / "configs")
     console = Console(width=100, height=10, force_terminal=True, file=io.StringIO())
@@ -218,7 +218,7 @@ def test_the_live_table_fits_a_terminal_of_14_rows(tmp_path, width):
     assert all(len(line) <= width for line in lines)
 
 
-def test_the_names_of_runs_leave_out_what_all_have_in_common(tmp_path):
+def test_the_names_of_runs_leave_out_shared_folder_names(tmp_path):
     vary = {"seed": [0, 1], "split": ["quadrant", "uniform"]}
     fixed = {name: value for name, value in TOY.items() if name != "split"}
     runs = read_study(write_study(tmp_path, vary, fixed), ROOT / "configs")
@@ -230,5 +230,5 @@ def test_the_names_of_runs_leave_out_what_all_have_in_common(tmp_path):
 
 def test_duration():
     assert duration(None) == ""
-    assert duration(-5) == "0:00:00"  # PPO goes on to the end of its rollout
+    assert duration(-5) == "0:00:00"  # PPO trains to the end of its rollout
     assert duration(90061) == "1 d 1 h"

@@ -1,4 +1,4 @@
-"""What becomes of runs that fail, by a backend that does as it is told."""
+"""Supervision of failing runs, with a scripted backend."""
 
 import os
 import signal
@@ -20,10 +20,10 @@ DONE, CRASH, MISTAKE, TERMINATED = 0, 1, 2, 143
 
 
 class Scripted:
-    """Each run ends as its script says next; a run that ends well is finished then.
+    """A backend whose runs end with scripted exit codes; a run with exit code 0 is finished.
 
     Args:
-        endings: By seed, one for each start: an exit code, and with it the step of a checkpoint.
+        endings: By seed, for each attempt: an exit code, or that and the step of a new checkpoint.
     """
 
     has_room = True
@@ -65,47 +65,47 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def outcome(runs: list[PlannedRun], backend: Scripted, retries: int = 2) -> tuple[int, list[int]]:
-    """The exit code, and the seeds that were given up."""
+    """Return the exit code, and the seeds of the runs that failed."""
     table = LiveTable(runs, Console())
     code = supervise(runs, backend, retries, table)
     return code, [planned.config.seed for planned in table.failed()]
 
 
-def test_a_run_that_fails_is_tried_again(runs):
+def test_a_run_that_fails_is_retried(runs):
     backend = Scripted({0: [CRASH, CRASH, DONE], 1: [DONE]})
     assert outcome(runs, backend) == (0, [])
     assert backend.started.count(0) == 3
 
 
-def test_a_run_that_keeps_failing_is_given_up_and_the_others_go_on(runs):
+def test_a_run_that_keeps_failing_is_given_up_and_the_others_continue(runs):
     backend = Scripted({0: [CRASH, CRASH, CRASH], 1: [DONE]})
     assert outcome(runs, backend) == (1, [0])
     assert runs[1].run.is_finished
 
 
-def test_no_retries_is_one_try(runs):
+def test_without_retries_there_is_one_attempt(runs):
     backend = Scripted({0: [CRASH], 1: [DONE]})
     assert outcome(runs, backend, retries=0) == (1, [0])
 
 
-def test_a_run_that_gets_further_each_time_is_not_given_up(runs):
+def test_a_run_with_new_checkpoints_is_not_given_up(runs):
     backend = Scripted({0: [(CRASH, step) for step in range(9)] + [DONE], 1: [DONE]})
     assert outcome(runs, backend) == (0, [])
 
 
-def test_a_mistake_is_not_tried_again(runs):
+def test_a_users_mistake_is_not_retried(runs):
     backend = Scripted({0: [MISTAKE], 1: [DONE]})
     assert outcome(runs, backend) == (1, [0])
 
 
-def test_a_run_that_was_asked_to_stop_is_resumed(runs):
-    """As on a machine that is taken away with a warning."""
+def test_a_run_that_was_stopped_is_resumed(runs):
+    """As on a preemptible machine."""
     backend = Scripted({0: [TERMINATED] * 5 + [DONE], 1: [DONE]})
     assert outcome(runs, backend, retries=0) == (0, [])
 
 
-def test_a_run_that_fails_is_not_tried_again_at_once(runs, monkeypatch):
-    """Others have their turn, and what it failed for want of may be there then."""
+def test_a_run_that_fails_is_retried_after_a_pause(runs, monkeypatch):
+    """Others start first, and what it lacked, such as memory, may be free by then."""
     monkeypatch.setattr(supervise_module, "_FAILED_SECONDS", 1)
     backend = Scripted({0: [CRASH, DONE], 1: [DONE]})
     assert outcome(runs, backend) == (0, [])
@@ -113,8 +113,8 @@ def test_a_run_that_fails_is_not_tried_again_at_once(runs, monkeypatch):
 
 
 @pytest.mark.parametrize(("code", "failed"), [(TERMINATED, []), (CRASH, [1]), (MISTAKE, [1])])
-def test_a_run_that_fails_while_the_study_stops_is_named(runs, code, failed):
-    """It has not saved."""
+def test_a_run_that_fails_while_the_study_stops_is_reported(runs, code, failed):
+    """A failed run has not saved."""
 
     class Stopped(Scripted):
         def wait(self, seconds: float) -> Iterator[tuple[PlannedRun, int]]:
@@ -134,14 +134,14 @@ def test_a_finished_run_is_not_started(runs):
     assert backend.started == [1]
 
 
-def test_a_run_that_another_process_works_on_is_left_alone_for_a_while(runs, monkeypatch):
+def test_a_run_in_use_by_another_process_is_retried_later(runs, monkeypatch):
     monkeypatch.setattr(supervise_module, "_IN_USE_SECONDS", 0.1)
     backend = Scripted({0: [IN_USE] * 5 + [DONE], 1: [DONE]})
     assert outcome(runs, backend, retries=0) == (0, [])
     assert backend.started[:3] == [0, 1, 0]
 
 
-def test_a_run_that_another_process_finished_is_not_started_again(runs, monkeypatch):
+def test_a_run_that_another_process_finished_is_not_restarted(runs, monkeypatch):
     monkeypatch.setattr(supervise_module, "_IN_USE_SECONDS", 0.1)
 
     class Finishing(Scripted):
@@ -155,8 +155,8 @@ def test_a_run_that_another_process_finished_is_not_started_again(runs, monkeypa
     assert backend.started == [0, 1]
 
 
-def test_an_end_without_a_result_is_no_end(runs):
-    """A run that says it is done and is not would be counted as a seed."""
+def test_a_run_that_ends_unfinished_is_retried(runs):
+    """Otherwise an unfinished run would count as a seed."""
     backend = Scripted({0: [], 1: [DONE]})
     backend.endings[0].extend([3, DONE])
     assert outcome(runs, backend) == (0, [])

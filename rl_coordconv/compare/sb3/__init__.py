@@ -1,1 +1,1 @@
-"""Reads the logs of plain Stable-Baselines3 and rl-zoo3; the entry point is `trainings`."""
+"""Read the logs of plain Stable-Baselines3 and rl-zoo3; the entry point is `trainings`."""

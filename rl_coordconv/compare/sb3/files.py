@@ -1,6 +1,6 @@
-"""Reads the files of Stable-Baselines3 and rl-zoo3: monitors, evaluations, arguments.
+"""Read the files of Stable-Baselines3 and rl-zoo3: monitors, evaluations and arguments.
 
-Damaged files are read as far as possible; a `BrokenRun` names a file that has nothing to read.
+Damaged files are read as far as possible; a file without anything to read raises a `BrokenRun`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Monitor:
     Attributes:
         games: Session, length, Unix time at the end, and score of each game ``[games, 4]``.
         env_id: The environment's name; empty if unknown.
-        notes: Sentences about damage and sessions.
+        notes: Remarks about damage and sessions.
     """
 
     games: Array
@@ -64,7 +64,7 @@ def read_monitor(path: Path) -> Monitor:
 
 
 def read_evaluations(path: Path) -> Array:
-    """Return the step and score of each game in ``evaluations.npz``, by step ``[games, 2]``.
+    """Return step and score of each game in ``evaluations.npz`` ``[games, 2]``, sorted by step.
 
     Raises:
         BrokenRun: It is damaged.
@@ -87,7 +87,7 @@ def read_evaluations(path: Path) -> Array:
 
 @dataclass(frozen=True)
 class ZooArguments:
-    """The arguments of a training with rl-zoo3.
+    """The arguments of a run of rl-zoo3.
 
     Attributes:
         named: ``algo``, ``env``, ``seed`` and ``trained_agent``, where known.
@@ -99,7 +99,7 @@ class ZooArguments:
 
 
 def read_zoo(folder: Path) -> ZooArguments:
-    """Read ``*/args.yml`` and ``*/config.yml`` in the folder of an rl-zoo3 training."""
+    """Read ``*/args.yml`` and ``*/config.yml`` in the folder of a run of rl-zoo3."""
     named: dict[str, str] = {}
     for path in sorted(folder.glob("*/args.yml")):
         arguments = _read_yaml(path)
@@ -118,7 +118,7 @@ def read_zoo(folder: Path) -> ZooArguments:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Loads tagged Python objects as plain data: a name, a list or a dict."""
+    """A YAML loader that reads tagged Python objects as plain data: a name, a list or a dict."""
 
     def plain(self, suffix: str, node: yaml.Node) -> Any:
         if isinstance(node, yaml.ScalarNode):
@@ -142,7 +142,7 @@ def _read_yaml(path: Path) -> dict[Any, Any]:
 
 
 def _extractor(settings: dict[str, Any]) -> str:
-    """Return the extractor in rl-zoo3's settings; one of ours by its name in `EXTRACTORS`."""
+    """Return the extractor in rl-zoo3's settings; if it is this package's, as in `EXTRACTORS`."""
     kwargs = settings.get("policy_kwargs") or {}
     text = kwargs if isinstance(kwargs, str) else repr(kwargs)
     named = re.search(r"features_extractor_class\W+([\w.]+)", text)
@@ -168,7 +168,7 @@ def _extractor(settings: dict[str, Any]) -> str:
 
 
 def names_evaluation(parts: Sequence[str]) -> bool:
-    """Return whether the name of a file or of a folder around it marks evaluation games.
+    """Return whether a path contains a word for evaluation, such as ``eval`` or ``test``.
 
     >>> [names_evaluation([name]) for name in ("eval_0.monitor.csv", "evaluated", "0.monitor.csv")]
     [True, False, False]

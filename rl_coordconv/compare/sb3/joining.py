@@ -1,6 +1,6 @@
-"""Joins SB3 logs of the same training.
+"""Join SB3 logs of the same run.
 
-The logs of a training may be in several files and folders. They are joined if one continues the
+The logs of a run may be in several files and folders. They are joined if one continues the
 other, if their data agree, or if they are different kinds of logs in one folder whose names do not
 contradict each other.
 """
@@ -32,20 +32,20 @@ from rl_coordconv.compare.sb3.names import (
     find_seed,
     is_kind_of_log,
     is_numbered_sibling,
-    is_telling,
+    shows_variant,
 )
 
-_FEW = 3  # evaluations
-_FIRST = 10  # points that show how often a training is logged
+_FEW = 3  # distinct mean scores that identify evaluations
+_FIRST = 10  # points from which to estimate the logging interval
 
 
 def join_trainings(logs: Sequence[SB3Logs], root: Path, left_out: dict[Path, str]) -> list[SB3Logs]:
-    """Join the logs of each training.
+    """Join the logs of each run.
 
     Args:
         logs: The logs of each file.
-        root: The folder that they are in or below.
-        left_out: Files and why they are left out; those that repeat others are added.
+        root: A folder that contains them, directly or in subfolders.
+        left_out: The reason for each file that is left out; copies are added.
     """
     once = games_once(logs, left_out)
     joined = joined_by_means(_continued(once))
@@ -53,14 +53,14 @@ def join_trainings(logs: Sequence[SB3Logs], root: Path, left_out: dict[Path, str
 
 
 def _continued(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
-    """Join the event files of each training.
+    """Join the event files of each run.
 
     They belong together if their points agree, if they are in one folder (as in TensorBoard), or
-    if one begins after the other ended, and at a step that rules out a start from scratch.
+    if one starts after the other ended, at a step too high for a new run.
     """
     trainings: list[SB3Logs] = []
-    # The earliest names the training; of copies, the one whose name distinguishes a variant.
-    for log in sorted(logs, key=lambda log: (start(log.points), not is_telling(log.folder))):
+    # Name the run after its earliest log; among copies, prefer one whose name shows the variant.
+    for log in sorted(logs, key=lambda log: (start(log.points), not shows_variant(log.folder))):
         place, how = _earlier(log, trainings) if log.kinds == ["points"] else (None, "")
         if place is None:
             trainings.append(log)
@@ -73,9 +73,9 @@ def _continued(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
 
 
 def _earlier(log: SB3Logs, trainings: Sequence[SB3Logs]) -> tuple[int | None, str]:
-    """Return the index of the training that a log belongs to, and why; None if there is none."""
+    """Return the index of the run that a log belongs to, and why; None if there is none."""
     first = log.logged[0, 0]
-    # Try those first whose end is nearest to the start of the log.
+    # First try those whose last step is nearest to the log's first step.
     places = [i for i, other in enumerate(trainings) if other.kinds == ["points"]]
     places.sort(key=lambda i: abs(first - trainings[i].logged[-1, 0]))
     for belongs, how in (_agrees, "repeat"), (_is_beside, "continue"), (_continues, "continue"):
@@ -118,7 +118,7 @@ def _interleaved(a: Array, b: Array) -> bool:
 
 
 def _is_beside(log: SB3Logs, other: SB3Logs) -> bool:
-    """Return whether a file is in another's folder and was not written at the same time."""
+    """Return whether a log is in the folder of another and starts after it ended."""
     now, before = log.points[SCORE], other.points[SCORE]
     follows = not len(now) or not len(before) or now[0, 1] >= before[:, 1].max()
     return follows and log.folder in {file.parent for file in other.files}
@@ -142,10 +142,10 @@ def _contradict(a: SB3Logs, b: SB3Logs, folder: Path, *, siblings: bool = True) 
     """Return whether two logs below a folder name different games, algorithms or seeds.
 
     Args:
-        a: The logs of one.
-        b: The logs of the other.
-        folder: The folder that both are in.
-        siblings: Whether folders that differ only in a number may be of one training.
+        a: One of them.
+        b: The other.
+        folder: A folder that contains both.
+        siblings: Whether folders that differ only in a number may be of one run.
     """
     names_a, names_b = (list(log.folder.relative_to(folder).parts[::-1]) for log in (a, b))
     facts = [
@@ -166,25 +166,25 @@ def _contradict(a: SB3Logs, b: SB3Logs, folder: Path, *, siblings: bool = True) 
 
 
 def _group(logs: Sequence[SB3Logs], folder: Path) -> list[SB3Logs]:
-    """Join logs of different kinds that are in and below a folder, if they can be of one training.
+    """Join the logs of different kinds in and below a folder, if they can be of one run.
 
-    They can if no kind occurs twice and no names contradict. Otherwise each folder inside is
-    examined separately.
+    They can if each kind occurs once and no names contradict. Otherwise, group the logs in each
+    subfolder separately.
     """
     kinds = [kind for log in logs for kind in log.kinds]
     evaluations = [log for log in logs if log.kinds == ["evaluations"]]
     if len(evaluations) > 1 and set(kinds) & {"games", "points"}:
-        # Several evaluations of one training, as by the stochastic and the deterministic policy.
+        # Several evaluations of one run, such as of the stochastic and of the deterministic policy.
         first, *more = evaluations
         joined = _group([log for log in logs if log not in more], folder)
         if len(joined) == 1 and not any(_contradict(first, log, folder) for log in more):
-            notes = (f"{log.files[0]} holds other evaluations, which are not used" for log in more)
+            notes = (f"{log.files[0]} has more evaluations, which are not used" for log in more)
             return [replace(joined[0], notes=(*joined[0].notes, *notes))]
     pairs = ((a, b) for i, a in enumerate(logs) for b in logs[:i])
     if len(kinds) == len(set(kinds)) and not any(
         _contradict(a, b, folder, siblings=False) for a, b in pairs
     ):
-        # Their common folder, not this one: there may be more than this training above.
+        # Not ``folder``, as it may contain other runs too.
         return [join(logs, common_folder(logs))] if logs else []
     below: dict[Path, list[SB3Logs]] = {}
     for log in logs:
@@ -201,7 +201,7 @@ def _group(logs: Sequence[SB3Logs], folder: Path) -> list[SB3Logs]:
 
 
 def _attach(log: SB3Logs, others: list[SB3Logs]) -> list[SB3Logs]:
-    """Add evaluations to the training whose evaluations they repeat."""
+    """Add evaluations to the run that has the same ones."""
     inside = [o for o in others if o.folder.is_relative_to(log.folder) and o.kinds != log.kinds]
     differ = len(np.unique(means_of(log.evaluations)[:, 2])) >= _FEW
     for other in [o for o in others if o.kinds != log.kinds] if differ else inside:
@@ -210,7 +210,7 @@ def _attach(log: SB3Logs, others: list[SB3Logs]) -> list[SB3Logs]:
             or _repeats_means(log.evaluations, other.evaluated)
         ):
             own = log if not len(other.evaluations) else replace(log, evaluations=np.empty((0, 2)))
-            note = f"{log.files[0]} repeats its evaluations"
+            note = f"{log.files[0]} has the same evaluations"
             merged = join([other, replace(own, notes=(*own.notes, note))], other.folder)
             return [merged if o is other else o for o in others]
     problem = "its evaluations match no run in the folders below" if inside else ""

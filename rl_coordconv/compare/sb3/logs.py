@@ -1,4 +1,4 @@
-"""The logs of a training with Stable-Baselines3 or rl-zoo3, and the run that they describe."""
+"""Read the logs of a run of Stable-Baselines3 or rl-zoo3, and convert them to a `RunResult`."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ from rl_coordconv.compare.sb3.names import (
 )
 
 SCORE, EVALUATION, _SPEED = "rollout/ep_rew_mean", "eval/mean_reward", "time/fps"
-_NEARLY = 0.98  # of the steps before a resume: less is an earlier step
-# A new model starts with nearly the same value, whatever its seed.
+_NEARLY = 0.98  # of the steps so far; a session that starts before this resumed an earlier step
+# Their first value is nearly the same for all new models, whatever the seed.
 STATES = ("train/entropy_loss", "train/ent_coef")
 _SETTINGS = ("train/learning_rate", "train/clip_range")
 _TAGS = (SCORE, EVALUATION, _SPEED, *STATES, *_SETTINGS)
 _RUNNING_MEAN = (
-    "the only score is rollout/ep_rew_mean, a running mean of 100 games; with some"
-    " wrappers, of clipped rewards or single lives"
+    "the only score is rollout/ep_rew_mean, a running mean of 100 games; with some wrappers,"
+    " rewards are clipped or games are single lives"
 )
-_ONLY_EVALUATED = "there are no training games; evaluations are used in their place"
-_GREEDY = "evaluated by EvalCallback, whose policy is deterministic by default"
+_ONLY_EVALUATED = "there are no training games, so evaluations are used instead"
+_GREEDY = "evaluated by EvalCallback, which uses the deterministic policy by default"
 
 
 @dataclass(frozen=True, eq=False)
 class SB3Logs:
-    """The logs of one training.
+    """The logs of one run.
 
     Attributes:
-        folder: The folder that names the training.
+        folder: The folder after which the run is named.
         files: The files.
         games: Session, length, Unix time and score of each training game ``[games, 4]``.
         watched: Unix time and score of each game in an evaluation monitor ``[games, 2]``.
@@ -62,7 +62,7 @@ class SB3Logs:
         tags: The tags that were found.
         env_id: The environment's name; empty if no monitor has it.
         zoo: rl-zoo3's arguments.
-        notes: Sentences for the reader of the report.
+        notes: Remarks to show in the report.
         problem: Why they cannot be used; empty if they can.
     """
 
@@ -87,7 +87,7 @@ class SB3Logs:
 
     @cached_property
     def scores(self) -> Array:
-        """The points of the training's running mean score ``[points, 3]``."""
+        """The points of the running mean score of training games ``[points, 3]``."""
         return in_order(self.points.get(SCORE, np.empty((0, 3))))
 
     @cached_property
@@ -97,7 +97,7 @@ class SB3Logs:
 
     @cached_property
     def processes(self) -> set[str]:
-        """The processes that wrote its events, each as host and number."""
+        """The host name and process ID of each process that wrote its events."""
         names = (re.fullmatch(r"events\.out\.\w+\.\d+\.(.+\.\d+)\.\d+", f.name) for f in self.files)
         return {name[1] for name in names if name}
 
@@ -148,7 +148,7 @@ def start(points: dict[str, Array]) -> float:
 
 
 def join(logs: Sequence[SB3Logs], folder: Path | None = None) -> SB3Logs:
-    """Join the logs of one training."""
+    """Join the logs of one run."""
     tags = dict.fromkeys(tag for log in logs for tag in log.points)
     empty = np.empty((0, 3))
     games = np.concatenate([log.games for log in logs])
@@ -183,15 +183,15 @@ def means_of(evaluation: Array) -> Array:
 
 
 def as_run(log: SB3Logs, root: Path, label: str) -> RunResult:
-    """Return the games and evaluations of one training.
+    """Return the games and evaluations of one run.
 
     Args:
         log: Its logs.
         root: The folder given to the report.
-        label: What the root's name says about the variant; see `root_labels`.
+        label: The root's part of the variant's name; see `root_labels`.
 
     Raises:
-        BrokenRun: There is no score in them.
+        BrokenRun: They contain no score.
     """
     if log.problem:
         raise BrokenRun(log.problem)
@@ -248,9 +248,9 @@ def as_run(log: SB3Logs, root: Path, label: str) -> RunResult:
 
 
 def _names_below(root: Path, log: SB3Logs) -> tuple[str, ...]:
-    """Return the names of the folders from a root to a training, without SB3's number of a run.
+    """Return the names of the folders from a root to a run, without SB3's run number.
 
-    SB3 writes events to ``<tb_log_name>_<n>``; n begins with 1.
+    SB3 writes events to ``<tb_log_name>_<n>``, where n starts at 1.
     """
     names = log.folder.resolve().relative_to(root.resolve()).parts
     name, _, number = log.folder.resolve().name.rpartition("_")
@@ -262,10 +262,10 @@ def _names_below(root: Path, log: SB3Logs) -> tuple[str, ...]:
 
 
 def _in_steps(log: SB3Logs, last_step: float, name: str) -> tuple[Array, str]:
-    """Return step, Unix time and score of games ``[games, 3]``, and a note of what was assumed.
+    """Return step, Unix time and score of games ``[games, 3]``, and a note about the unit.
 
-    Stable-Baselines3's Atari wrappers count frames in a monitor; others count steps. The last step
-    of the other logs decides; without one, the environment's name.
+    Lengths in a monitor are in frames with Stable-Baselines3's Atari wrappers, else in steps. The
+    last step of the other logs shows which, or else the environment's name.
     """
     if np.isfinite(last_step):
         in_frames = log.games[:, 1].sum() > 2 * last_step
@@ -283,12 +283,12 @@ def _in_steps(log: SB3Logs, last_step: float, name: str) -> tuple[Array, str]:
 def _resumed(games: Array, last_step: float) -> Array:
     """Return step, Unix time and score of the games of all sessions ``[games, 3]``.
 
-    If they are more than the last step allows, the last session resumed an earlier step, and
-    replaces the games since then. (The times of appended sessions are not known.)
+    If their lengths add up to more than the last step, the last session resumed an earlier step,
+    and replaces the games after it. (The times of appended sessions are unknown.)
 
     Args:
         games: Session, length in steps, Unix time and score ``[games, 4]``.
-        last_step: That of the other logs; NaN if it is not known.
+        last_step: The last step of the other logs; NaN if unknown.
     """
     is_last = games[:, 0] == games[-1, 0]
     steps = games[:, 1].cumsum()

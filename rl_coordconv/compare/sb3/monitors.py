@@ -1,4 +1,4 @@
-"""Finds out which monitors are of one training, and which are of its evaluations."""
+"""Find out which monitors are of the same run, and which are of its evaluations."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 
 from rl_coordconv.compare.results import Array, has_means, is_part
 from rl_coordconv.compare.sb3.logs import SB3Logs, common_folder, join
-from rl_coordconv.compare.sb3.names import algorithm_in, find_seed, is_telling, telling
+from rl_coordconv.compare.sb3.names import algorithm_in, find_seed, shows_variant, variant_words
 
-_FEW = 10  # games in a row
-_DIFFERENT = 5  # scores that are no coincidence
+_FEW = 10  # consecutive games that identify a run
+_DIFFERENT = 5  # distinct scores that identify a run
 
 
 def games_once(logs: Sequence[SB3Logs], left_out: dict[Path, str]) -> list[SB3Logs]:
@@ -22,14 +22,14 @@ def games_once(logs: Sequence[SB3Logs], left_out: dict[Path, str]) -> list[SB3Lo
     logs = _evaluations_apart(logs)
     monitors = [log for log in logs if log.kinds == ["games"]]
     by_folder: dict[Path, dict[tuple[str, ...], list[SB3Logs]]] = {}
-    seen: dict[tuple[float, ...], SB3Logs] = {}  # whose each game is, and each few in a row
-    for log in sorted(monitors, key=lambda log: (-len(log.games), not is_telling(log.folder))):
+    seen: dict[tuple[float, ...], SB3Logs] = {}  # the log of each game and of each `_FEW` games
+    for log in sorted(monitors, key=lambda log: (-len(log.games), not shows_variant(log.folder))):
         games = [tuple(game) for game in log.games[:, 2:]]
         rows = log.games[:, [1, 3]]
         in_a_row = [tuple(rows[i : i + _FEW].ravel()) for i in range(len(rows) - _FEW + 1)]
         repeated = [seen[game] for game in games if game in seen]
         other = repeated[0] if len(repeated) >= 0.9 * len(games) else None
-        # A copy in which sessions were appended has other times, but the same games in a row.
+        # In a copy with appended sessions, times differ, but the sequence of games is the same.
         alike = seen.get(in_a_row[0]) if in_a_row else None
         if alike and is_part(rows, alike.games[:, [1, 3]]):
             other = alike
@@ -51,7 +51,7 @@ def games_once(logs: Sequence[SB3Logs], left_out: dict[Path, str]) -> list[SB3Lo
 
 
 def _folder_of(log: SB3Logs) -> Path:
-    """Return the folder of a training whose environments may have one each, as ``env_0``."""
+    """Return a log's folder, or its parent if it is of one environment, such as ``env_0``."""
     is_of_one = re.fullmatch(r"(env|rank|worker)s?[-_]?\d+", log.folder.name)
     return log.folder.parent if is_of_one else log.folder
 
@@ -61,16 +61,16 @@ def _stem(log: SB3Logs) -> str:
 
 
 def _named(log: SB3Logs) -> tuple[str, ...]:
-    """Return what a monitor's name says about its training, without an environment's number."""
+    """Return a key of a monitor's run: its name without numbers, seed, algorithm and game."""
     stem = _stem(log)
-    words = re.sub(r"(?<![\d.])\d+(?![\d.])", "", telling([stem]))
+    words = re.sub(r"(?<![\d.])\d+(?![\d.])", "", variant_words([stem]))
     return words, find_seed([stem]), algorithm_in(stem), log.env_id
 
 
 def joined_by_means(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
-    """Join monitors in several folders whose games together have the means of TensorBoard's points.
+    """Join monitors in several folders if TensorBoard's points are the means of all their games.
 
-    They are those of several environments, or of sessions that continue each other.
+    They are of several environments, or of sessions that continue each other.
     """
     games = [log for log in logs if log.kinds == ["games"]]
     for points in (log.scores for log in logs if log.kinds == ["points"] and len(log.scores)):
@@ -85,7 +85,7 @@ def joined_by_means(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
                 continue
             joined = join(sorted(own, key=lambda log: log.games[0, 2]), common_folder(own))
             if has_means(joined.games[:, 2:], points[:, 1:]):
-                note = "the monitors in its folders together have the mean scores of its events"
+                note = "its events have the mean scores of the games in all of these monitors"
                 joined = replace(joined, notes=(*joined.notes, note))
                 games = [joined, *(log for log in games if log not in own)]
                 break
@@ -93,7 +93,7 @@ def joined_by_means(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
 
 
 def without_rounds(logs: Sequence[SB3Logs], left_out: dict[Path, str]) -> list[SB3Logs]:
-    """Leave out events if several have the means of one monitor: ``learn()`` was called again."""
+    """Leave out event logs if several have the means of one monitor (repeated ``learn()``)."""
     games = {log: list[SB3Logs]() for log in logs if log.kinds == ["games"]}
     for log in (log for log in logs if log.kinds == ["points"] and len(log.scores)):
         whose = (own for own in games if has_means(own.games[:, 2:], log.scores[:, 1:]))
@@ -102,13 +102,14 @@ def without_rounds(logs: Sequence[SB3Logs], left_out: dict[Path, str]) -> list[S
     rounds = {log: own for own, found in games.items() if len(found) > 1 for log in found}
     tags = {own: frozenset[str]().union(*(log.tags for log in rounds)) for own in rounds.values()}
     left_out |= {
-        log.folder: f"its mean scores are those of {own.folder}" for log, own in rounds.items()
+        log.folder: f"its scores are means of the games in {own.folder}"
+        for log, own in rounds.items()
     }
     return [replace(log, tags=tags.get(log, log.tags)) for log in logs if log not in rounds]
 
 
 def _evaluations_apart(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
-    """Turn a monitor whose scores are those of an ``evaluations.npz`` into one of evaluations."""
+    """Mark monitors whose scores are those of an ``evaluations.npz`` as evaluations."""
     evaluated = [log.evaluations[:, 1] for log in logs if len(log.evaluations)]
     return [
         replace(log, games=np.empty((0, 4)), watched=log.games[:, 2:])

@@ -1,6 +1,6 @@
-"""Guesses algorithm, game, seed and variant of SB3 logs from names and logged tags.
+"""Guess algorithm, game, seed and variant of SB3 logs from folder names and logged tags.
 
-The report shows the guesses for every run.
+The report shows the guesses for each run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rl_coordconv.runs.results import EXTRACTOR_STYLES
 UNKNOWN_VARIANT = "sb3"
 """The name of a variant about which nothing is known."""
 
-# Spellings without separators, and the name that rl-zoo3 or the library uses.
+# The name that SB3 or rl-zoo3 uses, by spelling without separators.
 _ALGORITHMS = {
     name: name for name in ("a2c", "ars", "crossq", "ddpg", "dqn", "ppo", "sac", "td3", "tqc")
 }
@@ -24,7 +24,7 @@ _ALGORITHMS |= {"acer": "acer", "acktr": "acktr", "qrdqn": "qrdqn", "trpo": "trp
 _ALGORITHMS |= dict.fromkeys(("recurrentppo", "ppolstm", "rppo", "pporecurrent"), "ppo_lstm")
 _ALGORITHMS |= dict.fromkeys(("maskableppo", "ppomask", "mppo"), "ppo_mask")
 
-# Tags that only some algorithms log; the first that occurs decides.
+# Tags that only some algorithms log; the first one that occurs counts.
 _FAMILIES: dict[str, tuple[str, ...]] = {
     "train/clip_fraction": ("ppo", "ppo_lstm", "ppo_mask"),
     "train/is_line_search_success": ("trpo",),
@@ -39,7 +39,7 @@ ALGORITHM_TAGS = tuple(_FAMILIES)
 _ENV_ID = re.compile(
     r"^(?:\w+:)?(?:ALE[/-])?([A-Za-z]+?)(NoFrameskip|Deterministic)?-v\d+(?:_\d+)?$"
 )
-# Words that say nothing about the runs inside.
+# Words that do not name a variant.
 _GENERIC = re.compile(
     r"logs?|runs?|tb|tensorboards?|boards?|mon|monitors?|results?|sb3|csvs?|events?|evals?|evaluations?"
     r"|val|envs?|ranks?|workers?"
@@ -48,16 +48,16 @@ _GENERIC = re.compile(
 )
 
 _DATE = re.compile(r"(19|20)\d\d[-_.]?\d\d[-_.]?\d\d([-_T ]+\d\d[-_.:h]?\d\d([-_.:m]?\d\d)?)?")
-# Not within a number such as 1e-3 or 0.99.
+# Separators, except in numbers such as 1e-3 or 0.99.
 _BETWEEN_WORDS = re.compile(r"(?<!\de)[-_ ]+|(?<!\d)\.+|\.+(?!\d)")
 
 
 def find_algorithm(named: str, names: Sequence[str], tags: Collection[str]) -> str:
-    """Return the algorithm: rl-zoo3's, else the nearest name that fits the logged tags.
+    """Return rl-zoo3's algorithm, or else the nearest name of one that fits the logged tags.
 
     Args:
         named: rl-zoo3's ``--algo``; may be empty.
-        names: The folder's name and those of the folders around it, the nearest first.
+        names: The names of the folder and its parents, nearest first.
         tags: Those of `ALGORITHM_TAGS` that were logged.
     """
     if named:
@@ -116,24 +116,24 @@ def find_seed(names: Iterable[str]) -> str:
     return ""
 
 
-def telling(names: Iterable[str]) -> str:
-    """Return the part of some folders' names that distinguishes a variant.
+def variant_words(names: Iterable[str]) -> str:
+    """Return the parts of folder names that distinguish a variant.
 
-    Algorithms, games, seeds, dates, numbers of runs and general words are left out; a number
-    after a word that is kept is kept too.
+    Algorithms, games, seeds, dates, run numbers and general words are left out. A number stays
+    only if the word before it stays.
 
-    >>> telling(["logs", "a2c", "lr1e-3_seed2", "PongNoFrameskip-v4_1", "PPO_3_1", "net_64_1"])
+    >>> variant_words(["logs", "a2c", "lr1e-3_seed2", "Pong-v4_1", "PPO_3_1", "net_64_1"])
     'lr1e-3/net_64'
     """
-    return "/".join(filter(None, map(_telling_words, names)))
+    return "/".join(filter(None, map(_words_of_variant, names)))
 
 
-def _telling_words(name: str) -> str:
+def _words_of_variant(name: str) -> str:
     if _plain(name) in _ALGORITHMS or _ENV_ID.match(name):
         return ""
     name = re.sub(r"(?i)(?<![a-z])(seed|s|run|rep|trial)[-_=]?\d+(?![0-9])", "", name)
     name = _DATE.sub("", name).strip("-_ .")
-    # The last of several numbers is that of a run; the only one, as in layers_2, is a setting.
+    # The last of several numbers is a run number; a single one, as in layers_2, is a setting.
     name = _without_number(name) if re.search(r"\d", _without_number(name)) else name
     words = [word for word in _BETWEEN_WORDS.split(name) if word]
     kept: list[str] = []
@@ -166,32 +166,33 @@ def is_numbered_sibling(a: str, b: str) -> bool:
     return a != b and re.sub(r"\d+", "0", a) == re.sub(r"\d+", "0", b)
 
 
-def is_telling(folder: Path) -> bool:
+def shows_variant(folder: Path) -> bool:
     """Return whether the last three names of a folder's path distinguish a variant."""
-    return bool(telling(folder.parts[-3:]))
+    return bool(variant_words(folder.parts[-3:]))
 
 
 def is_kind_of_log(name: str) -> bool:
-    """Return whether a folder's name says only what kind of logs it has, as ``tb`` does."""
-    return not _telling_words(name)
+    """Return whether a folder's name does not distinguish a variant, such as ``tb``."""
+    return not _words_of_variant(name)
 
 
 def variant_name(extractor: str, inner: Sequence[str], root_label: str) -> str:
     """Return the name of the variant of SB3 logs.
 
-    It never equals the name of an extractor, or the runs would count as seeds of ours.
+    The name of an extractor gets the suffix `` (sb3)``, so that the runs do not count as seeds of
+    this package's.
 
     Args:
         extractor: The extractor's name in the logs; empty if unknown.
         inner: The names of the folders between the root and the run.
-        root_label: What the root's name says about the variant; see `root_labels`.
+        root_label: The root's part of the variant's name; see `root_labels`.
     """
-    name = "/".join(filter(None, [root_label, telling(inner), extractor])) or UNKNOWN_VARIANT
+    name = "/".join(filter(None, [root_label, variant_words(inner), extractor])) or UNKNOWN_VARIANT
     return f"{name} (sb3)" if name in EXTRACTOR_STYLES else name
 
 
 def is_numbered_run(name: str) -> bool:
-    """Return whether a folder's name is one that SB3 and rl-zoo3 give, or is that of a seed.
+    """Return whether a folder's name has a run number of SB3 or rl-zoo3, or a seed.
 
     >>> [is_numbered_run(name) for name in ("PPO_1", "PongNoFrameskip-v4_2", "seed-3", "exp_1")]
     [True, True, True, False]
@@ -201,9 +202,9 @@ def is_numbered_run(name: str) -> bool:
 
 
 def root_labels(roots: Sequence[Path]) -> dict[Path, str]:
-    """Return a label for each root from its name, all distinct; empty if it has none."""
+    """Return a distinct label for each root from its name; empty if it names no variant."""
     parts = {root: root.resolve().parts for root in roots}
-    labels = {root: telling(path[-1:]) for root, path in parts.items()}
+    labels = {root: variant_words(path[-1:]) for root, path in parts.items()}
     for label in set(labels.values()):
         alike = [root for root in roots if labels[root] == label]
         paths = {parts[root] for root in alike}
@@ -212,7 +213,7 @@ def root_labels(roots: Sequence[Path]) -> dict[Path, str]:
         length = next(n for n in range(1, 99) if len({path[-n:] for path in paths}) == len(paths))
         for root in alike:
             inner = parts[root][-length:]
-            labels[root] = telling(inner) or "/".join(inner)
-    if len(set(parts.values())) == 1:  # the only root: an extractor's name would be a guess
+            labels[root] = variant_words(inner) or "/".join(inner)
+    if len(set(parts.values())) == 1:  # a single root: an extractor's name in it proves nothing
         return {root: "" if name in EXTRACTOR_STYLES else name for root, name in labels.items()}
     return labels

@@ -1,4 +1,4 @@
-"""Reads the trainings with Stable-Baselines3 and rl-zoo3 whose logs are below a folder."""
+"""Read the runs of Stable-Baselines3 and rl-zoo3 whose logs are in some folders."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from rl_coordconv.compare.sb3.names import find_seed
 def read_trainings(
     folders: Sequence[Path], root: Path, label: str, left_out: dict[Path, str]
 ) -> list[RunResult]:
-    """Read the trainings whose logs are in some folders.
+    """Read the runs whose logs are in some folders.
 
     Args:
-        folders: Folders with logs, below the root.
+        folders: The folders, in or below the root.
         root: The folder given to the report.
-        label: What the root's name says about the variant; see `root_labels`.
-        left_out: Folders and why they are left out; more are added.
+        label: The root's part of the variant's name; see `root_labels`.
+        left_out: The reason for each folder that is left out; more are added.
     """
     logs: list[SB3Logs] = []
     for folder in folders:
@@ -46,9 +46,9 @@ def read_trainings(
 
 
 def _chained(runs: Mapping[RunResult, SB3Logs], left_out: dict[Path, str]) -> list[RunResult]:
-    """Join the runs that continue another from step 0, as with rl-zoo3's ``-i``, with that one.
+    """Join runs that continue another but count from step 0, as with rl-zoo3's ``-i``.
 
-    If several continue one agent, the longest is used, because they share their beginning.
+    If several continue one agent, only the longest is used, because they share their start.
     """
     agents = {run: logs.zoo.named.get("trained_agent", "") for run, logs in runs.items()}
     before = {
@@ -57,7 +57,7 @@ def _chained(runs: Mapping[RunResult, SB3Logs], left_out: dict[Path, str]) -> li
     }
 
     def origin(run: RunResult) -> list[RunResult]:
-        """Return the runs that led to this one in order, itself last."""
+        """Return the chain of runs that this one continues, in order, with itself last."""
         chain = [run]
         while (earlier := before.get(chain[0])) and earlier not in chain:
             chain.insert(0, earlier)
@@ -74,12 +74,12 @@ def _chained(runs: Mapping[RunResult, SB3Logs], left_out: dict[Path, str]) -> li
         used.append(trainings[best])
         for *_, run in chains:
             if run not in chains[best]:
-                left_out[run.folder] = f"it begins like the training in {trainings[best].folder}"
+                left_out[run.folder] = f"it starts like the longer run in {trainings[best].folder}"
     return used
 
 
 def _trained(agent: str, run: RunResult, runs: Sequence[RunResult]) -> RunResult | None:
-    """Return the run whose folder contained an agent's file; None if it was not found."""
+    """Return the run that saved an agent's file; None if it is not found."""
     parts = Path(agent.replace("\\", "/")).parts[-2::-1]
 
     def alike(other: RunResult) -> tuple[int, int]:
@@ -96,18 +96,18 @@ def _trained(agent: str, run: RunResult, runs: Sequence[RunResult]) -> RunResult
 
 
 def _learned(run: RunResult, runs: Mapping[RunResult, SB3Logs]) -> RunResult | None:
-    """Return the run whose model learned on in another call of ``learn()``; None if none did."""
+    """Return the run whose model was trained further by another ``learn()``; None if unknown."""
     before = _just_before(run, runs)
     if not before:
         return None
-    # Of another variant, it must be clearly so.
+    # If the variants differ, require stronger evidence.
     is_alike = (run.variant, run.settings) == (before.variant, before.settings)
     continuity = _continuity(runs[before], runs[run]) or 0
     return before if continuity > (1 if is_alike else 2) else None
 
 
 def _just_before(run: RunResult, runs: Mapping[RunResult, SB3Logs]) -> RunResult | None:
-    """Return the run that the same process logged before one; None if seeds are named."""
+    """Return the run that the same process logged before; None if folder names have seeds."""
     logs = runs[run]
     if run.window > 1 or not len(logs.logged) or find_seed(run.folder.parts[-3:]):
         return None
@@ -123,10 +123,10 @@ def _just_before(run: RunResult, runs: Mapping[RunResult, SB3Logs]) -> RunResult
 
 
 def _continuity(before: SB3Logs, logs: SB3Logs) -> float | None:
-    """Return above 1 if a model learned on, below 1 if it is a new one; None if it is not known.
+    """Return above 1 if the same model was trained further, below 1 for a new one; None if unknown.
 
-    Steps begin with 0 either way. A new model has the entropy with which the one before began; one
-    that learned on, that with which it ended.
+    Steps start at 0 in both cases. The first entropy of a new model is that with which the run
+    before started; the first entropy of the same model is that with which it ended.
     """
     for tag in STATES:
         old, new = (in_order(one.points[tag])[:, 2] for one in (before, logs))
@@ -136,14 +136,14 @@ def _continuity(before: SB3Logs, logs: SB3Logs) -> float | None:
 
 
 def _with_doubts(runs: Mapping[RunResult, SB3Logs]) -> dict[RunResult, SB3Logs]:
-    """Add a note to runs that may be another seed, or another call of ``learn()`` for the same."""
+    """Add a note to runs that may be another seed, or another ``learn()`` of the same model."""
     noted = {}
     for run, logs in runs.items():
         before = _just_before(run, runs)
         if before and _continuity(runs[before], logs) is None:
             note = (
                 f"it counts as another seed than {before.folder}, which the same process logged"
-                " before; if learn() was called again for the same model, it is none"
+                " before; this is wrong if learn() was called again for the same model"
             )
             noted[replace(run, notes=(*run.notes, note))] = logs
         else:
@@ -156,7 +156,7 @@ def _joined(chain: Sequence[RunResult], agents: Mapping[RunResult, str]) -> RunR
     agent = agents[chain[0]]
     whole, start = chain[0], 0.0
     if agent:
-        note = f"it continues the agent {agent}, which was not found; its steps count from there"
+        note = f"it continues the agent {agent}, whose run was not found; its steps start there"
         whole = replace(whole, notes=(*whole.notes, note))
     for run in chain[1:]:
         saved = re.search(r"_(\d+)_steps\.zip$", agents[run])

@@ -1,1 +1,1 @@
-"""The CoordConv paper's toy tasks: coordinates to a pixel, to a square, and back."""
+"""The paper's toy tasks on Not-so-Clevr: coordinate classification, rendering and regression."""

@@ -1,4 +1,4 @@
-"""What a finished toy run says at its end: its scores beside the paper's, and what comes next."""
+"""The summary of a finished toy run: its scores and the paper's, and commands to run next."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rl_coordconv.runs.kept import read_stored_run
 
 
 def closing(config: ToyConfig, run: Run, scripts: str) -> Group:
-    """Return the last evaluation and the next commands, for the terminal.
+    """Return the last evaluation and useful commands, for printing.
 
     Args:
         config: The run's settings.
@@ -43,11 +43,11 @@ def closing(config: ToyConfig, run: Run, scripts: str) -> Group:
 
 
 def results_table(result: Result, paper_epochs: int) -> Table:
-    """Return a run's last evaluation beside the paper's values.
+    """Return a table of a run's last evaluation and the paper's results.
 
     Args:
         result: The run.
-        paper_epochs: The length of the paper's training.
+        paper_epochs: Number of epochs in the paper preset.
     """
     config, last = result.config, result.last
     paper = claim(config.task, config.split, config.model)

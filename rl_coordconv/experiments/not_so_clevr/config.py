@@ -1,4 +1,4 @@
-"""The settings of the toy tasks; the files of ``configs/toy`` have the values."""
+"""Settings of the toy tasks; ``configs/toy`` has their default values."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Preset = Literal["paper", "quick"]
 
 
 class ToyConfig(TrainingConfig):
-    """Settings of one network on one task."""
+    """Settings for training one network on one task."""
 
     folder_settings = frozenset({"task", "split", "model", "inputs", "preset"})
 
@@ -38,36 +38,36 @@ class ToyConfig(TrainingConfig):
         description="coordinate classification, rendering or regression"
     )
     split: Literal["uniform", "quadrant"] = Field(
-        description="tested on random places, or on the lower right quarter"
+        description="test positions: random, or the lower right quadrant"
     )
     model: str = Field(
         description="network: " + "; ".join(f"{t}: {', '.join(MODELS[t])}" for t in MODELS)
     )
-    preset: Preset = Field(description="the paper's settings, or a short version of them")
+    preset: Preset = Field(description="paper: the paper's settings; quick: a shorter training")
     inputs: Literal["raw", "normalised", "image"] = Field(
-        description="coordinates as whole numbers (the paper's) or in [-1, 1]; image: regression"
+        description="raw: integers, as in the paper; normalised: in [-1, 1]; image: for regression"
     )
     loss: Literal["softmax", "sigmoid", "mse"] = Field(
-        description="softmax: classification; sigmoid or mse: rendering; mse: regression"
+        description="softmax for classification; sigmoid or mse for rendering; mse for regression"
     )
     filter_size: SmallCount = Field(
         description="kernel size of deconvolutions and of rendering convolutions"
     )
     channels: SmallCount = Field(description="width multiplier")
     batch_size: Count = Field(description="samples per update")
-    learning_rate: Positive = Field(description="initial step size of Adam")
+    learning_rate: Positive = Field(description="initial learning rate of Adam")
     learning_rate_schedule: Literal["constant", "step", "linear"] = Field(
-        description="step: a tenth after every 200 epochs, four times; linear: down to 0"
+        description="step: divide by 10 every 200 epochs, up to four times; linear: decay to 0"
     )
     l2: NonNegativeFloat = Field(
-        description="weight of the sum of squares of the kernels in the loss"
+        description="L2 penalty: weight of the sum of squared kernels in the loss"
     )
-    canvas: SmallCount = Field(description="side of the image in pixels")
-    square: SmallCount = Field(description="side of the square in pixels, an odd number")
+    canvas: SmallCount = Field(description="width and height of the image, in pixels")
+    square: SmallCount = Field(description="width and height of the square in pixels, odd")
 
     @property
     def folder(self) -> Path:
-        """``<log_dir>/toy/classification-quadrant/coordconv-raw/seed-0``."""
+        """Run folder, such as ``<log_dir>/toy/classification-quadrant/coordconv-raw/seed-0``."""
         name = self.model if self.inputs == "image" else f"{self.model}-{self.inputs}"
         if self.preset == "quick":
             name += "-quick"
@@ -76,12 +76,12 @@ class ToyConfig(TrainingConfig):
 
     @property
     def score(self) -> str:
-        """The main metric of the task over the test samples."""
+        """Name of the task's main metric on the test samples."""
         return f"test/{TASKS[self.task].metric}"
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether the metric is a distance."""
+        """Whether lower scores are better, as for distances."""
         return TASKS[self.task].lower_is_better
 
     @property
@@ -98,28 +98,29 @@ class ToyConfig(TrainingConfig):
         ):
             if value not in known:
                 raise ValueError(
-                    f"--{name} {value} does not go with {self.task}; choose {' or '.join(known)}."
+                    f"--{name} {value} does not work with {self.task}; use {' or '.join(known)}."
                 )
         split(self.split, self.canvas, self.square)
-        # Not on the device "meta", for which torch imports for seconds.
+        # Not on the device "meta", whose additional imports in torch take seconds.
         with torch.random.fork_rng(devices=[]):
             build_model(self.task, self.model, self.shape)
         return self
 
     @classmethod
     def find_defaults(cls, path: Path, flags: Mapping[str, object]) -> Defaults:
-        """Return the settings that go with a task, a model and a preset.
+        """Return the default settings of a task, model and preset.
 
-        A file has the settings that all models share under ``all``, those of each model under its
-        name and ``paper``, and what its short version changes under ``quick``.
+        Each task has a file with the settings that all models share under ``all``. Under its name,
+        each model has settings under ``paper`` and those that the quick preset changes under
+        ``quick``.
 
         Args:
             path: The folder ``configs/toy``.
-            flags: ``task``, ``split``, ``model``, ``preset`` and ``config``, where given; the file
-                of ``config`` has settings too, which override the preset's.
+            flags: Values of ``task``, ``split``, ``model``, ``preset`` and ``config``, where given.
+                Settings in the file ``config`` override the preset's.
 
         Raises:
-            UserError: There is no such task, model or preset, or the file is of another kind.
+            UserError: The task, model or preset is unknown, or the file has no settings for it.
         """
         chosen = dict(task="classification", split="quadrant", model="coordconv", preset="paper")
         own = Defaults(path, {}).overridden_by(flags.get("config")).values
@@ -135,5 +136,5 @@ class ToyConfig(TrainingConfig):
             if preset == "quick":
                 values |= blocks[model]["quick"]
         except (KeyError, TypeError):
-            raise UserError(f"{file} has no {preset} settings of {model}.") from None
+            raise UserError(f"{file} has no {preset} settings for {model}.") from None
         return Defaults(file, values | chosen).overridden_by(flags.get("config"))

@@ -1,7 +1,7 @@
 """Not-so-Clevr: one white square on a black canvas, at every position where it fits.
 
-Liu et al. 2018, section 4. The authors' generator draws grey squares, which cap the IOU at 0.502;
-these are white, as in the paper's figures.
+See Liu et al. 2018, section 4. The authors' code draws grey squares, which limits the IOU to 0.502;
+here they are white, as in the paper's figures.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from torch import Tensor
 from rl_coordconv.runs.config import UserError, nearest
 
 PARTS = ("train", "test")
-"""The names of the two parts that `split` returns, in order."""
+"""Names of the parts that `split` returns, in order."""
 
-# The authors' seed and threshold: 768 of 3,136 for testing, while the paper says a fifth.
+# Seed and threshold of the authors' code: 768 of 3,136 samples for testing; the paper says 20%.
 _UNIFORM_SEED, _UNIFORM_TEST_SHARE = 20202, 0.25
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Squares, given by their centres; images are drawn at the first access and cached.
+    """Samples, given by the centres of squares; images are drawn on first access and cached.
 
     Args:
-        xy: ``[N, 2]`` whole numbers: the column x, then the row y, of each centre.
-        canvas: Pixels along a side of the image.
-        square: Pixels along a side of the square, an odd number.
+        xy: Centres, integers ``[N, 2]``: column x, then row y.
+        canvas: Width and height of the image, in pixels.
+        square: Width and height of the square, an odd number of pixels.
     """
 
     xy: Tensor
@@ -42,19 +42,19 @@ class Samples:
 
     @property
     def pixels(self) -> Tensor:
-        """``[N]``: the index of each centre among the pixels of a flattened image."""
+        """Index of each centre in the flattened image, ``[N]``."""
         return self.xy[:, 1] * self.canvas + self.xy[:, 0]
 
     @cached_property
     def one_hots(self) -> Tensor:
-        """``[N, 1, H, W]``: 1 at the centre, 0 elsewhere."""
+        """Images of the centre, ``[N, 1, H, W]``: 1 at the centre, 0 elsewhere."""
         flat = torch.zeros(len(self), self.canvas**2, device=self.xy.device)
         flat.scatter_(1, self.pixels[:, None], 1.0)
         return flat.view(-1, 1, self.canvas, self.canvas)
 
     @cached_property
     def images(self) -> Tensor:
-        """``[N, 1, H, W]``: 1 in the square, 0 elsewhere."""
+        """Images of the square, ``[N, 1, H, W]``: 1 in the square, 0 elsewhere."""
         ticks = torch.arange(self.canvas, device=self.xy.device)
         covered = (ticks - self.xy[:, :, None]).abs() <= self.square // 2  # [N, 2, canvas]
         columns, rows = covered[:, 0], covered[:, 1]
@@ -66,9 +66,9 @@ class Samples:
 
 
 def normalise(xy: Tensor, canvas: int) -> Tensor:
-    """Scale columns and rows like the coordinate channels: -1 to 1, ends included.
+    """Scale columns and rows to [-1, 1], ends included, like the coordinate channels.
 
-    The authors feed the whole numbers instead.
+    The authors' networks get the integers instead.
 
     >>> normalise(torch.tensor([[0, 63]]), 64)
     tensor([[-1.,  1.]])
@@ -80,16 +80,16 @@ def split(name: str, canvas: int = 64, square: int = 9) -> tuple[Samples, Sample
     """Split all positions of the square into training and test samples.
 
     Args:
-        name: ``uniform`` (2,368 and 768 samples on the paper's canvas, drawn with the authors'
-            seed) or ``quadrant`` (2,407 and 729; the lower right quarter is for testing).
-        canvas: Pixels along a side of the image.
-        square: Pixels along a side of the square.
+        name: ``uniform`` (random; 2,368 training and 768 test samples by default, drawn with the
+            authors' seed) or ``quadrant`` (2,407 and 729; tests on the lower right quadrant).
+        canvas: Width and height of the image, in pixels.
+        square: Width and height of the square, in pixels.
 
     Returns:
-        The training samples and the test samples, by column, then row.
+        The training samples and the test samples, sorted by column, then row.
 
     Raises:
-        UserError: There is no such split, or one of its parts is empty for these sizes.
+        UserError: The split is unknown, the square does not fit, or one of the parts is empty.
     """
     if name not in SPLITS:
         raise UserError(f"There is no split {name!r}; {nearest(name, SPLITS)}")
@@ -102,14 +102,14 @@ def split(name: str, canvas: int = 64, square: int = 9) -> tuple[Samples, Sample
     tested = SPLITS[name](xy, canvas)
     if tested.all() or not tested.any():
         raise UserError(
-            f"A square of {square} pixels on a canvas of {canvas} has too few places"
-            f" for the {name} split."
+            f"A square of {square} pixels on a canvas of {canvas} has too few"
+            f" positions for the {name} split."
         )
     return Samples(xy[~tested], canvas, square), Samples(xy[tested], canvas, square)
 
 
 def _uniform_test(xy: Tensor, canvas: int) -> Tensor:
-    stream = np.random.RandomState(_UNIFORM_SEED)  # the authors' stream
+    stream = np.random.RandomState(_UNIFORM_SEED)  # as in the authors' code
     return torch.from_numpy(stream.random_sample(len(xy)) < _UNIFORM_TEST_SHARE)
 
 

@@ -1,4 +1,4 @@
-"""Figures of predictions, after the paper's figures 3, 5 and 6."""
+"""Figures of predictions, modelled on figures 3, 5 and 6 of the paper."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ _AROUND = 6  # pixels shown on each side
 def make_figures(
     task: str, parts: Sequence[Samples], outputs: Sequence[Tensor]
 ) -> dict[str, Figure]:
-    """Return the figures of a task by file name.
+    """Draw the figures of a task.
 
     Args:
-        task: Its name.
+        task: The task's name.
         parts: The training and the test samples.
         outputs: The network's output for each part.
+
+    Returns:
+        Figures by name; the name is the file's without its suffix.
     """
     parts = [part.to("cpu") for part in parts]
     outputs = [output.cpu() for output in outputs]
@@ -32,7 +35,7 @@ def make_figures(
 
 
 def _split(parts: Sequence[Samples]) -> Figure:
-    """Draw the positions of the squares' centres."""
+    """Draw the centres of the training and test squares."""
     figure, (axes,) = _panels(1, "Centres of the squares")
     for name, colour, part in zip(PARTS, _COLOURS, parts, strict=True):
         _dots(axes, part.xy, colour, f"{name}: {len(part):,}")
@@ -125,7 +128,7 @@ def _around(samples: Samples, logits: Tensor, probabilities: Tensor) -> Figure:
 
 
 def _squares(samples: Samples, images: Tensor) -> Figure:
-    """Draw the best, the median and the worst rendered test square, by IOU, beside the true one."""
+    """Draw the best, median and worst rendered test squares, by IOU, and the true ones."""
     predicted, true = (images > 0.5).flatten(1), samples.images.flatten(1) > 0
     ious = (predicted & true).sum(dim=1) / (predicted | true).sum(dim=1)
     order = ious.argsort(descending=True)
@@ -142,7 +145,7 @@ def _squares(samples: Samples, images: Tensor) -> Figure:
 
 
 def _panels(number: int, title: str) -> tuple[Figure, list[Axes]]:
-    """A figure of panels side by side."""
+    """Return a figure with panels side by side."""
     figure = Figure(figsize=(2.6 * number, 3.1), dpi=100, layout="constrained")
     figure.suptitle(title)
     return figure, list(figure.subplots(1, number, squeeze=False)[0])
@@ -165,7 +168,7 @@ def _grey(axes: Axes, image: Tensor, white: float) -> AxesImage:
 
 
 def _canvas(axes: Axes, canvas: int) -> None:
-    """Show pixels as in an image: square, rows downwards."""
+    """Set up the axes of an image: square pixels, rows downwards, no ticks."""
     axes.set_xlim(-0.5, canvas - 0.5)
     axes.set_ylim(canvas - 0.5, -0.5)
     axes.set_aspect("equal")

@@ -1,27 +1,27 @@
-"""Layers with the padding and the initialisation of TensorFlow 1, in which the paper's code is."""
+"""Layers with the padding and initialisation of TensorFlow 1, as in the authors' code."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-# The standard deviation of a normal distribution after cutting it at two standard deviations.
+# Standard deviation of the standard normal distribution truncated at two standard deviations.
 _CUT_NORMAL_STD = 0.87962566103423978
 
 
 class PixelSoftmax(nn.Module):
-    """The softmax over all pixels of an image: ``[B, 1, H, W]`` -> the same, summing to 1."""
+    """Softmax over all pixels of each image ``[B, 1, H, W]``, which then sum to 1."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Compute the softmax."""
         return x.flatten(1).softmax(dim=1).view_as(x)
 
 
 class Crop(nn.Module):
-    """Crops rows and columns, because torch cannot pad one side more than the other.
+    """A layer that crops rows and columns, as torch cannot pad one side more than the other.
 
     Args:
-        first: Rows and columns to crop at the top and at the left.
-        last: Those at the bottom and at the right.
+        first: Number of rows and columns to crop at the top and left.
+        last: Number of rows and columns to crop at the bottom and right.
     """
 
     def __init__(self, first: int, last: int) -> None:
@@ -29,12 +29,12 @@ class Crop(nn.Module):
         self.first, self.last = first, last
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[..., H, W]`` -> the same with ``first + last`` fewer rows and columns."""
+        """Remove ``first + last`` rows and columns from ``[..., H, W]``."""
         height, width = x.shape[-2] - self.last, x.shape[-1] - self.last
         return x[..., self.first : height, self.first : width]
 
     def extra_repr(self) -> str:
-        """Return what is cropped."""
+        """Return the arguments, for ``repr``."""
         return f"first={self.first}, last={self.last}"
 
 
@@ -44,19 +44,20 @@ def same_conv(
     kernel_size: int,
     conv_layer: type[nn.Conv2d] = nn.Conv2d,
 ) -> list[nn.Module]:
-    """Return a convolution of stride 1 whose output has the size of its input.
+    """Return a convolution with stride 1 whose output has the size of its input.
 
-    TensorFlow pads an even kernel by one more at the bottom and at the right. Here both sides get
-    the larger padding, and the first row and column are cropped: ``padding="same"`` warns.
+    For even kernels, TensorFlow pads one more row and column at the bottom and right. Here both
+    sides get the larger padding, and the first row and column of the output are cropped, because
+    torch warns about ``padding="same"`` with even kernels.
     """
     conv = conv_layer(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
     return [conv] if kernel_size % 2 else [conv, Crop(1, 0)]
 
 
 def halving_conv(in_channels: int, out_channels: int, kernel_size: int) -> list[nn.Module]:
-    """Return a convolution of stride 2, of an odd kernel above 1, that halves an even size.
+    """Return a convolution with stride 2 that halves an even size, for odd kernel sizes from 3.
 
-    TensorFlow pads by one more at the bottom and at the right.
+    As in TensorFlow, the padding is one larger at the bottom and right.
     """
     first = (kernel_size - 2) // 2
     pad = nn.ZeroPad2d((first, first + 1, first, first + 1))
@@ -64,9 +65,9 @@ def halving_conv(in_channels: int, out_channels: int, kernel_size: int) -> list[
 
 
 def doubling_deconv(in_channels: int, out_channels: int, kernel_size: int) -> list[nn.Module]:
-    """Return a transposed convolution of stride 2, of a kernel of 2 or more, that doubles the size.
+    """Return a transposed convolution with stride 2 that doubles the size, for kernel sizes from 2.
 
-    TensorFlow crops both sides, and for an odd number one more at the bottom and at the right.
+    As in TensorFlow, odd kernels are cropped by one more at the bottom and right.
     """
     padding = (kernel_size - 2) // 2
     deconv = nn.ConvTranspose2d(in_channels, out_channels, kernel_size, 2, padding)
@@ -74,22 +75,23 @@ def doubling_deconv(in_channels: int, out_channels: int, kernel_size: int) -> li
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
-    """Return a BatchNorm layer; TensorFlow's momentum 0.9 is torch's 0.1."""
+    """Return a BatchNorm layer with TensorFlow's momentum of 0.9, which is 0.1 in torch."""
     return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
 
 
 def initialise(network: nn.Module) -> None:
-    """Initialise weights as the authors' code does; biases start at 0.
+    """Initialise weights as in the authors' code; biases start at 0.
 
-    Convolutions: Keras's ``he_normal``, a normal distribution cut at two standard deviations, with
-    variance 2 / fan_in after the cut. As in Keras, the fan-in of a transposed convolution is kernel
-    size times *output* channels. Dense layers: Glorot's uniform distribution.
+    Convolutions use Keras's ``he_normal``, a normal distribution truncated at two standard
+    deviations, with variance 2 / fan_in after truncation. As in Keras, the fan-in of a transposed
+    convolution is kernel size times *output* channels. Dense layers use Glorot's uniform
+    distribution.
     """
     for layer in network.modules():
         if isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight)
         elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            # ``[out, in, k, k]``, or ``[in, out, k, k]`` where transposed: either gives Keras's.
+            # ``[out, in, k, k]``, or ``[in, out, k, k]`` if transposed; both give Keras's fan-in.
             fan_in = layer.weight[0].numel()
             std = (2 / fan_in) ** 0.5 / _CUT_NORMAL_STD
             nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)

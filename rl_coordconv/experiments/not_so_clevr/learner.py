@@ -1,4 +1,4 @@
-"""The learner of the toy tasks: a network, its optimiser, and the samples."""
+"""The learner of the toy tasks: a network, its optimiser and the samples."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from rl_coordconv.experiments.not_so_clevr.tasks import TASKS
 from rl_coordconv.runs.checkpoint import State
 from rl_coordconv.speedups.optimizers import LightAdam
 
-_BETAS = (0.9, 0.99)  # the authors'; torch's second is 0.999
+_BETAS = (0.9, 0.99)  # as in the authors' code; torch's default is (0.9, 0.999)
 _PREDICTED_AT_ONCE = 64
 
 
 class ToyLearner:
-    """A `Learner` for `fit`, whose epochs are shuffled by the seed and the epoch's number.
+    """A `Learner` for `fit`, which trains one network on one task.
+
+    The order of samples depends only on the seed and the epoch's number, so training can resume.
 
     Args:
-        config: The settings; their seed initialises the weights.
-        training: The samples to learn from, on the device to learn on.
-        test: The samples to test on.
+        config: The settings; the seed also determines the initial weights.
+        training: The training samples, on the device to train on.
+        test: The test samples, on the same device.
     """
 
     def __init__(self, config: ToyConfig, training: Samples, test: Samples) -> None:
@@ -39,15 +41,15 @@ class ToyLearner:
         torch.manual_seed(config.seed)
         self.model: nn.Module = make_model(config.task, config.model, config.shape)
         self.model.to(training.xy.device)
-        # On a CPU, stacks of convolutions are a sixth to a third faster so.
+        # On a CPU, channels-last makes stacks of convolutions a sixth to a third faster.
         self.model.to(memory_format=torch.channels_last)
         self._optimizer = make_optimizer(self.model, config.l2)
         self.updates_per_epoch = -(-len(training) // config.batch_size)
-        """The last batch of an epoch may be smaller."""
+        """Number of updates per epoch; the last batch may be smaller."""
         self._order = torch.empty(0)
 
     def learning_rate(self, number: int) -> float:
-        """Return Adam's step size for an update."""
+        """Return the learning rate of an update; the first has number 0."""
         share = {
             "constant": 1.0,
             "step": 0.1 ** min(number // self.updates_per_epoch // 200, 4),
@@ -56,7 +58,7 @@ class ToyLearner:
         return self._config.learning_rate * share[self._config.learning_rate_schedule]
 
     def update(self, number: int) -> tuple[dict[str, Tensor], int]:
-        """Learn from one batch; see `Learner`."""
+        """Train on one batch; see `Learner`."""
         epoch, position = divmod(number, self.updates_per_epoch)
         if position == 0 or not len(self._order):
             self._order = self._shuffle(epoch)
@@ -73,13 +75,13 @@ class ToyLearner:
 
     @torch.no_grad()
     def predict(self, samples: Samples) -> Tensor:
-        """Return the network's output for samples, ``[N, ...]`` (see `models`), in eval mode."""
+        """Compute the network's output for samples in eval mode, ``[N, ...]``; see `models`."""
         self.model.eval()
         inputs = self._task.inputs[self._config.inputs](samples)
         return torch.cat([self.model(part) for part in inputs.split(_PREDICTED_AT_ONCE)])
 
     def evaluate(self, updates: int) -> dict[str, float]:
-        """Return the metrics over the training and the test samples."""
+        """Return the metrics on the training and the test samples."""
         metrics = {"train/learning_rate": self.learning_rate(updates)}
         for part, samples in zip(PARTS, self._parts, strict=True):
             outputs = self.predict(samples)
@@ -93,17 +95,17 @@ class ToyLearner:
         return make_figures(self._config.task, self._parts, outputs)
 
     def state(self) -> State:
-        """Return what another learner needs to resume from here."""
+        """Return the state that a new learner needs to resume."""
         return {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
 
     def restore(self, state: State) -> None:
-        """Resume from what `state` returned."""
+        """Load a state that `state` returned."""
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._order = torch.empty(0)  # drawn again at the next update
 
     def _shuffle(self, epoch: int) -> Tensor:
-        """Return the order of an epoch's samples."""
+        """Return the order of the samples in an epoch, as indices ``[N]``."""
         cpu = torch.device("cpu")
         generator = torch.Generator(cpu).manual_seed(self._config.seed * 2**32 + epoch)
         order = torch.randperm(len(self._inputs), generator=generator, device=cpu)
@@ -111,10 +113,10 @@ class ToyLearner:
 
 
 def make_optimizer(model: nn.Module, l2: float) -> LightAdam:
-    """Return Adam with the authors' decay: ``l2`` times the sum of squares of the kernels.
+    """Return Adam with the authors' L2 penalty, ``l2`` times the sum of squared kernels.
 
-    The decay's gradient is ``2 * l2`` times the kernel; biases, BatchNorm and dense layers have no
-    decay.
+    The penalty's gradient, ``2 * l2`` times the kernel, is implemented as weight decay. Biases,
+    BatchNorm and dense layers have no penalty.
     """
     convolutions = (nn.Conv2d, nn.ConvTranspose2d)
     kernels = [layer.weight for layer in model.modules() if isinstance(layer, convolutions)]

@@ -1,4 +1,4 @@
-"""The paper's metrics: accuracy, distance in pixels, IOU."""
+"""The paper's metrics: accuracy, distance in pixels, and IOU."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from torch import Tensor
 
 
 def accuracy(logits: Tensor, pixels: Tensor) -> float:
-    """Return the share of images whose largest logit is at the right pixel.
+    """Return the fraction of images whose largest logit is at the true pixel.
 
     Args:
         logits: ``[B, 1, H, W]``.
-        pixels: ``[B]`` indices into a flattened image.
+        pixels: True pixels, ``[B]``, as indices into the flattened image.
     """
     return (logits.flatten(1).argmax(dim=1) == pixels).double().mean().item()
 
 
 def predicted_xy(logits: Tensor) -> Tensor:
-    """Return the column and row ``[B, 2]`` of the largest of ``[B, 1, H, W]`` logits."""
+    """Return column and row, ``[B, 2]``, of each image's largest logit, from ``[B, 1, H, W]``."""
     pixels = logits.flatten(1).argmax(dim=1)
     width = logits.shape[-1]
     return torch.stack([pixels % width, pixels // width], dim=1)
 
 
 def pixel_distance(predicted: Tensor, xy: Tensor, norm: float = 2) -> float:
-    """Return the mean distance between ``[B, 2]`` positions, in their unit.
+    """Return the mean distance between positions, in pixels.
 
     Args:
-        predicted: Column and row, whole numbers or fractions.
-        xy: The true ones.
+        predicted: Predicted column and row, ``[B, 2]``; they need not be integers.
+        xy: True column and row, ``[B, 2]``.
         norm: 2 for the Euclidean distance, 1 for the Manhattan distance.
     """
     distances: Tensor = torch.linalg.vector_norm((predicted - xy).double(), norm, dim=1)
@@ -36,13 +36,13 @@ def pixel_distance(predicted: Tensor, xy: Tensor, norm: float = 2) -> float:
 
 
 def iou(logits: Tensor, images: Tensor) -> float:
-    """Return the intersection over union of predicted and true square, averaged over images.
+    """Return the intersection over union (IOU) of predicted and true square, averaged over images.
 
-    A pixel is predicted white where its logit is above 0.
+    A pixel is predicted white if its logit is above 0.
 
     Args:
         logits: ``[B, 1, H, W]``.
-        images: ``[B, 1, H, W]`` of 0 and 1, in each at least one 1.
+        images: True images of 0 and 1, ``[B, 1, H, W]``, each with at least one 1.
     """
     predicted, true = (logits > 0).flatten(1), (images > 0).flatten(1)
     intersection, union = (predicted & true).sum(dim=1), (predicted | true).sum(dim=1)

@@ -1,7 +1,7 @@
 """The networks of the toy tasks, by task and name.
 
 Classification and rendering: coordinates (x, y), floats ``[B, 2]``, to logits ``[B, 1, H, W]``.
-Regression: a one-hot image ``[B, 1, H, W]`` to (x, y) as a share of the canvas, ``[B, 2]``.
+Regression: one-hot images ``[B, 1, H, W]`` to (x, y) divided by the canvas's side, ``[B, 2]``.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from rl_coordconv.runs.config import UserError, nearest
 
 @dataclass(frozen=True)
 class Shape:
-    """The settings of a network.
+    """The settings that determine a network.
 
     Args:
-        split: ``uniform`` or ``quadrant``; the authors' convolution for regression depends on it.
-        canvas: Pixels along a side of the image.
-        filter_size: Kernel size of deconvolutions, and of the convolutions that render.
-        channels: Multiplier of their widths.
+        split: ``uniform`` or ``quadrant``; the regression model ``conv`` depends on it.
+        canvas: Width and height of the image, in pixels.
+        filter_size: Kernel size of deconvolutions and of rendering convolutions.
+        channels: Width multiplier.
     """
 
     split: str = "uniform"
@@ -47,7 +47,7 @@ def find_model(task: str, model: str) -> Callable[[Shape], nn.Module]:
     """Return the function that builds a model.
 
     Raises:
-        UserError: There is no such task or model.
+        UserError: The task or model is unknown.
     """
     if task not in MODELS:
         raise UserError(f"There is no task {task!r}; {nearest(task, MODELS)}")
@@ -57,9 +57,9 @@ def find_model(task: str, model: str) -> Callable[[Shape], nn.Module]:
 
 
 def make_model(task: str, model: str, shape: Shape) -> nn.Module:
-    """Return a network, initialised from torch's global generator.
+    """Build a network with the authors' initialisation, drawn from torch's global generator.
 
-    Arguments and errors are those of `build_model`.
+    See `build_model` for the arguments and errors.
     """
     network = build_model(task, model, shape)
     initialise(network)
@@ -67,15 +67,15 @@ def make_model(task: str, model: str, shape: Shape) -> nn.Module:
 
 
 def build_model(task: str, model: str, shape: Shape) -> nn.Module:
-    """Return a network with torch's initialisation instead of the authors'.
+    """Build a network with torch's default initialisation.
 
     Args:
         task: A key of `MODELS`.
-        model: One of the task's.
-        shape: Its sizes.
+        model: A key of ``MODELS[task]``.
+        shape: The network's settings.
 
     Raises:
-        UserError: There is no such task or model, or the model cannot have this shape.
+        UserError: The task or model is unknown, or the model does not support this shape.
     """
     build = find_model(task, model)
     if shape.filter_size < 1 or shape.channels < 1:
@@ -83,11 +83,11 @@ def build_model(task: str, model: str, shape: Shape) -> nn.Module:
     return build(shape)
 
 
-class FromPlace(nn.Module):
-    """Reshapes coordinates to an image of one pixel: ``[B, 2]`` -> ``[B, 2, 1, 1]``."""
+class OnePixelImage(nn.Module):
+    """Coordinates ``[B, 2]`` as channels of an image of one pixel, ``[B, 2, 1, 1]``."""
 
     def forward(self, xy: Tensor) -> Tensor:
-        """See the class."""
+        """Reshape the coordinates."""
         return xy[:, :, None, None]
 
 
@@ -98,7 +98,7 @@ def _deconv(shape: Shape) -> nn.Sequential:
 
 
 def _upsample(shape: Shape, conv_layer: type[nn.Conv2d]) -> nn.Sequential:
-    """Return the deconvolution's topology, with nearest-neighbour upsampling and convolutions."""
+    """Return `_deconv` with nearest-neighbour upsampling and convolutions instead."""
 
     def stage(before: int, after: int) -> list[nn.Module]:
         upsampling = nn.Upsample(scale_factor=2, mode="nearest")
@@ -108,17 +108,16 @@ def _upsample(shape: Shape, conv_layer: type[nn.Conv2d]) -> nn.Sequential:
 
 
 def _doubling(shape: Shape, stage: Callable[[int, int], list[nn.Module]]) -> nn.Sequential:
-    """Return stages that double the size, from one pixel to the canvas: six for the paper's 64."""
+    """Return stages that each double the size, from one pixel to the canvas (six for 64 pixels)."""
     n_stages = shape.canvas.bit_length() - 1
     if shape.canvas < 2 or shape.canvas != 2**n_stages:
         raise UserError(
-            f"This model doubles one pixel to the canvas, which must be a power of 2 such as 64,"
-            f" not {shape.canvas}."
+            f"The canvas of this model must be a power of 2, such as 64, not {shape.canvas}."
         )
-    # Small canvases keep the last stages.
+    # Smaller canvases omit the first stages.
     wide, narrow = 64 * shape.channels, 32 * shape.channels
     widths = [2, *[wide] * (n_stages - 3), *[narrow] * min(n_stages - 1, 2), 1]
-    layers: list[nn.Module] = [FromPlace()]
+    layers: list[nn.Module] = [OnePixelImage()]
     for before, after in itertools.pairwise(widths):
         layers += stage(before, after)
         if after > 1:
@@ -132,7 +131,7 @@ def _pixel_mlp(shape: Shape) -> PixelMLP:
 
 
 def _sharpen_and_render(shape: Shape) -> list[nn.Module]:
-    """Return the softmax over pixels, and the convolutions that turn its peak into a square."""
+    """Return a softmax over pixels, and convolutions that turn its peak into a square."""
     widths = [1, *(width * shape.channels for width in (8, 8, 16, 16)), 1]
     layers: list[nn.Module] = [PixelSoftmax()]
     for before, after in itertools.pairwise(widths):
@@ -141,7 +140,7 @@ def _sharpen_and_render(shape: Shape) -> list[nn.Module]:
 
 
 def _rendering_coordconv(shape: Shape) -> nn.Sequential:
-    # The authors' multiplier does not reach the pixel network here.
+    # As in the authors' code, the width multiplier does not apply to the pixel network here.
     return nn.Sequential(_pixel_mlp(Shape(canvas=shape.canvas)), *_sharpen_and_render(shape))
 
 
@@ -150,11 +149,11 @@ def _deconv_bottleneck(shape: Shape) -> nn.Sequential:
 
 
 def _regression_conv(shape: Shape) -> nn.Sequential:
-    """Return the authors' convolutional network for a split."""
+    """Return the authors' convolutional network, which depends on the split."""
     if shape.split == "quadrant":
         return _fully_convolutional(shape)
     if shape.canvas % 8:
-        raise UserError(f"This model halves the canvas three times; {shape.canvas} cannot be.")
+        raise UserError(f"The canvas of this model must be a multiple of 8, not {shape.canvas}.")
     c = 16 * shape.channels
     layers: list[nn.Module] = []
     for before in (1, c, c):
@@ -166,7 +165,7 @@ def _regression_conv(shape: Shape) -> nn.Sequential:
 
 def _fully_convolutional(shape: Shape) -> nn.Sequential:
     if shape.canvas % 32:
-        raise UserError(f"This model halves the canvas five times; {shape.canvas} cannot be.")
+        raise UserError(f"The canvas of this model must be a multiple of 32, not {shape.canvas}.")
     c = 16 * shape.channels
     relu = nn.ReLU(inplace=True)
     layers: list[nn.Module] = [*halving_conv(1, c, 5), relu, *same_conv(c, c, 1), relu]
@@ -179,7 +178,7 @@ def _fully_convolutional(shape: Shape) -> nn.Sequential:
 def _regression_coordconv(
     shape: Shape, activation: Callable[[], nn.Module] = nn.Identity, pool: nn.Module | None = None
 ) -> nn.Sequential:
-    """Return the released network: linear up to a maximum over all pixels.
+    """Return the network of the authors' code: linear layers, then the maximum over all pixels.
 
     The paper does not mention the maximum.
     """
@@ -204,7 +203,7 @@ MODELS: dict[str, _Models] = {
     "regression": {
         "conv": _regression_conv,
         "coordconv": _regression_coordconv,
-        # What a reader of the paper would build; known to fail.
+        # A literal reading of the paper, with ReLU and average pooling; it does not learn the task.
         "coordconv-relu-avg": lambda shape: _regression_coordconv(
             shape, nn.ReLU, nn.AdaptiveAvgPool2d(1)
         ),

@@ -1,7 +1,7 @@
 """The paper's results on the toy tasks.
 
 Liu et al. 2018: figures 4 (classification), 5 (examples; regression) and 6 (rendering), and the
-abstract. The paper prints few numbers; most are read off figures, hence the words.
+abstract. The paper states few numbers; most values are read off figures, so they are approximate.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Claim:
-    """The paper's values; in words without a number, a dash without a value.
+    """The paper's results as text; a dash where the paper gives none.
 
     Args:
-        train: The task's main metric over the training samples.
-        test: Over the test samples.
+        train: The task's main metric on the training samples.
+        test: The task's main metric on the test samples.
         seconds: Training time, on hardware of 2018.
         parameters: Number of parameters of the network.
     """

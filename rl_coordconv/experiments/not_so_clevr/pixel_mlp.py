@@ -1,4 +1,4 @@
-"""The paper's 1x1 convolutions over tiled coordinates, without building the tiles."""
+"""The paper's 1x1 convolutions over tiled coordinates, without building the tiled image."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _CHUNK = 2
 
 
 class PixelMLP(nn.Sequential):
-    """1x1 convolutions and ReLUs over (x, y), tiled, and coordinates: a small network per pixel.
+    """1x1 convolutions and ReLUs over tiled (x, y) and coordinate channels: an MLP for each pixel.
 
-    The first layer is a CoordConv. Its input is the same at every pixel and its coordinates are
-    the same in every sample, so each part is computed once, and only the sum is built. The other
-    layers are matrix products over ``[pixels, channels]``. The output equals that of
-    ``nn.Sequential`` over the tiled input.
+    The output equals that of ``nn.Sequential`` for the tiled input, but is faster to compute. The
+    first layer is a CoordConv: its input is the same at every pixel and its coordinates are the
+    same in every sample, so both parts are computed once and added. The other layers are matrix
+    products over ``[pixels, channels]``.
 
     Args:
-        canvas: Pixels along a side of the image.
-        widths: Output channels of each layer.
+        canvas: Width and height of the image, in pixels.
+        widths: Number of output channels of each layer.
     """
 
     def __init__(self, canvas: int, widths: tuple[int, ...]) -> None:
@@ -34,13 +34,13 @@ class PixelMLP(nn.Sequential):
             layers += [nn.ReLU(), nn.Conv2d(before, after, 1)]
         super().__init__(*layers)
         self.canvas = canvas
-        # Computed, so not in the state_dict.
+        # Not in the state_dict, because it can be recomputed.
         coords = coordinate_channels((canvas, canvas)).flatten(1).T.contiguous()
         self.register_buffer("coords", coords, persistent=False)
         self.coords: Tensor  # [H * W, 2]
 
     def forward(self, xy: Tensor) -> Tensor:
-        """``[B, 2]`` -> ``[B, C, H, W]``, where C is the last of the widths."""
+        """Compute logits ``[B, C, H, W]`` of (x, y), ``[B, 2]``; C is the last of the widths."""
         first, *rest = (layer for layer in self if isinstance(layer, nn.Conv2d))
         assert isinstance(first, CoordConv2d)
         x_weight, coord_weight = (part.flatten(1) for part in first.split_weight())
@@ -52,18 +52,17 @@ class PixelMLP(nn.Sequential):
 
 
 class _Rest(torch.autograd.Function):
-    """The layers after the first, of ``by_sample[:, None] + by_pixel``.
+    """The layers after the first, applied to ``by_sample[:, None] + by_pixel``.
 
-    A pixel whose outputs have no gradient adds nothing to any weight's gradient, and there are many
-    of them: the softmax of a confident network underflows to 0 at most pixels. On a CPU the
-    backward pass skips them, which is exact.
+    On a CPU the backward pass skips pixels whose output gradient is 0. This is exact, and saves
+    time because the softmax of a confident network underflows to 0 at most pixels.
     """
 
     @staticmethod
     def forward(
         ctx: Any, keeps: bool, by_sample: Tensor, by_pixel: Tensor, *weights: Tensor
     ) -> Tensor:
-        """``[B, C]``, ``[P, C]``, each layer's weight and bias -> ``[B, P, last width]``."""
+        """Compute ``[B, P, last width]`` from ``[B, C]``, ``[P, C]``, and weights and biases."""
         n_samples = len(by_sample) if by_sample.is_cuda else _CHUNK
         ctx.hidden, outs = [], []
         for part in by_sample.split(n_samples):
@@ -108,8 +107,8 @@ class _Rest(torch.autograd.Function):
 
 
 def _rows_with_gradient(grad: Tensor) -> Tensor | slice:
-    """Return the rows that are not all 0; all rows if skipping gains little."""
-    if grad.is_cuda:  # to count them would wait for the GPU
+    """Return the indices of rows that are not all 0, or a slice of all rows if most are not."""
+    if grad.is_cuda:  # counting them would wait for the GPU
         return slice(None)
     rows = grad.any(dim=1).nonzero()[:, 0]
     return rows if len(rows) < len(grad) // 2 else slice(None)

@@ -1,4 +1,4 @@
-"""The tables and curves of ``docs/toy.md``, from toy runs."""
+"""Make the tables and learning curves of ``docs/toy.md`` and ``docs/results/toy`` from toy runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -41,7 +42,8 @@ _COLOURS = {
     "upsample-coordconv": ORANGE,
 }
 _NUMBERS = {"accuracy": "{:.1%}", "iou": "{:.3f}", "euclidean_pixels": "{:.2f}"}
-# The goals of each task on the test samples, by their column in a table.
+_MEASURES = {"classification": "accuracy", "rendering": "IOU", "regression": "error in pixels"}
+# Goals of each task on the test samples, by column name.
 _GOALS = {
     "classification": {"first 80%": 0.8, "first 100%": 1.0},
     "rendering": {"first IOU of 0.9": 0.9},
@@ -51,11 +53,11 @@ _GOALS = {
 
 @dataclass(frozen=True)
 class Group:
-    """The runs that differ in their seed only: one row of each table.
+    """Runs that differ only in their seed: one row of each table.
 
     Attributes:
         results: One per seed, at least one.
-        deviations: The settings that differ from the preset's.
+        deviations: Settings that differ from the preset's.
     """
 
     results: Sequence[Result]
@@ -68,23 +70,26 @@ class Group:
 
     @property
     def number(self) -> str:
-        """The format of the task's main metric."""
+        """The format string of the task's main metric."""
         return _NUMBERS[self.results[0].metric]
 
     @property
     def name(self) -> str:
-        """The model, its inputs, the quick preset, and the settings that deviate."""
+        """The row's name: model, inputs, preset, and settings that differ from the preset's."""
         config = self.config
         words = [config.model, *([] if config.inputs == "image" else [config.inputs])]
         if config.preset == "quick":
             words.append("quick")
-        more = self.deviations.items()
-        words += [f"{key.replace('_', ' ')} {value}" for key, value in more if key != "inputs"]
+        for key, value in self.deviations.items():
+            if key == "n_epochs":
+                words.append(f"{value} epochs")
+            elif key != "inputs":
+                words.append(f"{key.replace('_', ' ')} {value}")
         return ", ".join(words)
 
     @property
     def command(self) -> str:
-        """The command of the first seed: the flags that differ from the preset."""
+        """The command that trains the first seed."""
         chosen = _chosen(self.config)
         if self.config.preset == "paper":
             del chosen["preset"]
@@ -93,20 +98,26 @@ class Group:
         words = [f"{flag(key)} {value}" for key, value in flags]
         return " ".join(["python scripts/train_toy.py", *words])
 
+    @property
+    def goodness(self) -> float:
+        """Mean test score at the last evaluation, negated for distances."""
+        sign = -1 if self.config.lower_is_better else 1
+        return sign * fmean(result.last[self.config.score] for result in self.results)
+
     def spread(self, column: str, number: str) -> str:
-        """Return the mean over seeds, least and largest value of the last evaluation."""
+        """Return mean, least and largest value over seeds of a column of the last evaluation."""
         return spread([result.last[column] for result in self.results], number)
 
 
 def read_groups(folder: Path, configs: Path) -> list[Group]:
-    """Read the toy runs below a folder, kept or run folders, and group them over seeds.
+    """Read all toy runs below a folder, and group them over seeds.
 
     Args:
-        folder: Where they are.
+        folder: A folder of run folders, or of results saved by ``scripts/report_toy.py``.
         configs: The folder ``configs/toy``, which has the presets.
 
     Raises:
-        UserError: There are none.
+        UserError: There are no runs.
     """
     groups = []
     for runs in groups_over_seeds(stored_runs(folder, ["progress"])):
@@ -118,12 +129,12 @@ def read_groups(folder: Path, configs: Path) -> list[Group]:
 
 
 def _chosen(config: ToyConfig) -> dict[str, Any]:
-    """Return the settings that choose a preset."""
+    """Return the settings that select a preset's values."""
     return config.model_dump(include={"task", "split", "model", "preset"})
 
 
 def _deviations(config: ToyConfig, configs: Path) -> dict[str, Any]:
-    """Return the settings that differ from the preset's, in the order in which flags are shown."""
+    """Return the settings that differ from the preset's, in the order of ``--help``."""
     defaults = ToyConfig.find_defaults(configs, _chosen(config)).values
     settings = config.model_dump(exclude={"experiment", *MAY_DIFFER_IN_GROUP})
     names = [name for name in ToyConfig.flags() if name in settings]
@@ -131,7 +142,7 @@ def _deviations(config: ToyConfig, configs: Path) -> dict[str, Any]:
 
 
 def _rank(group: Group) -> tuple[int, ...]:
-    """Return a group's place in a table; the paper's own settings come first."""
+    """Return a group's sort key in tables; the paper's settings come first."""
     config = group.config
     return (
         list(MODELS).index(config.task),
@@ -143,8 +154,9 @@ def _rank(group: Group) -> tuple[int, ...]:
 
 
 def tables(groups: Sequence[Group]) -> dict[str, str]:
-    """Return every table of the page in Markdown, by name."""
+    """Return every table of the pages in Markdown, by name."""
     return {
+        "summary": summary_table(groups),
         "results": results_table(groups),
         **{f"touch-{task}": touch_table(groups, task) for task in _GOALS},
         "ratio": ratio_table(groups),
@@ -152,8 +164,37 @@ def tables(groups: Sequence[Group]) -> dict[str, str]:
     }
 
 
+def summary_table(groups: Iterable[Group]) -> str:
+    """Return a table of the paper's test scores and our best, with a row per task and split.
+
+    For each model, ours is the setting with the best mean test score at the last evaluation, among
+    those with at least three seeds.
+    """
+    best: dict[tuple[str, str, str], Group] = {}
+    for group in groups:
+        if len(group.results) >= 3:
+            key = group.config.task, group.config.split, group.config.model
+            best[key] = max(best.get(key, group), group, key=lambda g: g.goodness)
+    rows = []
+    for task, split in itertools.product(MODELS, SPLITS):
+        baseline = next(iter(MODELS[task]))
+        cells = [f"{task} ({_MEASURES[task]})", split]
+        for model in (baseline, "coordconv"):
+            cells += [claim(task, split, model).test, _final_score(best.get((task, split, model)))]
+        for model in ("upsample-conv", "upsample-coordconv"):
+            cells.append(_final_score(best.get((task, split, model))))
+        rows.append(cells)
+    head = "task, split, baseline: paper, baseline: ours, CoordConv: paper, CoordConv: ours"
+    controls = [f"control {how} coordinates" for how in ("without", "with")]
+    return markdown_table([*head.split(", "), *controls], rows)
+
+
+def _final_score(group: Group | None) -> str:
+    return group.spread(group.config.score, group.number) if group else "-"
+
+
 def results_table(groups: Iterable[Group]) -> str:
-    """Return the paper's values beside ours at the last evaluation: mean (least to largest)."""
+    """Return a table of the paper's results and ours at the last evaluation: mean (min to max)."""
     rows = []
     for group in groups:
         config, first = group.config, group.results[0]
@@ -178,7 +219,7 @@ def results_table(groups: Iterable[Group]) -> str:
 
 
 def touch_table(groups: Iterable[Group], task: str) -> str:
-    """Return when each seed of a task first reached the goals, its best and its last score."""
+    """Return a table of when each seed first reached the goals, and of best and last scores."""
     rows = [
         [
             group.config.split,
@@ -194,17 +235,17 @@ def touch_table(groups: Iterable[Group], task: str) -> str:
 
 
 def first_touch(results: Iterable[Result], goal: float) -> str:
-    """Return the epoch and the seconds when each seed first reached a test score."""
+    """Return the epoch and time in seconds at which each seed first reached a test score."""
     rows = [result.first_test(goal) for result in results]
     texts = [f"epoch {row['step']:.0f} ({row['seconds']:,.0f} s)" if row else "-" for row in rows]
     return "; ".join(texts)
 
 
 def ratio_table(groups: Sequence[Group]) -> str:
-    """Return how much longer a deconvolution takes to 80% than CoordConv takes to 100%.
+    """Return a table of how much longer deconvolutions take to 80% than CoordConv to 100%.
 
-    Rows pair groups with the same split and inputs. The whole run counts for a deconvolution that
-    never reached 80%, which makes the ratio a lower bound.
+    Each row is a pair of groups with the same split and inputs. If a deconvolution never reached
+    80%, its whole run counts, so the ratio is a lower bound.
     """
     rows = []
     for slow, fast in itertools.product(groups, groups):
@@ -223,7 +264,7 @@ def ratio_table(groups: Sequence[Group]) -> str:
 
 
 def ratio(slow: Sequence[Row], fast: Sequence[Row | None], unit: str) -> str:
-    """Return the quotient of means over seeds; a dash if a seed of the fast ones has no row."""
+    """Return the ratio of means over seeds, or a dash if a seed of ``fast`` has no row."""
     if None in fast:
         return "-"
     means = [sum(row[unit] for row in rows if row) / len(rows) for rows in (slow, fast)]
@@ -231,13 +272,13 @@ def ratio(slow: Sequence[Row], fast: Sequence[Row | None], unit: str) -> str:
 
 
 def commands_table(groups: Iterable[Group]) -> str:
-    """Return the command of each row, with the first seed."""
+    """Return a table of the commands that train the first seed of each group."""
     rows = [[g.config.task, g.config.split, g.name, f"`{g.command}`"] for g in groups]
     return markdown_table(["task", "split", "model", "command"], rows)
 
 
 def curves(groups: Sequence[Group], task: str) -> Figure:
-    """Draw a task's test score by update: a line per seed, a panel per split."""
+    """Draw a task's test score over updates, with a line per seed and a panel per split."""
     figure = Figure(figsize=(9, 4.4), dpi=110, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     results = [result for g in groups for result in g.results if result.config.task == task]

@@ -1,4 +1,4 @@
-"""The results of toy runs."""
+"""Results of toy runs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.kept import StoredRun
 
 Row = Mapping[str, float]
-"""An evaluation: ``step`` (epochs), ``seconds``, ``updates``, and metrics, if known."""
+"""An evaluation: ``step`` (epochs), ``seconds``, ``updates``, and metrics where known."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A run, finished or not.
+    """Settings and evaluations of a run, finished or not.
 
     Args:
-        config: Its settings.
-        rows: Its evaluations, the first one before the first update.
+        config: The settings.
+        rows: The evaluations in order; the first is before the first update.
     """
 
     config: ToyConfig
@@ -44,7 +44,7 @@ class Result:
 
     @property
     def best_test(self) -> float:
-        """The best score over the test samples at any evaluation."""
+        """The best score on the test samples over all evaluations."""
         best = min if self.config.lower_is_better else max
         return best(row[self.config.score] for row in self.rows)
 
@@ -56,16 +56,16 @@ class Result:
         return sum(p.numel() for p in model.parameters())
 
     def first_test(self, goal: float) -> Row | None:
-        """Return the first evaluation whose test score is as good as ``goal``; None without one."""
+        """Return the first evaluation whose test score is at least as good as ``goal``, or None."""
         reaches = operator.le if self.config.lower_is_better else operator.ge
         return next((row for row in self.rows if reaches(row[self.config.score], goal)), None)
 
 
 def read_result(run: StoredRun) -> Result:
-    """Return the settings and the evaluations of a run.
+    """Read the settings and evaluations of a run.
 
     Raises:
-        UserError: It is no toy run, is damaged, or has not been evaluated yet.
+        UserError: The run is not a toy run, is damaged, or has not been evaluated yet.
     """
     try:
         config = ToyConfig.model_validate(run.settings)
@@ -81,6 +81,6 @@ def read_result(run: StoredRun) -> Result:
 
 
 def _column(name: str) -> str:
-    """Return a column's name; those of the first version were others."""
+    """Return a column's current name; the first version used other names."""
     renamed = {"epoch": "step", "loss": "train/loss", "learning_rate": "train/learning_rate"}
     return renamed.get(name) or re.sub(r"^(train|test)_", r"\1/", name)

@@ -25,11 +25,13 @@ class Task:
     """One of the three tasks.
 
     Args:
-        inputs: The network's inputs by name, the paper's first: samples -> ``[N, ...]``.
-        targets: What the loss compares outputs with: samples -> ``[N, ...]``.
-        losses: By name, the paper's first: outputs, targets -> mean over a batch.
-        metrics: By name, the main one first: outputs, samples -> a value.
-        lower_is_better: Whether the main metric is a distance.
+        inputs: Functions from samples to the network's inputs ``[N, ...]``, by name; the paper's
+            is first.
+        targets: Function from samples to the targets of the loss, ``[N, ...]``.
+        losses: Functions of outputs and targets, by name, averaged over the batch; the paper's is
+            first.
+        metrics: Functions of outputs and samples, by name; the main metric is first.
+        lower_is_better: Whether lower values of the main metric are better.
     """
 
     inputs: dict[str, Callable[[Samples], Tensor]]
@@ -52,14 +54,14 @@ def _softmax_cross_entropy(logits: Tensor, pixels: Tensor) -> Tensor:
     return F.cross_entropy(logits.flatten(1), pixels)
 
 
-_PLACES: dict[str, Callable[[Samples], Tensor]] = {
+_COORDINATES: dict[str, Callable[[Samples], Tensor]] = {
     "raw": lambda samples: samples.xy.float(),
     "normalised": lambda samples: normalise(samples.xy, samples.canvas),
 }
 
 TASKS = {
     "classification": Task(
-        inputs=_PLACES,
+        inputs=_COORDINATES,
         targets=lambda samples: samples.pixels,
         losses={"softmax": _softmax_cross_entropy},
         metrics={
@@ -73,7 +75,7 @@ TASKS = {
         },
     ),
     "rendering": Task(
-        inputs=_PLACES,
+        inputs=_COORDINATES,
         targets=lambda samples: samples.images,
         losses={"sigmoid": F.binary_cross_entropy_with_logits, "mse": F.mse_loss},
         metrics={"iou": lambda logits, samples: iou(logits, samples.images)},

@@ -16,8 +16,8 @@ from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.training import Callback, fit
 from rl_coordconv.speedups.memory import keep_freed_memory
 
-# Seconds of updates per epoch of the quick presets (docs/toy.md, the mean of both splits): on one
-# core of an AMD EPYC, with other runs beside it.
+# Training seconds per epoch of the quick presets (docs/toy.md, mean over both splits), on one core
+# of an AMD EPYC while other runs were in progress.
 _QUICK_SECONDS = {
     ("classification", "deconv"): 1.4,
     ("classification", "coordconv"): 5.7,
@@ -28,12 +28,12 @@ _QUICK_SECONDS = {
     ("rendering", "upsample-coordconv"): 5.5,
     ("regression", "conv"): 1.8,
     ("regression", "coordconv"): 3.9,
-    ("regression", "coordconv-relu-avg"): 3.9,  # not measured; that of coordconv
+    ("regression", "coordconv-relu-avg"): 3.9,  # not measured; as for coordconv
 }
 
 
 def train(config: ToyConfig, run: Run, callbacks: Sequence[Callback] = ()) -> None:
-    """Train as `fit` does; say first how long a quick preset takes."""
+    """Train with `fit`; with the quick preset, first print the expected time."""
     if config.preset == "quick" and not run.saved:
         minutes = _QUICK_SECONDS[config.task, config.model] * config.n_epochs / 60
         about = f"{minutes:.0f} min" if minutes > 2 else f"{minutes * 60:.0f} s"

@@ -1,4 +1,4 @@
-"""The counts and the members of the splits, and what the pictures show."""
+"""Test the splits and the images of Not-so-Clevr."""
 
 import numpy as np
 import pytest
@@ -9,35 +9,35 @@ from rl_coordconv.runs.config import UserError
 
 
 def members(samples):
-    return {tuple(place) for place in samples.xy.tolist()}
+    return {tuple(position) for position in samples.xy.tolist()}
 
 
 class TestSplits:
     @pytest.mark.parametrize(
         ("name", "counts"), [("uniform", (2368, 768)), ("quadrant", (2407, 729))]
     )
-    def test_have_the_counts_of_the_authors(self, name, counts):
+    def test_have_the_authors_number_of_samples(self, name, counts):
         train, test = split(name)
         assert (len(train), len(test)) == counts
 
     @pytest.mark.parametrize("name", SPLITS)
-    def test_hold_every_place_once(self, name):
+    def test_contain_every_position_once(self, name):
         train, test = split(name)
         everywhere = {(x, y) for x in range(4, 60) for y in range(4, 60)}
         assert members(train) | members(test) == everywhere
         assert len(train) + len(test) == len(everywhere) == 3136
 
-    def test_uniform_draws_once_a_place_by_column_then_row(self):
-        """The rule, one draw at a time."""
+    def test_uniform_draws_once_per_position_by_column_then_row(self):
+        """Compare with one draw per position."""
         rng = np.random.RandomState(20202)
         drawn = {(x, y) for x in range(4, 60) for y in range(4, 60) if rng.random_sample() < 0.25}
         assert members(split("uniform")[1]) == drawn
 
-    def test_uniform_is_not_symmetric_so_columns_and_rows_are_told_apart(self):
+    def test_uniform_is_not_symmetric_in_columns_and_rows(self):
         test = members(split("uniform")[1])
         assert test != {(y, x) for x, y in test}
 
-    def test_quadrant_tests_the_right_lower_quarter(self):
+    def test_quadrant_tests_the_lower_right_quadrant(self):
         assert members(split("quadrant")[1]) == {
             (x, y) for x in range(33, 60) for y in range(33, 60)
         }
@@ -47,7 +47,7 @@ class TestSplits:
         assert members(test) == {(3, 3)}
         assert len(train) == 15
 
-    def test_are_the_same_every_time_and_leave_the_global_stream_alone(self):
+    def test_are_the_same_every_time_and_do_not_use_the_global_generator(self):
         state = np.random.get_state()[1].copy()  # noqa: NPY002 - the global one is meant
         first, second = split("uniform"), split("uniform")
         assert first[1].xy.equal(second[1].xy)
@@ -55,7 +55,7 @@ class TestSplits:
 
 
 class TestSamples:
-    def test_of_a_small_canvas_by_hand(self):
+    def test_samples_of_a_small_canvas(self):
         train, _ = split("quadrant", canvas=5, square=3)
         k = train.xy.tolist().index([1, 3])  # column 1, row 3
         assert train.pixels[k] == 16
@@ -68,7 +68,7 @@ class TestSamples:
             [1, 1, 1, 0, 0],
         ]
 
-    def test_of_the_paper_are_one_white_pixel_and_81_white_pixels(self):
+    def test_the_papers_samples_have_one_and_81_white_pixels(self):
         _, test = split("uniform")
         assert test.xy.dtype == torch.int64
         assert test.one_hots.shape == test.images.shape == (768, 1, 64, 64)
@@ -77,18 +77,18 @@ class TestSamples:
         assert (test.images.sum(dim=(1, 2, 3)) == 81).all()
         assert set(test.images.unique().tolist()) == {0, 1}
 
-    def test_an_image_is_its_one_hot_seen_through_a_box_of_ones(self):
-        """The paper's two lines: pad an identity, convolve with a box."""
+    def test_an_image_is_its_one_hot_convolved_with_a_box(self):
+        """The paper's definition."""
         _, test = split("quadrant")
         box = torch.ones(1, 1, 9, 9)
         assert torch.conv2d(test.one_hots, box, padding=4).round().equal(test.images)
 
-    def test_are_drawn_once(self):
+    def test_images_are_cached(self):
         train, _ = split("quadrant", canvas=8, square=3)
         assert train.images is train.images
 
 
-def test_normalised_places_run_from_minus_one_to_one():
+def test_normalised_coordinates_range_from_minus_1_to_1():
     xy = torch.tensor([[0, 2], [4, 1]])
     assert normalise(xy, 5).tolist() == [[-1, 0], [1, -0.5]]
 
@@ -102,11 +102,11 @@ def test_normalised_places_run_from_minus_one_to_one():
         (("uniform", 8, 9), "A square of 9 pixels does not fit on a canvas of 8."),
         (
             ("quadrant", 64, 63),
-            "A square of 63 pixels on a canvas of 64 has too few places for the quadrant split.",
+            "A square of 63 pixels on a canvas of 64 has too few positions for the quadrant split.",
         ),
         (
             ("uniform", 9, 9),
-            "A square of 9 pixels on a canvas of 9 has too few places for the uniform split.",
+            "A square of 9 pixels on a canvas of 9 has too few positions for the uniform split.",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Every measure by hand."""
+"""Test metrics against values computed by hand."""
 
 import pytest
 import torch
@@ -17,12 +17,12 @@ def logits_with_peaks(*pixels):
     return logits
 
 
-def test_accuracy_is_the_share_of_right_peaks():
+def test_accuracy_is_the_fraction_of_correct_pixels():
     logits = logits_with_peaks(0, 5, 11, 7)
     assert accuracy(logits, torch.tensor([0, 5, 11, 6])) == 0.75
 
 
-def test_a_peak_is_named_by_column_then_row():
+def test_predicted_xy_is_column_then_row():
     assert predicted_xy(logits_with_peaks(0, 7, 8)).tolist() == [[0, 0], [3, 1], [0, 2]]
 
 
@@ -42,13 +42,13 @@ class TestIou:
             ([[5, 5], [5, 5]], 1 / 2),
             ([[5, -5], [5, -5]], 1 / 3),
             ([[-5, -5], [5, 5]], 0),
-            ([[0, 0], [0, 0]], 0),  # a sigmoid of one half is not above one half
+            ([[0, 0], [0, 0]], 0),  # a probability of 0.5 is not above 0.5
         ],
     )
-    def test_of_one_image(self, logits, expected):
+    def test_iou_of_one_image(self, logits, expected):
         logits = torch.tensor(logits).view(1, 1, 2, 2)
         assert iou(logits, self.true) == pytest.approx(expected)
 
-    def test_is_a_mean_over_images_not_over_pixels(self):
+    def test_iou_is_a_mean_over_images_not_over_pixels(self):
         logits = torch.tensor([[[5.0, 5], [-5, -5]], [[5, 5], [5, 5]]]).view(2, 1, 2, 2)
         assert iou(logits, self.true.expand(2, 1, 2, 2)) == pytest.approx(0.75)

@@ -1,4 +1,4 @@
-"""The network of windows against its plain definition: the same layers over whole images."""
+"""Test `OneHotConvs` against the same layers applied to whole images."""
 
 import torch
 from hypothesis import given, settings
@@ -32,13 +32,13 @@ def one_hots(pixels: list[int], height: int, width: int) -> torch.Tensor:
     width=st.integers(1, 9),
     data=st.data(),
 )
-def test_equals_the_plain_definition(kernel_sizes, activation, height, width, data):
-    """In values and in gradients, at the borders too."""
+def test_equals_the_same_layers_on_whole_images(kernel_sizes, activation, height, width, data):
+    """Compare values and gradients, at the borders too."""
     pixels = st.lists(st.integers(0, height * width - 1), min_size=1, max_size=4)
     x = one_hots(data.draw(pixels), height, width)
     network = make_network(activation, *kernel_sizes)
     out, plain = network(x), nn.Sequential.forward(network, x)
-    # The layer rounds its coordinates once, to the numbers of its weight.
+    # Tolerances for coordinates that are rounded to float32.
     assert_close(out, plain, rtol=1e-5, atol=1e-5)
     weights, parameters = torch.rand_like(out), [*network.parameters()]
     gradients = torch.autograd.grad((out * weights).sum(), parameters)
@@ -46,11 +46,11 @@ def test_equals_the_plain_definition(kernel_sizes, activation, height, width, da
     assert_close(gradients, wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_computes_no_more_than_the_windows():
-    """Of 32 samples of 20x20 pixels: one empty image, and 32 windows of 9x9."""
+def test_computes_only_the_windows():
+    """For 32 samples: one empty image, and 32 windows."""
     network = make_network(nn.ReLU, 3, 3)
     seen = []
     for layer in network:
         layer.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
     network(one_hots([*range(32)], 20, 20))
-    assert [n for n in seen if n > 1] == [32] * 3  # the activations', over windows
+    assert [n for n in seen if n > 1] == [32] * 3  # the activations, on windows

@@ -1,4 +1,4 @@
-"""Tables from run folders, checked by hand, and the page that is in the repository."""
+"""Test tables made from run folders, and the page in the repository."""
 
 import importlib.util
 from pathlib import Path
@@ -16,6 +16,7 @@ from rl_coordconv.experiments.not_so_clevr.report import (
     ratio_table,
     read_groups,
     results_table,
+    summary_table,
     tables,
     touch_table,
 )
@@ -30,7 +31,7 @@ COLUMNS = "step,updates,seconds,train/accuracy,test/accuracy"
 
 
 def write_run(runs: Path, *evaluations: tuple, finished: bool = True, **flags) -> ToyConfig:
-    """A run folder as training leaves it, with evaluations of one's own."""
+    """Write a run folder as training does, with the given evaluations."""
     chosen = {k: v for k, v in flags.items() if k in ("task", "split", "model", "preset")}
     flags["log_dir"] = str(runs)
     config = ToyConfig.load(ToyConfig.find_defaults(CONFIGS, chosen), flags)
@@ -47,14 +48,14 @@ def write_run(runs: Path, *evaluations: tuple, finished: bool = True, **flags) -
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """CoordConv is there after 10 and 30 seconds, the deconvolution at 80% after 200."""
+    """CoordConv reaches 100% after 10 and 30 seconds, the deconvolution 80% after 200."""
     write_run(tmp_path, (0, 0, 0, 0, 0), (1, 100, 10, 1, 1), (2, 200, 20, 1, 0.5), seed=0)
     write_run(tmp_path, (0, 0, 0, 0, 0), (1, 100, 15, 1, 0.9), (2, 200, 30, 1, 1), seed=1)
     write_run(tmp_path, (0, 0, 0, 0, 0), (9, 900, 200, 1, 0.8), model="deconv")
     return tmp_path
 
 
-def test_the_results_are_the_last_evaluations_of_all_seeds(runs):
+def test_results_are_from_the_last_evaluation_over_all_seeds(runs):
     deconv, coordconv = results_table(read_groups(runs, CONFIGS)).splitlines()[2:]
     assert coordconv == (
         "| classification | quadrant | coordconv, raw | 100% | 100.0% | 100%"
@@ -63,7 +64,7 @@ def test_the_results_are_the_last_evaluations_of_all_seeds(runs):
     assert "| about 0% | 80.0% | 900 | 200 | 46,465 | 1 |" in deconv
 
 
-def test_the_first_touch_is_told_from_the_last_epoch(runs):
+def test_first_time_at_the_goal_and_last_epoch_are_separate(runs):
     deconv, coordconv = touch_table(read_groups(runs, CONFIGS), "classification").splitlines()[2:]
     assert coordconv == (
         "| quadrant | coordconv, raw | epoch 1 (10 s); epoch 1 (15 s)"
@@ -72,20 +73,20 @@ def test_the_first_touch_is_told_from_the_last_epoch(runs):
     assert "epoch 9 (200 s) | - | 80.0% | 80.0% |" in deconv
 
 
-def test_the_ratio_is_that_of_means_over_seeds(runs):
+def test_the_ratio_is_of_means_over_seeds(runs):
     """200 seconds to (10 + 30) / 2, and 900 updates to (100 + 200) / 2."""
     (row,) = ratio_table(read_groups(runs, CONFIGS)).splitlines()[2:]
     assert row == "| quadrant | deconv, raw | coordconv, raw | 10.0 | 6.0 | - |"
 
 
-def test_a_deconvolution_that_never_came_there_leaves_a_lower_bound(tmp_path):
+def test_the_ratio_is_a_lower_bound_if_a_deconvolution_never_reached_80_percent(tmp_path):
     write_run(tmp_path, (1, 100, 10, 1, 1))
     write_run(tmp_path, (9, 900, 200, 1, 0.7), model="deconv")
     (row,) = ratio_table(read_groups(tmp_path, CONFIGS)).splitlines()[2:]
     assert row == "| quadrant | deconv, raw | coordconv, raw | over 20.0 | over 9.0 | - |"
 
 
-def test_a_coordconv_that_never_came_there_leaves_no_ratio(tmp_path):
+def test_there_is_no_ratio_if_coordconv_never_reached_100_percent(tmp_path):
     write_run(tmp_path, (1, 100, 10, 1, 0.9))
     write_run(tmp_path, (9, 900, 200, 1, 0.7), model="deconv")
     (row,) = ratio_table(read_groups(tmp_path, CONFIGS)).splitlines()[2:]
@@ -94,7 +95,7 @@ def test_a_coordconv_that_never_came_there_leaves_no_ratio(tmp_path):
     assert first_touch(deconv.results, 1.0) == "-"
 
 
-def test_of_regression_the_best_is_the_least(tmp_path):
+def test_for_regression_the_lowest_score_is_the_best(tmp_path):
     config = write_run(tmp_path, task="regression")
     columns = COLUMNS.replace("accuracy", "euclidean_pixels")
     Run(config.folder).progress.write_text(f"{columns}\n0,0,0,9,9\n1,1,1,2,3\n2,2,2,5,6\n")
@@ -106,7 +107,7 @@ def test_of_regression_the_best_is_the_least(tmp_path):
     assert table.splitlines()[2] == "| quadrant | coordconv | - | 3.00 | 6.00 |"
 
 
-def test_a_command_names_what_the_preset_does_not_say(tmp_path):
+def test_a_command_has_the_flags_that_differ_from_the_preset(tmp_path):
     write_run(tmp_path, (1, 1, 1, 1, 1), model="deconv", n_epochs=450, channels=2, seed=2)
     (group,) = read_groups(tmp_path, CONFIGS)
     assert group.command == (
@@ -115,7 +116,7 @@ def test_a_command_names_what_the_preset_does_not_say(tmp_path):
     )
 
 
-def test_rows_of_other_settings_are_told_apart(tmp_path):
+def test_rows_with_different_settings_have_different_names(tmp_path):
     write_run(tmp_path, (1, 1, 1, 1, 1))
     write_run(tmp_path / "slow", (1, 1, 1, 1, 1), learning_rate=0.001)
     write_run(tmp_path / "quick", (1, 1, 1, 1, 1), preset="quick")
@@ -126,7 +127,7 @@ def test_rows_of_other_settings_are_told_apart(tmp_path):
     assert labels[-1] == "coordconv, normalised, quick"
 
 
-def test_kept_runs_give_the_same_groups_as_run_folders(runs, tmp_path):
+def test_saved_results_give_the_same_groups_as_run_folders(runs, tmp_path):
     write_run(runs, (0, 0, 0, 0, 0), seed=7, finished=False)
     keep(runs, tmp_path / "kept", ["progress"])
     from_kept, (deconv, coordconv) = (
@@ -137,16 +138,34 @@ def test_kept_runs_give_the_same_groups_as_run_folders(runs, tmp_path):
     assert [r.rows for r in from_kept[1].results] == [r.rows for r in coordconv.results[:2]]
 
 
-def test_no_runs_are_a_sentence(tmp_path):
+def test_no_runs_are_an_error(tmp_path):
     with pytest.raises(UserError, match="There are no runs in"):
         read_groups(tmp_path, CONFIGS)
 
 
-def test_the_page_in_the_repository_is_what_its_runs_give(tmp_path):
-    page = tmp_path / "toy.md"
-    page.write_text((ROOT / "docs" / "toy.md").read_text())
-    fill_tables(page, tables(read_groups(ROOT / "docs" / "results" / "toy", CONFIGS)))
-    assert page.read_text() == (ROOT / "docs" / "toy.md").read_text()
+def test_the_summary_has_the_best_setting_of_three_seeds(tmp_path):
+    for seed, (score, other) in enumerate([(0.4, 1), (0.5, 0), (0.6, 0)]):
+        write_run(tmp_path, (1, 1, 1, 1, score), model="deconv", seed=seed)
+        write_run(tmp_path, (1, 1, 1, 1, other), model="deconv", seed=seed, learning_rate=0.1)
+    write_run(tmp_path, (1, 1, 1, 1, 1))
+    rows = summary_table(read_groups(tmp_path, CONFIGS)).splitlines()[2:]
+    assert len(rows) == 6
+    assert rows[1] == (
+        "| classification (accuracy) | quadrant | about 0% | 50.0% (40.0% to 60.0%) | 100% | -"
+        " | - | - |"
+    )
+
+
+def test_the_pages_in_the_repository_are_up_to_date(tmp_path):
+    made = tables(read_groups(ROOT / "docs" / "results" / "toy", CONFIGS))
+    pages = [ROOT / "docs" / "toy.md", ROOT / "docs" / "results" / "toy" / "README.md"]
+    for page in pages:
+        copy = tmp_path / page.name
+        copy.write_text(page.read_text())
+        fill_tables(copy, made)
+        assert copy.read_text() == page.read_text()
+    text = "".join(page.read_text() for page in pages)
+    assert all(f"<!-- {name} -->\n{table}\n<!-- end -->" in text for name, table in made.items())
 
 
 def test_the_curves_have_a_legend(runs):
@@ -156,18 +175,21 @@ def test_the_curves_have_a_legend(runs):
     assert legend.get_title().get_text() == "one line per seed"
 
 
-def test_the_script_fills_a_page_and_draws_the_curves(runs, tmp_path):
+def test_the_script_fills_the_pages_and_draws_the_curves(runs, tmp_path):
     spec = importlib.util.spec_from_file_location("report_toy", ROOT / "scripts" / "report_toy.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     docs = tmp_path / "docs"
-    docs.mkdir()
-    (docs / "toy.md").write_text("# Page\n<!-- results -->\nold\n<!-- end -->\nThe end.\n")
+    pages = {"summary": docs / "toy.md", "results": docs / "results" / "toy" / "README.md"}
+    pages["results"].parent.mkdir(parents=True)
+    for table, page in pages.items():
+        page.write_text(f"# Page\n<!-- {table} -->\nold\n<!-- end -->\nThe end.\n")
     assert script.main([str(runs), "--docs", str(docs)]) == 0
-    text = (docs / "toy.md").read_text()
-    assert text.startswith("# Page\n<!-- results -->\n| task |")
-    assert text.endswith("<!-- end -->\nThe end.\n")
-    assert "old" not in text
+    for table, page in pages.items():
+        text = page.read_text()
+        assert text.startswith(f"# Page\n<!-- {table} -->\n| task |")
+        assert text.endswith("<!-- end -->\nThe end.\n")
+        assert "old" not in text
     assert (docs / "results" / "toy" / "classification.png").stat().st_size > 1000
 
 

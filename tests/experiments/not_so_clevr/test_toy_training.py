@@ -1,4 +1,4 @@
-"""Training the toy tasks, through the script's own main."""
+"""Test training on the toy tasks through the script's main."""
 
 import csv
 import importlib.util
@@ -90,7 +90,7 @@ class TestFinishedRun:
         }
         assert set(events.Tags()["images"]) == {"split", "summed_predictions", "around_one_pixel"}
 
-    def test_its_last_row_is_what_its_final_weights_do(self, run):
+    def test_the_last_row_matches_the_final_weights(self, run):
         config = ToyConfig.model_validate(yaml.safe_load(run.config.read_text()))
         model = make_model(config.task, config.model, config.shape)
         model.load_state_dict(torch.load(run.final_weights, weights_only=True))
@@ -106,7 +106,7 @@ class TestFinishedRun:
 
 
 @pytest.mark.parametrize(("task", "model"), PAIRS)
-def test_every_model_trains_and_is_drawn(task, model, tmp_path, capsys):
+def test_every_model_trains_and_has_figures(task, model, tmp_path, capsys):
     run = train(tmp_path, f"--task {task} --model {model} --n-epochs 1 --preset quick")
     out = capsys.readouterr().out
     for word in ("train", "test", "seconds", "parameters", "paper"):
@@ -141,7 +141,7 @@ def test_every_model_has_settings(task, model, preset):
     assert (config.task, config.model, config.preset) == (task, model, preset)
 
 
-def test_a_file_has_only_the_settings_that_differ(tmp_path):
+def test_a_config_file_overrides_the_preset(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("task: rendering\nmodel: deconv\nlearning_rate: 1e-3\n")
     find = ToyConfig.find_defaults
@@ -160,7 +160,9 @@ class TestResume:
 
     @pytest.mark.gpu
     @pytest.mark.parametrize("model", ["coordconv", "deconv"])
-    def test_it_does_on_a_gpu_too(self, model, tmp_path, monkeypatch, cuda):
+    def test_a_resumed_run_equals_an_uninterrupted_one_on_a_gpu(
+        self, model, tmp_path, monkeypatch, cuda
+    ):
         monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
         self._check(f"--model {model} --device {cuda}", tmp_path, monkeypatch)
 
@@ -203,12 +205,12 @@ class TestResume:
         weights = torch.load(run.final_weights, weights_only=True)
         assert {value.device.type for value in weights.values()} == {torch.device(second).type}
 
-    def test_a_killed_run_goes_on_from_its_last_checkpoint(self, tmp_path):
+    def test_a_killed_run_resumes_from_its_last_checkpoint(self, tmp_path):
         flags = "--n-epochs 20 --save-freq 1"
         command = [*TINY.split(), *flags.split(), "--log-dir", str(tmp_path)]
         script = str(ROOT / "scripts" / "train_toy.py")
         with subprocess.Popen([sys.executable, script, *command], stdout=subprocess.DEVNULL) as one:
-            while len(list(tmp_path.rglob("step-*.pt"))) < 2:  # the first one is of the start
+            while len(list(tmp_path.rglob("step-*.pt"))) < 2:  # the first is from before training
                 assert one.poll() is None
             os.kill(one.pid, signal.SIGKILL)
         assert main(tmp_path, flags) == 0
@@ -217,8 +219,8 @@ class TestResume:
         assert [row["step"] for row in rows(stopped)] == [str(epoch) for epoch in range(21)]
         assert stopped.is_finished
 
-    def test_a_run_whose_checkpoints_were_deleted_is_refused(self, tmp_path, capsys):
-        """It would begin again and drop its logs."""
+    def test_a_run_without_its_checkpoints_is_an_error(self, tmp_path, capsys):
+        """Starting over would overwrite its logs."""
         run = train(tmp_path)
         run.done.unlink()
         before = rows(run)
@@ -231,7 +233,7 @@ class TestResume:
             assert rows(run) == before
         assert main(tmp_path, "--overwrite") == 0
 
-    def test_a_run_killed_before_its_first_checkpoint_begins_again(self, tmp_path):
+    def test_a_run_killed_before_its_first_checkpoint_starts_over(self, tmp_path):
         run = train(tmp_path)
         before = rows(run)
         for path in (run.done, run.progress, run.final_weights, *run.checkpoints.iterdir()):
@@ -243,7 +245,7 @@ class TestResume:
         events = EventAccumulator(str(run.folder)).Reload()
         assert [event.step for event in events.Scalars("test/accuracy")] == [0, 1, 2]
 
-    def test_a_damaged_checkpoint_is_passed_over(self, tmp_path, capsys):
+    def test_a_damaged_checkpoint_is_skipped(self, tmp_path, capsys):
         run = train(tmp_path, "--save-freq 1")
         (newest,) = run.checkpoints.glob("step-*16.pt")
         newest.write_bytes(newest.read_bytes()[:100])
@@ -255,8 +257,8 @@ class TestResume:
         assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_a_training_that_diverges_is_one_sentence(tmp_path, capsys):
-    """It ended as finished, with networks that return NaN."""
+def test_a_training_that_diverges_is_an_error(tmp_path, capsys):
+    """Earlier, it counted as finished, with a network that returns NaN."""
     with pytest.raises(SystemExit) as stop:
         main(tmp_path, "--learning-rate 1e30")
     assert stop.value.code == 2
@@ -273,8 +275,8 @@ def test_the_largest_seed_trains(tmp_path):
 
 
 class TestLearner:
-    def test_decays_kernels_alone_by_twice_l2(self):
-        """At a loss of 0 Adam's first step is the learning rate against the sign of the decay."""
+    def test_only_kernels_have_weight_decay(self):
+        """With a loss of 0, only weight decay changes parameters."""
         model = make_model("regression", "conv", Shape("quadrant", 32))
         optimizer = make_optimizer(model, l2=0.5)
         before = {name: value.clone() for name, value in model.named_parameters()}
@@ -287,7 +289,7 @@ class TestLearner:
         assert optimizer.param_groups[0]["weight_decay"] == 1.0
         assert optimizer.defaults["betas"] == (0.9, 0.99)
 
-    def test_sees_every_sample_once_an_epoch_in_another_order_each_time(self):
+    def test_each_epoch_has_every_sample_once_in_a_new_order(self):
         training, test = split("quadrant", 32, 25)
         learner = ToyLearner(toy_config(canvas=32, square=25), training, test)
         orders = []
@@ -301,13 +303,13 @@ class TestLearner:
     @pytest.mark.parametrize(
         ("epoch", "expected"), [(0, 1.0), (199, 1.0), (200, 0.1), (801, 1e-4), (1500, 1e-4)]
     )
-    def test_its_rate_falls_to_a_tenth_every_200_epochs_four_times(self, epoch, expected):
+    def test_the_step_schedule_divides_by_10_every_200_epochs_four_times(self, epoch, expected):
         config = toy_config(model="deconv", canvas=32, square=25, learning_rate=1.0)
         learner = ToyLearner(config, *split("quadrant", 32, 25))
         number = epoch * learner.updates_per_epoch
         assert learner.learning_rate(number) == pytest.approx(expected)
 
-    def test_a_linear_schedule_ends_at_zero(self):
+    def test_the_linear_schedule_ends_at_zero(self):
         flags = {"learning_rate": 1.0, "learning_rate_schedule": "linear", "n_epochs": 4}
         learner = ToyLearner(toy_config(canvas=32, square=25, **flags), *split("quadrant", 32, 25))
         for epoch, expected in (0, 1.0), (1, 0.75), (4, 0.0):
@@ -317,7 +319,7 @@ class TestLearner:
 
 class TestLearning:
     def accuracies(self, model):
-        """Over the training and the test samples of a quadrant split, after 200 updates or so."""
+        """Return training and test accuracy on a quadrant split after about 200 updates."""
         config = toy_config(model=model, preset="quick", canvas=32, square=5)
         parts = split("quadrant", 32, 5)
         learner = ToyLearner(config, *parts)
@@ -326,7 +328,7 @@ class TestLearning:
         return [accuracy(learner.predict(part), part.pixels) for part in parts]
 
     def test_coordconv_solves_a_reduced_quadrant_split(self):
-        """With the first seed; at this size some others learn the training samples only."""
+        """Uses seed 0; at this size, some seeds learn the training samples only."""
         train, test = self.accuracies("coordconv")
         assert train > 0.95
         assert test > 0.9
@@ -351,11 +353,11 @@ class TestBadInput:
             ("--preset fast", "there are: paper, quick."),
             ("--square 65 --canvas 64", "A square of 65 pixels does not fit on a canvas of 64."),
             ("--square 8", "must be odd"),
-            ("--canvas 20 --square 19", "too few places"),
+            ("--canvas 20 --square 19", "too few positions"),
             ("--model deconv --canvas 48", "must be a power of 2"),
             ("--model deconv --filter-size 1", "at least 2"),
-            ("--loss mse", "--loss mse does not go with classification; choose softmax."),
-            ("--task regression --inputs raw", "--inputs raw does not go with regression"),
+            ("--loss mse", "--loss mse does not work with classification; use softmax."),
+            ("--task regression --inputs raw", "--inputs raw does not work with regression"),
             ("--seed 4294967296", "--seed must be at most 4294967295, not 4294967296."),
             ("--device cuda:99", "There is no cuda:99 device on this machine"),
             ("--learning-rate -1", "--learning-rate must be greater than 0"),
@@ -364,7 +366,7 @@ class TestBadInput:
             ("--config missing.yaml", "Cannot read the config file missing.yaml"),
         ],
     )
-    def test_is_one_sentence_and_harms_nothing(self, flags, wanted, tmp_path, capsys):
+    def test_a_mistake_is_one_sentence_and_writes_nothing(self, flags, wanted, tmp_path, capsys):
         with pytest.raises(SystemExit) as stop:
             main(tmp_path, flags)
         assert stop.value.code == 2
@@ -372,15 +374,15 @@ class TestBadInput:
         assert wanted in line
         assert not list(tmp_path.iterdir())
 
-    def test_a_run_with_other_settings_is_refused_by_name(self, run, capsys):
+    def test_a_run_with_other_settings_is_an_error_that_names_them(self, run, capsys):
         with pytest.raises(SystemExit):
             main(run.folder.parents[3], "--n-epochs 1")
         assert "n_epochs was 2, now 1" in capsys.readouterr().err
 
-    def test_a_file_of_another_kind_is_named(self, tmp_path):
-        file = CONFIGS / "classification.yaml"  # of presets, not of settings
+    def test_a_file_of_presets_is_an_error_that_names_it(self, tmp_path):
+        file = CONFIGS / "classification.yaml"  # has presets, not settings
         with pytest.raises(UserError, match=r"classification.yaml: all is not a setting"):
             ToyConfig.load(ToyConfig.find_defaults(CONFIGS, {"config": str(file)}))
         (tmp_path / "classification.yaml").write_text("all: {}\n")
-        with pytest.raises(UserError, match="has no paper settings of coordconv"):
+        with pytest.raises(UserError, match="has no paper settings for coordconv"):
             ToyConfig.find_defaults(tmp_path, {})

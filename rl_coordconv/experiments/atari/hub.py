@@ -1,0 +1,121 @@
+"""A run as a folder for the Hugging Face Hub, with a card that has the agent's scores."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from rl_coordconv.experiments.atari.agents import load_agent
+from rl_coordconv.experiments.atari.play import Games
+from rl_coordconv.runs.config import UserError
+from rl_coordconv.runs.files import rows_until
+
+_CARD = """---
+library_name: stable-baselines3
+tags: [deep-reinforcement-learning, reinforcement-learning, stable-baselines3, {env}, {extractor}]
+model-index:
+- name: {algorithm}
+  results:
+{results}
+---
+
+# {algorithm} on {env}, extractor {extractor}
+
+Trained with Stable-Baselines3 and `rl_coordconv`, [CoordConv](https://arxiv.org/abs/1807.03247) for
+reinforcement learning: {steps:,} steps, {frames:,} frames, {protocol} protocol, seed {seed}.
+
+| protocol | actions | games | mean score | standard deviation | 95% interval of the mean |
+|---|---|---|---|---|---|
+{table}
+
+Raw scores of whole games of this agent. The interval says nothing about other seeds.
+
+The agent's file contains pickled Python code, which runs when it is loaded: trust its author first.
+In a checkout of `rl_coordconv`, with this repository in `FOLDER`:
+
+```bash
+python scripts/evaluate.py FOLDER                         # play more games
+python scripts/train_{experiment}.py --config FOLDER/config.yaml  # train it again
+```
+
+Versions: {versions}.
+"""
+
+_RESULT = """\
+  - task: {{type: reinforcement-learning, name: reinforcement-learning}}
+    dataset: {{type: {env_id}, name: "{env}, {protocol} protocol, {policy} actions"}}
+    metrics: [{{type: mean_reward, name: mean_reward, value: {mean:.2f} +/- {std:.2f}}}]"""
+
+_ROW = "| {protocol} | {policy} | {games} | {mean:,.1f} | {std:,.1f} | {low:,.1f} to {high:,.1f} |"
+
+
+def make_hub_folder(run_folder: Path, folder: Path) -> None:
+    """Make a folder for the Hub from a finished run of A2C or PPO.
+
+    It has the final agent, its settings and logs, the video if there is one, and a card with the
+    scores of the games that ``scripts/evaluate.py`` played with this agent. It is a run folder too:
+    `load_agent` loads it.
+
+    Args:
+        run_folder: The run.
+        folder: The new folder.
+
+    Raises:
+        UserError: There is no finished run, its agent was not evaluated, or ``folder`` exists.
+    """
+    agent = load_agent(run_folder, device="cpu")
+    run, config, steps = agent.run, agent.config, agent.model.num_timesteps
+    if run is None or config is None or agent.checkpoint != "final":
+        raise UserError(f"{run_folder} is not the folder of a finished run.")
+    scores: dict[tuple[str, str], list[float]] = {}  # by protocol and kind of actions
+    for row in rows_until(run.evaluations, "step", steps):
+        if row.get("checkpoint") == "final" and float(row["step"]) == steps:
+            games = scores.setdefault((row["protocol"], row["policy"]), [])
+            games.append(float(row["episode_return"]))
+    if not scores:
+        raise UserError(f"Evaluate the agent first: python scripts/evaluate.py {run_folder}")
+    settings = {**config.model_dump(), "log_dir": "runs"}  # and no path of this machine
+    card = _CARD.format(
+        **settings,
+        algorithm=config.experiment.upper(),
+        results="\n".join(_fill(_RESULT, config.env, *kind, scores[kind]) for kind in scores),
+        steps=steps,
+        frames=4 * steps,
+        table="\n".join(_fill(_ROW, config.env, *kind, scores[kind]) for kind in scores),
+        versions=", ".join(
+            f"{name} {version}"
+            for name, version in json.loads(run.versions.read_text(encoding="utf-8")).items()
+            if version
+        ),
+    )
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise UserError(f"{folder} exists; delete it or choose another folder.") from None
+    for file in (run.final_model, run.progress, run.episodes, run.evaluations, run.versions):
+        if file.exists():
+            shutil.copy(file, folder)
+    for video in run.folder.glob(f"videos/final-step-{steps:010d}.mp4"):
+        shutil.copy(video, folder / "replay.mp4")  # the name that the Hub plays beside a card
+    text = yaml.safe_dump(settings, sort_keys=False)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _fill(template: str, env: str, protocol: str, policy: str, games: list[float]) -> str:
+    low, high = Games(games, ()).interval()
+    return template.format(
+        env=env,
+        env_id=f"{env}NoFrameskip-v4" if protocol == "classic" else f"ALE/{env}-v5",
+        protocol=protocol,
+        policy=policy,
+        games=len(games),
+        mean=np.mean(games),
+        std=np.std(games),
+        low=low,
+        high=high,
+    )

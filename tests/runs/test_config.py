@@ -163,7 +163,7 @@ def test_a_wrong_file_is_a_one_sentence_error(file, text, sentence):
     assert str(error.value) == sentence.format(file=file)
 
 
-def test_a_missing_file_is_one_sentence(tmp_path):
+def test_a_missing_file_is_a_one_sentence_error(tmp_path):
     with pytest.raises(UserError, match="Cannot read the config file .*: No such file"):
         load(tmp_path / "missing.yaml")
 

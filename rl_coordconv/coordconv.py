@@ -118,10 +118,7 @@ class _CoordConvNd(_ConvNd):
         return coordinate_channels(size, self.with_r, device=device, dtype=dtype)
 
     def split_weight(self) -> tuple[Tensor, Tensor]:
-        """Return two views of the weight, over the input and over the coordinates.
-
-        Their shapes are ``[out, in / groups, *kernel]`` and ``[out, n_coords, *kernel]``.
-        """
+        """Split the weight: ``[out, in / groups, *kernel]`` and ``[out, n_coords, *kernel]``."""
         sizes = (self.in_channels // self.groups, self.n_coords)
         x_weight, coord_weight = self.weight.split(sizes, dim=1)
         return x_weight, coord_weight

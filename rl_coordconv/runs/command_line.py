@@ -55,7 +55,7 @@ class Switches(NamedTuple):
 def parse_args(
     config_class: type[C], defaults: Path, description: str, argv: Sequence[str] | None = None
 ) -> tuple[C, Switches]:
-    """Turn a script's command line into a config.
+    """Turn a command line into a config.
 
     Args:
         config_class: The experiment's config, whose fields are the flags.
@@ -106,6 +106,7 @@ class Parser(argparse.ArgumentParser):
     """A parser that explains a mistake in one sentence, as a `UserError`, without the usage."""
 
     def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("prog", _program())
         super().__init__(allow_abbrev=False, **kwargs)
         text = f"rl_coordconv {version('rl_coordconv')}"
         self.add_argument("--version", action="version", version=text, help="show the version")
@@ -127,6 +128,13 @@ class Parser(argparse.ArgumentParser):
         return [text for text in flags if text.startswith("--")]
 
 
+def _program() -> str:
+    """Return the program's name for ``--help``: ``train_a2c.py``, or ``rl-coordconv train-a2c``."""
+    name = Path(sys.argv[0]).name
+    is_script = Path(name).stem not in ("rl-coordconv", "__main__")
+    return name if is_script else " ".join(["rl-coordconv", *sys.argv[1:2]])
+
+
 def _named_value(word: str, config_class: type[Config], defaults: Path) -> str | None:
     """Return a hint for ``lr=0.1``, or for a value alone, as ``coordconv``; None if it is neither.
 
@@ -141,11 +149,12 @@ def _named_value(word: str, config_class: type[Config], defaults: Path) -> str |
     else:
         value = word.lstrip("-")
         settings = config_class.flags()
-        # Not those that accept any text, or any number.
+        # Not those that accept any text, or any number. Trying --log-dir would build a network.
         picky = (
             name
             for name in settings
-            if _accepts(config_class, defaults, name, value)
+            if name != "log_dir"
+            and _accepts(config_class, defaults, name, value)
             and not _accepts(config_class, defaults, name, f"no {value}")
         )
         setting = None if value[:1].isdigit() else next(picky, None)

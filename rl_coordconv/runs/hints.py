@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from rl_coordconv.runs.shell import shell_command
+
 # The names of other libraries, of papers and of this package's other scripts.
 _OTHER_NAMES = {
     "n_epochs": "epochs num_epochs max_epochs train_epochs update_epochs",
@@ -48,6 +50,9 @@ _OTHER_NAMES = {
     "video": "record mp4",
     "explain": "saliency",
     "dry_run": "print",
+    "evaluate": "eval enjoy play",
+    "compare": "plot report",
+    "study": "sweep",
     "bf16": "bfloat16 fp16 float16 half amp",
     "float32": "fp32 float full single",
     "linear": "lin decay anneal",
@@ -58,7 +63,7 @@ _OTHER_NAMES = {
 }
 
 _ADVICE = {
-    "the algorithm is the script, as in scripts/train_ppo.py.": "algo algorithm a2c ppo dqn",
+    "the command chooses the algorithm, as in: {train_ppo}.": "algo algorithm a2c ppo dqn",
     "the same command again resumes a run.": "resume continue load trained_agent",
 }
 
@@ -91,7 +96,9 @@ def nearest(name: object, names: Iterable[str]) -> str:
     if match := meant(name, names):
         return f"did you mean {match}?"
     advice = [text for text, words in _ADVICE.items() if _plain(name) in words.split()]
-    return advice[0] if advice else f"there are: {', '.join(names)}."
+    if advice:
+        return advice[0].format(train_ppo=shell_command("train-ppo"))
+    return f"there are: {', '.join(names)}."
 
 
 def _plain(name: object) -> str:

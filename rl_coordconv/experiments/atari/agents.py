@@ -16,12 +16,15 @@ from pydantic import ValidationError
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import ConstantSchedule
 
-from rl_coordconv.experiments.atari.config import A2CConfig, AtariConfig, PPOConfig
+from rl_coordconv.experiments.atari.config import (
+    ALGORITHMS,
+    A2CConfig,
+    AtariConfig,
+    PPOConfig,
+)
 from rl_coordconv.experiments.atari.train import pickled_classes
 from rl_coordconv.runs.config import UserError, nearest
 from rl_coordconv.runs.folder import Run, read_settings
-
-ALGORITHMS = ("a2c", "dqn", "ppo", "qrdqn")
 
 # Replace what playing does not need: a replay buffer would take gigabytes, and functions pickled by
 # another version of Python cannot be read.

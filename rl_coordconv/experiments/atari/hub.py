@@ -13,6 +13,7 @@ from rl_coordconv.experiments.atari.agents import load_agent
 from rl_coordconv.experiments.atari.play import Games
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import rows_until
+from rl_coordconv.runs.shell import shell_command
 
 _CARD = """---
 library_name: stable-baselines3
@@ -35,11 +36,11 @@ reinforcement learning: {steps:,} steps, {frames:,} frames, {protocol} protocol,
 Raw scores of whole games of this agent. The interval says nothing about other seeds.
 
 The agent's file contains pickled Python code, which runs when it is loaded: trust its author first.
-In a checkout of `rl_coordconv`, with this repository in `FOLDER`:
+With `rl_coordconv` installed, and this repository in `FOLDER`:
 
 ```bash
-python scripts/evaluate.py FOLDER                         # play more games
-python scripts/train_{experiment}.py --config FOLDER/config.yaml  # train it again
+rl-coordconv evaluate FOLDER                        # play more games
+rl-coordconv train-{experiment} --config FOLDER/config.yaml  # train it again
 ```
 
 Versions: {versions}.
@@ -57,7 +58,7 @@ def make_hub_folder(run_folder: Path, folder: Path) -> None:
     """Make a folder for the Hub from a finished run of A2C or PPO.
 
     It has the final agent, its settings and logs, the video if there is one, and a card with the
-    scores of the games that ``scripts/evaluate.py`` played with this agent. It is a run folder too:
+    scores of the games that ``rl-coordconv evaluate`` played with this agent. It is a run folder too:
     `load_agent` loads it.
 
     Args:
@@ -77,7 +78,8 @@ def make_hub_folder(run_folder: Path, folder: Path) -> None:
             games = scores.setdefault((row["protocol"], row["policy"]), [])
             games.append(float(row["episode_return"]))
     if not scores:
-        raise UserError(f"Evaluate the agent first: python scripts/evaluate.py {run_folder}")
+        command = shell_command("evaluate", str(run_folder))
+        raise UserError(f"Evaluate the agent first: {command}")
     settings = {**config.model_dump(), "log_dir": "runs"}  # and no path of this machine
     card = _CARD.format(
         **settings,

@@ -58,8 +58,8 @@ def make_hub_folder(run_folder: Path, folder: Path) -> None:
     """Make a folder for the Hub from a finished run of A2C or PPO.
 
     It has the final agent, its settings and logs, the video if there is one, and a card with the
-    scores of the games that ``rl-coordconv evaluate`` played with this agent. It is a run folder too:
-    `load_agent` loads it.
+    scores of the games that ``rl-coordconv evaluate`` played with this agent. It is a run folder
+    too: `load_agent` loads it.
 
     Args:
         run_folder: The run.

@@ -4,6 +4,6 @@ The choices and defaults of the flags are here so that parsing them does not imp
 """
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
-MEMORY_FORMATS = ("contiguous", "channels-last")  # training on a CPU uses channels-last
+MEMORY_FORMATS = ("contiguous", "channels-last")
 N_ENVS = (8, 16, 32, 64, 128, 256)
 N_RUNS = (1, 2, 4)

@@ -1,13 +1,13 @@
-"""The experiments by name, and how to run them from Python.
+"""The registry of experiments, and their use from Python.
 
 >>> config = make_config("a2c", extractor="coordconv", learning_rate=1e-3)
 >>> str(config.folder)
 'runs/a2c/MsPacman/coordconv-learning_rate-0.001/seed-0'
 
-``train(config)`` then does what ``rl-coordconv train-a2c`` does, and returns a `Result`.
+``train(config)`` trains as ``rl-coordconv train-a2c`` does, and returns a `Result`.
 
-Each experiment is a folder with ``config.py``, ``train.py`` and ``closing.py``. They do not know
-each other. A new one needs its folder, a file in ``configs/``, and a line each in
+Each experiment is a folder with ``config.py``, ``train.py`` and ``closing.py``; experiments do not
+import each other. A new one needs its folder, a file in ``configs/``, and an entry each in
 `EXPERIMENTS` and `rl_coordconv.commands.COMMANDS`.
 """
 
@@ -36,16 +36,16 @@ CONFIGS = next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[0])
 """The files with the default settings."""
 
 ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
-"""Environment variables for Atari and for several runs at once, set before torch is imported.
+"""Environment variables for Atari and for concurrent runs, to be set before torch is imported.
 
-Torch's idle threads then wait about 0.1 ms for the next operation of a network, and no longer: the
-emulators, or the other runs, need the cores.
+They limit the busy-waiting of torch's idle threads to about 0.1 ms, the time between a network's
+operations, because the emulators or the other runs need the cores.
 """
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """An entry of `EXPERIMENTS`: names only, so that listing the experiments imports none of them.
+    """An entry of `EXPERIMENTS`; it has names only, so the experiments are imported when needed.
 
     Attributes:
         module: The folder; ``<module>.train`` has the functions ``train(config, run, callbacks)``
@@ -54,7 +54,7 @@ class Experiment:
         config: The config class in ``<module>.config``.
         command: The command that trains.
         defaults: The file in ``configs/``, or a folder of files.
-        environment: Environment variables for a training; the user's own values win.
+        environment: Environment variables for a training; values set by the user take precedence.
     """
 
     module: str
@@ -64,7 +64,7 @@ class Experiment:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def config_class(self) -> type[Config]:
-        """Import the class of the experiment's settings."""
+        """Import the experiment's config class."""
         loaded: type[Config] = getattr(self._import("config"), self.config)
         return loaded
 
@@ -74,7 +74,7 @@ class Experiment:
         return loaded
 
     def closing(self) -> Callable[[Any, Run], RenderableType]:
-        """Import the function that returns the last lines of a run's output."""
+        """Import the function that returns the closing lines of a run's output."""
         loaded: Callable[[Any, Run], RenderableType] = self._import("closing").closing
         return loaded
 
@@ -110,18 +110,18 @@ def find_experiment(name: str) -> Experiment:
 
 
 def make_config(experiment: str, **settings: object) -> Config:
-    """Return the default settings of an experiment, some of them changed.
+    """Return an experiment's default settings, with some of them changed.
 
     Args:
         experiment: A name in `EXPERIMENTS`: ``a2c``, ``ppo`` or ``toy``.
-        **settings: The changed ones, by the names in the experiment's file in ``configs/``.
+        **settings: The changed settings, named as in the experiment's file in ``configs/``.
 
     Raises:
-        UserError: There is no such experiment or setting, or a value is wrong.
+        UserError: There is no such experiment or setting, or a value is invalid.
     """
     found = find_experiment(experiment)
     config_class = found.config_class()
-    # NumPy's numbers, as a search may choose, become Python's.
+    # Convert NumPy scalars, which hyperparameter searches pass, to Python numbers.
     own = {name: x.item() if hasattr(x, "item") else x for name, x in settings.items()}
     defaults = config_class.find_defaults(CONFIGS / found.defaults, own)
     own = {**defaults.own, **{name: x for name, x in own.items() if name != "config"}}
@@ -137,22 +137,23 @@ def train(
     overwrite: bool = False,
     track: bool = False,
 ) -> Result:
-    """Train as the experiment's command does: start, resume or extend the run of a config.
+    """Start, resume or extend the run of a config, as the experiment's command does.
 
-    A finished run is not trained again; its result is returned.
+    The result of a finished run is returned without training.
 
     Args:
         config: The settings, from `make_config`; ``config.folder`` is the run's folder.
-        callbacks: For ``a2c`` and ``ppo``, callbacks of Stable-Baselines3. For ``toy``, functions
-            that are called with the epoch and the metrics of each evaluation. An exception in one
+        callbacks: For ``a2c`` and ``ppo``, Stable-Baselines3 callbacks. For ``toy``, functions that
+            are called with the epoch and the metrics of each evaluation. An exception in a callback
             ends the training; the same call resumes it.
         overwrite: Delete an earlier run and start over.
-        track: Log to Weights & Biases too.
+        track: Also log to Weights & Biases.
 
     Raises:
-        UserError: The run cannot be resumed with these settings, the disk cannot be written, or the
+        UserError: The run cannot be resumed with these settings, a file cannot be written, or the
             training diverged.
-        KeyboardInterrupt: Ctrl-C; a checkpoint was saved first.
+        KeyboardInterrupt: Ctrl-C was pressed; a checkpoint was saved first.
+        SystemExit: SIGTERM was received; a checkpoint was saved first.
     """
     experiment = find_experiment(config.experiment)
     experiment.set_environment()
@@ -168,14 +169,14 @@ class Result:
     """The result of a training.
 
     Attributes:
-        config: Its settings.
+        config: The settings.
     """
 
     config: Config
 
     @cached_property
     def run(self) -> Run:
-        """Its files: ``run.folder``, ``run.episodes``, ``run.best_model`` and so on."""
+        """The run's files: ``run.folder``, ``run.episodes``, ``run.best_model`` and so on."""
         return Run(self.config.folder, self.config)
 
     @cached_property
@@ -194,17 +195,17 @@ class Result:
 
     @cached_property
     def model(self) -> Any:
-        """The final model: an agent of Stable-Baselines3, or a network of the toy tasks."""
+        """The final model: a Stable-Baselines3 agent, or the network of a toy task."""
         return find_experiment(self.config.experiment).load_model(self.config, self.run)
 
 
 def main(name: str, description: str, argv: Sequence[str] | None = None) -> int:
-    """Train as a command line says, and return the exit code.
+    """Train with settings from the command line, and return the exit code.
 
     Args:
         name: The experiment.
-        description: What the command does, for ``--help``.
-        argv: The command line; None for the process's own.
+        description: Description of the command for ``--help``.
+        argv: Command-line arguments; None uses ``sys.argv[1:]``.
     """
     experiment = find_experiment(name)
     experiment.set_environment()

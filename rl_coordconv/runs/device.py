@@ -1,4 +1,4 @@
-"""The device and the threads of a training."""
+"""Selection of the device and the number of threads."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def use_device(name: DeviceName, num_threads: int) -> torch.device:
-    """Prepare this process for training, and return its device.
+    """Set torch's number of CPU threads, and return the device to train on.
 
     Args:
-        name: ``auto`` uses a GPU if there is one.
-        num_threads: Threads of torch on the CPU; 0 leaves them as they are.
+        name: A torch device; ``auto`` uses a GPU if there is one.
+        num_threads: CPU threads of torch; 0 keeps torch's default.
 
     Raises:
-        UserError: This machine has no such device.
+        UserError: The device does not exist on this machine.
     """
     import torch
 
@@ -34,14 +34,14 @@ def use_device(name: DeviceName, num_threads: int) -> torch.device:
         message = f"There is no {name} device on this machine; choose --device cpu."
         raise UserError(message) from None
     if device.type == "cpu":
-        # The gradient of a confident softmax is full of numbers too small for fast arithmetic.
+        # Gradients of a confident softmax contain many denormal numbers, which slow a CPU down.
         torch.set_flush_denormal(True)
     return device
 
 
 def visible_gpus() -> list[str]:
-    """Return the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
-    import torch  # here, because a study that only lists its runs needs none
+    """Return the GPUs that this process may use, in the format of ``CUDA_VISIBLE_DEVICES``."""
+    import torch  # imported here because a study that only lists its runs does not need it
 
     names = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     count = torch.cuda.device_count()

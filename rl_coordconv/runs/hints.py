@@ -1,4 +1,4 @@
-"""What a user may have meant: settings and values by other names, such as ``--lr``."""
+"""Suggestions for unknown names, such as ``--learning-rate`` for ``--lr``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from rl_coordconv.runs.shell import shell_command
 
-# The names of other libraries, of papers and of this package's other scripts.
+# Alternative names from other libraries, from papers and from this package's other scripts.
 _OTHER_NAMES = {
     "n_epochs": "epochs num_epochs max_epochs train_epochs update_epochs",
     "total_timesteps": "timesteps n_timesteps num_timesteps steps total_steps max_steps frames"
@@ -63,15 +63,15 @@ _OTHER_NAMES = {
 }
 
 _ADVICE = {
-    "the command chooses the algorithm, as in: {train_ppo}.": "algo algorithm a2c ppo dqn",
-    "the same command again resumes a run.": "resume continue load trained_agent",
+    "each algorithm has its own command, such as {train_ppo}.": "algo algorithm a2c ppo dqn",
+    "to resume a run, run the same command again.": "resume continue load trained_agent",
 }
 
 
 def meant(name: object, names: Iterable[str]) -> str | None:
-    """Return which of some names a user meant; None if that is not clear.
+    """Return the one of some names that a user most likely meant; None if there is none.
 
-    In this order: the same in another spelling, another name for it, a part of it, a typo.
+    Try in this order: another spelling, an alternative name, a part of a name, a typo.
 
     >>> meant("--lr", ["--learning-rate", "--seed"])
     '--learning-rate'
@@ -91,7 +91,7 @@ def meant(name: object, names: Iterable[str]) -> str | None:
 
 
 def nearest(name: object, names: Iterable[str]) -> str:
-    """Return the end of a sentence about an unknown name: the one meant, or all there are."""
+    """Return a suggestion for an unknown name: the most likely name, or the list of all names."""
     names = sorted(names)
     if match := meant(name, names):
         return f"did you mean {match}?"

@@ -108,7 +108,7 @@ def _read_blocks(file: Path) -> tuple[dict[str, list[Any]], dict[str, list[Any]]
         if block not in _BLOCKS:
             raise UserError(f"{file}: {block} is not a block; {nearest(block, _BLOCKS)}")
         if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
-            raise UserError(f"{file}: {block} must hold settings, one `name: value` a line.")
+            raise UserError(f"{file}: {block} must contain settings, one `name: value` per line.")
     fixed, vary = (blocks.get(block, {}) for block in _BLOCKS)
     for name, value in fixed.items():
         if isinstance(value, (list, dict)):

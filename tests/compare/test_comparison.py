@@ -353,7 +353,7 @@ def test_a_file_instead_of_a_folder_is_reported(tmp_path, capsys):
     file = write_run(tmp_path, games=50) / "episodes.csv"
     before = file.read_bytes()
     sentences = {
-        (file, "--out", tmp_path / "out"): f"{file} is a file; give the folder that it is in: ",
+        (file, "--out", tmp_path / "out"): f"{file} is a file; pass its folder instead: ",
         (tmp_path, "--out", file): f"{file} is a file; the report needs a folder.",
         (tmp_path, "--out", file / "out"): f"Could not write to {file / 'out'}: Not a directory. ",
     }

@@ -207,9 +207,9 @@ def test_the_controls_of_rendering_share_the_deconvolutions_grid(model):
             {"vary": {"log_dir": ["a", "b"]}, "fixed": A2C},
             "log_dir is the folder of all runs; it cannot vary.",
         ),
-        ({"fixed": {1: 2}}, "study.yaml: fixed must hold settings, one `name: value` a line."),
+        ({"fixed": {1: 2}}, "study.yaml: fixed must contain settings, one `name: value` per line."),
         ({"varies": {}}, "study.yaml: varies is not a block; did you mean vary?"),
-        ({"fixed": [1]}, "study.yaml: fixed must hold settings, one `name: value` a line."),
+        ({"fixed": [1]}, "study.yaml: fixed must contain settings, one `name: value` per line."),
         (
             {"fixed": {**A2C, "n_envs": "many"}},
             "study.yaml: n_envs must be a whole number, not 'many'.",

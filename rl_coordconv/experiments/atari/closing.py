@@ -1,4 +1,4 @@
-"""What a finished run says at its end: its scores, and the commands for what comes next."""
+"""The closing lines of a finished run: its scores, and the next commands to run."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def closing(config: AtariConfig, run: Run) -> Text:
 
 
 def _mean(scores: list[float], games: str) -> str:
-    """Return a mean score in words.
+    """Format a mean score.
 
     >>> _mean([100.0, 300.0], "{} evaluation games")
     '200.0, the mean of 2 evaluation games'
     """
     if not scores:
-        return "no whole game"
+        return "no finished game"
     return f"{fmean(scores):,.1f}, the mean of {games.format(len(scores))}"

@@ -15,8 +15,7 @@ from rl_coordconv.coordconv import CoordConv2d, coordinate_channels
 from rl_coordconv.memory_format import memory_format_of
 from rl_coordconv.runs.config import UserError
 
-DTYPES = ("float32", "bfloat16", "float16", "float64")
-MEMORY_FORMATS = {
+_MEMORY_FORMATS = {
     "contiguous": torch.contiguous_format,
     "channels-last": torch.channels_last,  # as in training on a CPU
 }
@@ -73,7 +72,7 @@ class Case:
     ) -> dict[str, Callable[[], object]]:
         """Return a function for each layer that runs the passes to time on the same input."""
         x = torch.rand(self.input, device=device, dtype=getattr(torch, dtype))
-        x = x.to(memory_format=MEMORY_FORMATS[memory_format])
+        x = x.to(memory_format=_MEMORY_FORMATS[memory_format])
         geometry = (self.input[1], self.out_channels, self.kernel_size, self.stride, self.padding)
         return {
             name: _passes(layer(*geometry, device=device, dtype=x.dtype), x, self.timed)
@@ -139,8 +138,8 @@ def run(repeats: int, device: str, dtype: str, memory_format: str) -> timing.Rep
     Args:
         repeats: Number of measured rounds, at least 1.
         device: ``cpu`` or ``cuda``.
-        dtype: One of `DTYPES`.
-        memory_format: Memory format of the input, one of `MEMORY_FORMATS`.
+        dtype: One of `bench.DTYPES`.
+        memory_format: Memory format of the input, one of `bench.MEMORY_FORMATS`.
 
     Raises:
         UserError: There is no CUDA device.

@@ -4,11 +4,11 @@
 >>> str(config.folder)
 'runs/a2c/MsPacman/coordconv-learning_rate-0.001/seed-0'
 
-``train(config)`` trains as ``scripts/train_a2c.py`` does, and returns a `Result`.
+``train(config)`` trains as ``rl-coordconv train-a2c`` does, and returns a `Result`.
 
 Each experiment is a folder with ``config.py``, ``train.py`` and ``closing.py``; experiments do not
-import each other. A new one needs its folder, a file in ``configs/``, a script, and an entry in
-`EXPERIMENTS`.
+import each other. A new one needs its folder, a file in ``configs/``, and an entry each in
+`EXPERIMENTS` and `rl_coordconv.commands.COMMANDS`.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ class Experiment:
     Attributes:
         module: The folder; ``<module>.train`` has the functions ``train(config, run, callbacks)``
             and ``load_model(config, run)``, ``<module>.closing`` a function
-            ``closing(config, run, scripts)``.
+            ``closing(config, run)``.
         config: The config class in ``<module>.config``.
-        script: The file in ``scripts/``.
+        command: The command that trains.
         defaults: The file in ``configs/``, or a folder of files.
         environment: Environment variables for a training; values set by the user take precedence.
     """
 
     module: str
     config: str
-    script: str
+    command: str
     defaults: str
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -73,9 +73,9 @@ class Experiment:
         loaded: Callable[..., None] = self._import("train").train
         return loaded
 
-    def closing(self) -> Callable[[Any, Run, str], RenderableType]:
+    def closing(self) -> Callable[[Any, Run], RenderableType]:
         """Import the function that returns the closing lines of a run's output."""
-        loaded: Callable[[Any, Run, str], RenderableType] = self._import("closing").closing
+        loaded: Callable[[Any, Run], RenderableType] = self._import("closing").closing
         return loaded
 
     def load_model(self, config: Config, run: Run) -> Any:
@@ -92,9 +92,9 @@ class Experiment:
 
 
 EXPERIMENTS = {
-    "a2c": Experiment("atari", "A2CConfig", "train_a2c.py", "a2c.yaml", ENVIRONMENT),
-    "ppo": Experiment("atari", "PPOConfig", "train_ppo.py", "ppo.yaml", ENVIRONMENT),
-    "toy": Experiment("not_so_clevr", "ToyConfig", "train_toy.py", "toy"),
+    "a2c": Experiment("atari", "A2CConfig", "train-a2c", "a2c.yaml", ENVIRONMENT),
+    "ppo": Experiment("atari", "PPOConfig", "train-ppo", "ppo.yaml", ENVIRONMENT),
+    "toy": Experiment("not_so_clevr", "ToyConfig", "train-toy", "toy"),
 }
 
 
@@ -137,7 +137,7 @@ def train(
     overwrite: bool = False,
     track: bool = False,
 ) -> Result:
-    """Start, resume or extend the run of a config, as the experiment's script does.
+    """Start, resume or extend the run of a config, as the experiment's command does.
 
     The result of a finished run is returned without training.
 
@@ -199,24 +199,22 @@ class Result:
         return find_experiment(self.config.experiment).load_model(self.config, self.run)
 
 
-def main(name: str, description: str, configs: Path, argv: Sequence[str] | None = None) -> int:
+def main(name: str, description: str, argv: Sequence[str] | None = None) -> int:
     """Train with settings from the command line, and return the exit code.
 
     Args:
         name: The experiment.
-        description: Description of the script for ``--help``.
-        configs: The folder ``configs/``.
+        description: Description of the command for ``--help``.
         argv: Command-line arguments; None uses ``sys.argv[1:]``.
     """
     experiment = find_experiment(name)
     experiment.set_environment()
     with one_sentence_errors():
-        defaults = configs / experiment.defaults
+        defaults = CONFIGS / experiment.defaults
         config, switches = parse_args(experiment.config_class(), defaults, description, argv)
         train, closing = experiment.train(), experiment.closing()
         end_import()
         code = run_experiment(train, config, **switches._asdict())
         if code == 0:
-            scripts = os.path.relpath(configs.parent / "scripts")
-            Console().print(closing(config, Run(config.folder), scripts), soft_wrap=True)
+            Console().print(closing(config, Run(config.folder)), soft_wrap=True)
         return code

@@ -55,12 +55,12 @@ class Switches(NamedTuple):
 def parse_args(
     config_class: type[C], defaults: Path, description: str, argv: Sequence[str] | None = None
 ) -> tuple[C, Switches]:
-    """Parse a training script's command line.
+    """Parse the command line of a training.
 
     Args:
         config_class: The experiment's config class, whose fields are the flags.
         defaults: The experiment's file or folder in ``configs/``.
-        description: Description of the script for ``--help``.
+        description: Description of the command for ``--help``.
         argv: Command-line arguments; None uses ``sys.argv[1:]``.
 
     Returns:
@@ -107,6 +107,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that raises a `UserError` instead of printing the usage and exiting."""
 
     def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("prog", _program())
         super().__init__(allow_abbrev=False, **kwargs)
         text = f"rl_coordconv {version('rl_coordconv')}"
         self.add_argument("--version", action="version", version=text, help="show the version")
@@ -128,6 +129,13 @@ class Parser(argparse.ArgumentParser):
         return [text for text in flags if text.startswith("--")]
 
 
+def _program() -> str:
+    """Return the program's name for ``--help``: ``train_a2c.py``, or ``rl-coordconv train-a2c``."""
+    name = Path(sys.argv[0]).name
+    is_script = Path(name).stem not in ("rl-coordconv", "__main__")
+    return name if is_script else " ".join(["rl-coordconv", *sys.argv[1:2]])
+
+
 def _named_value(word: str, config_class: type[Config], defaults: Path) -> str | None:
     """Return a suggestion for an argument such as ``lr=0.1`` or ``coordconv``; None if unclear.
 
@@ -142,11 +150,12 @@ def _named_value(word: str, config_class: type[Config], defaults: Path) -> str |
     else:
         value = word.lstrip("-")
         settings = config_class.flags()
-        # Exclude settings that accept any text or any number.
+        # Exclude settings that accept any text or any number; trying log_dir would import torch.
         picky = (
             name
             for name in settings
-            if _accepts(config_class, defaults, name, value)
+            if name != "log_dir"
+            and _accepts(config_class, defaults, name, value)
             and not _accepts(config_class, defaults, name, f"no {value}")
         )
         setting = None if value[:1].isdigit() else next(picky, None)

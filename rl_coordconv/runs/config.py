@@ -214,6 +214,17 @@ class Config(BaseModel, ABC):
         return parse_value(value, field) if field else value
 
 
+class TrainingConfig(Config):
+    """Settings of a supervised training, whose steps are epochs."""
+
+    unit = "epochs"
+    length_setting = "n_epochs"
+
+    save_freq: Count = Field(description="epochs between checkpoints")
+    n_epochs: Count = Field(description="passes over the training samples")
+    eval_freq: Count = Field(description="epochs between evaluations")
+
+
 C = TypeVar("C", bound=Config)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-
-import torch
+from typing import TYPE_CHECKING
 
 from rl_coordconv.runs.config import DeviceName, UserError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def use_device(name: DeviceName, num_threads: int) -> torch.device:
@@ -19,6 +21,8 @@ def use_device(name: DeviceName, num_threads: int) -> torch.device:
     Raises:
         UserError: The device does not exist on this machine.
     """
+    import torch
+
     if num_threads:
         torch.set_num_threads(num_threads)
     if name == "auto":
@@ -37,6 +41,8 @@ def use_device(name: DeviceName, num_threads: int) -> torch.device:
 
 def visible_gpus() -> list[str]:
     """Return the GPUs that this process may use, in the format of ``CUDA_VISIBLE_DEVICES``."""
+    import torch  # imported here because a study that only lists its runs does not need it
+
     names = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     count = torch.cuda.device_count()
     return names[:count] if len(names) >= count and names[0] else [str(n) for n in range(count)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from rl_coordconv.runs.shell import shell_command
+
 # Alternative names from other libraries, from papers and from this package's other scripts.
 _OTHER_NAMES = {
     "n_epochs": "epochs num_epochs max_epochs train_epochs update_epochs",
@@ -48,6 +50,9 @@ _OTHER_NAMES = {
     "video": "record mp4",
     "explain": "saliency",
     "dry_run": "print",
+    "evaluate": "eval enjoy play",
+    "compare": "plot report",
+    "study": "sweep",
     "bf16": "bfloat16 fp16 float16 half amp",
     "float32": "fp32 float full single",
     "linear": "lin decay anneal",
@@ -58,7 +63,7 @@ _OTHER_NAMES = {
 }
 
 _ADVICE = {
-    "each algorithm has its own script: train_a2c.py, train_ppo.py.": "algo algorithm a2c ppo dqn",
+    "each algorithm has its own command, such as {train_ppo}.": "algo algorithm a2c ppo dqn",
     "to resume a run, run the same command again.": "resume continue load trained_agent",
 }
 
@@ -91,7 +96,9 @@ def nearest(name: object, names: Iterable[str]) -> str:
     if match := meant(name, names):
         return f"did you mean {match}?"
     advice = [text for text, words in _ADVICE.items() if _plain(name) in words.split()]
-    return advice[0] if advice else f"there are: {', '.join(names)}."
+    if advice:
+        return advice[0].format(train_ppo=shell_command("train-ppo"))
+    return f"there are: {', '.join(names)}."
 
 
 def _plain(name: object) -> str:

@@ -9,7 +9,6 @@ from typing import Protocol
 
 import torch
 from matplotlib.figure import Figure
-from pydantic import Field
 from rich.console import Console
 from torch import Tensor, nn
 
@@ -22,7 +21,7 @@ from rl_coordconv.runs.checkpoint import (
     save_tensors,
     set_rng_state,
 )
-from rl_coordconv.runs.config import Config, Count, UserError
+from rl_coordconv.runs.config import TrainingConfig, UserError
 from rl_coordconv.runs.console import Bar, saving, summary
 from rl_coordconv.runs.files import disk_errors
 from rl_coordconv.runs.folder import Run, record_start
@@ -31,17 +30,6 @@ from rl_coordconv.runs.signals import StopSignals
 
 Callback = Callable[[int, Mapping[str, float]], None]
 """Called with the epoch and the metrics of each evaluation; an exception ends the training."""
-
-
-class TrainingConfig(Config):
-    """Settings of a supervised training, whose steps are epochs."""
-
-    unit = "epochs"
-    length_setting = "n_epochs"
-
-    save_freq: Count = Field(description="epochs between checkpoints")
-    n_epochs: Count = Field(description="passes over the training samples")
-    eval_freq: Count = Field(description="epochs between evaluations")
 
 
 class Learner(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +20,7 @@ from rl_coordconv.runs.config import (
     read_yaml,
 )
 from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.shell import shell_command
 
 _BLOCKS = ("fixed", "vary")
 
@@ -48,12 +48,11 @@ class PlannedRun:
             return self
         return replace(self, config=self.config.model_copy(update={"num_threads": number}))
 
-    def command(self, scripts: str) -> str:
-        """Return the shell command of this run; ``scripts`` is the folder of the scripts."""
+    def command(self) -> str:
+        """Return the shell command of this run."""
         chosen = {**self.chosen, "num_threads": self.config.num_threads}
         words = [word for name, value in chosen.items() for word in (flag(name), str(value))]
-        script = find_experiment(self.config.experiment).script
-        return shlex.join(["python", f"{scripts}/{script}", *words])
+        return shell_command(find_experiment(self.config.experiment).command, *words)
 
 
 def read_study(

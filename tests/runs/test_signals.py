@@ -37,17 +37,22 @@ def test_a_message_is_printed_once_and_immediately(capsys):
     assert capsys.readouterr().out == ""
 
 
-SCRIPTS = sorted((Path(__file__).parents[2] / "scripts").glob("*.py"))
+ROOT = Path(__file__).parents[2]
+SCRIPTS = [[str(script)] for script in sorted((ROOT / "scripts").glob("*.py"))]
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
-def test_ctrl_c_ends_a_script_quietly_while_it_imports(tmp_path, script):
+@pytest.mark.parametrize(
+    "words",
+    [*SCRIPTS, ["-m", "rl_coordconv", "evaluate"]],
+    ids=lambda words: Path(words[-1]).stem,
+)
+def test_ctrl_c_ends_a_script_quietly_while_it_imports(tmp_path, words):
     """Regression: it printed a traceback, or torch's import caught the exception."""
     # Every script imports this.
     (tmp_path / "yaml.py").write_text("import time; print('importing', flush=True); time.sleep(60)")
-    path = os.pathsep.join([str(tmp_path), str(script.parents[1])])
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
     with subprocess.Popen(
-        [sys.executable, str(script)],
+        [sys.executable, *words],
         env={**os.environ, "PYTHONPATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

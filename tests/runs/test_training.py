@@ -15,11 +15,11 @@ from tiny import BASE
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from rl_coordconv.runs.config import UserError
+from rl_coordconv.runs.config import TrainingConfig, UserError
 from rl_coordconv.runs.files import last_rows
 from rl_coordconv.runs.folder import Run, open_run, record_start, run_experiment
 from rl_coordconv.runs.signals import Stopped
-from rl_coordconv.runs.training import TrainingConfig, fit
+from rl_coordconv.runs.training import fit
 
 BATCH, SAMPLES = 4, 10  # two whole batches and a smaller one
 

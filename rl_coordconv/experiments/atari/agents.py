@@ -16,12 +16,15 @@ from pydantic import ValidationError
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import ConstantSchedule
 
-from rl_coordconv.experiments.atari.config import A2CConfig, AtariConfig, PPOConfig
+from rl_coordconv.experiments.atari.config import (
+    ALGORITHMS,
+    A2CConfig,
+    AtariConfig,
+    PPOConfig,
+)
 from rl_coordconv.experiments.atari.train import pickled_classes
 from rl_coordconv.runs.config import UserError, nearest
 from rl_coordconv.runs.folder import Run, read_settings
-
-ALGORITHMS = ("a2c", "dqn", "ppo", "qrdqn")
 
 # Replacements for objects in the file that are not needed to play: a replay buffer can take
 # gigabytes, and functions that another version of Python pickled cannot be loaded.

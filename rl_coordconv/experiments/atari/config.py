@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
-from rl_coordconv.envs.atari import Backend, Protocol, game_name
-from rl_coordconv.networks import NETWORKS, Precision, find_by_name
+from rl_coordconv.envs.games import Backend, Protocol, game_name
+from rl_coordconv.names import NAMES, Precision, find_by_name
 from rl_coordconv.runs.config import (
     Config,
     Count,
@@ -22,6 +22,9 @@ from rl_coordconv.runs.config import (
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Schedule = Literal["constant", "linear"]
 
+ALGORITHMS = ("a2c", "dqn", "ppo", "qrdqn")
+"""The algorithms whose agents can be evaluated."""
+
 
 class AtariConfig(Config):
     """Settings that A2C and PPO share. A step is one agent action, which takes four frames."""
@@ -30,9 +33,7 @@ class AtariConfig(Config):
     length_setting = "total_timesteps"
     folder_settings = frozenset({"extractor", "env"})
 
-    extractor: str = Field(
-        description=f"network, with or without coordinates: {', '.join(NETWORKS)}"
-    )
+    extractor: str = Field(description=f"network, with or without coordinates: {', '.join(NAMES)}")
     env: str = Field(description="game, such as MsPacman, ms_pacman or ALE/MsPacman-v5")
     n_envs: SmallCount = Field(description="number of parallel environments")
     total_timesteps: Count = Field(description="training steps, summed over all environments")
@@ -72,7 +73,7 @@ class AtariConfig(Config):
     @field_validator("extractor")
     @classmethod
     def _known_extractor(cls, name: str) -> str:
-        find_by_name(name, NETWORKS)
+        find_by_name(name, NAMES)
         return name
 
     @field_validator("env")

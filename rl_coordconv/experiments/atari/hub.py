@@ -13,6 +13,7 @@ from rl_coordconv.experiments.atari.agents import load_agent
 from rl_coordconv.experiments.atari.play import Games
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import rows_until
+from rl_coordconv.runs.shell import shell_command
 
 _CARD = """---
 library_name: stable-baselines3
@@ -35,11 +36,11 @@ reinforcement learning: {steps:,} steps, {frames:,} frames, {protocol} protocol,
 Raw scores of whole games played by this agent. The interval does not cover other training seeds.
 
 Loading the agent runs the pickled Python code in its file: load it only if you trust its author.
-In a checkout of `rl_coordconv`, with this repository in `FOLDER`:
+With `rl_coordconv` installed, and this repository in `FOLDER`:
 
 ```bash
-python scripts/evaluate.py FOLDER                         # play more games
-python scripts/train_{experiment}.py --config FOLDER/config.yaml  # train it again
+rl-coordconv evaluate FOLDER                        # play more games
+rl-coordconv train-{experiment} --config FOLDER/config.yaml  # train it again
 ```
 
 Versions: {versions}.
@@ -57,8 +58,8 @@ def make_hub_folder(run_folder: Path, folder: Path) -> None:
     """Export a finished run of A2C or PPO to a new folder for the Hub.
 
     The folder contains the final agent, its settings and logs, the video if there is one, and a
-    model card with the agent's scores from ``scripts/evaluate.py``. It is also a run folder, which
-    `load_agent` can load.
+    model card with the agent's scores from ``rl-coordconv evaluate``. It is also a run folder,
+    which `load_agent` can load.
 
     Args:
         run_folder: The run folder.
@@ -77,7 +78,8 @@ def make_hub_folder(run_folder: Path, folder: Path) -> None:
             games = scores.setdefault((row["protocol"], row["policy"]), [])
             games.append(float(row["episode_return"]))
     if not scores:
-        raise UserError(f"Evaluate the agent first: python scripts/evaluate.py {run_folder}")
+        command = shell_command("evaluate", str(run_folder))
+        raise UserError(f"Evaluate the agent first: {command}")
     settings = {**config.model_dump(), "log_dir": "runs"}  # no path of this machine
     card = _CARD.format(
         **settings,

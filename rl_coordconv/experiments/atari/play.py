@@ -14,7 +14,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
-from rl_coordconv.envs.atari import Protocol, make_atari_env
+from rl_coordconv.envs.atari import make_atari_env
+from rl_coordconv.envs.games import Protocol
 from rl_coordconv.runs.checkpoint import environment_seed
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.console import Bar

@@ -99,7 +99,7 @@ def render_game(model: BaseAlgorithm, settings: PlaySettings) -> Generator[Score
 def require_encoder() -> None:
     """Raise a `UserError` if the package that encodes MP4 is missing."""
     if find_spec("imageio_ffmpeg") is None:
-        raise UserError("Videos need another package: pip install -e '.[video]'.")
+        raise UserError("Videos need another package: pip install 'rl_coordconv[video]'.")
 
 
 def final_score(frames: Iterable[ScoredFrame]) -> float:

@@ -19,13 +19,12 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from rl_coordconv.coordinates import true_or_false
+from rl_coordconv.names import NetworkSettings, find_by_name
 from rl_coordconv.networks import (
     NETWORKS,
     ImageNetwork,
     ImpalaNetwork,
     NatureNetwork,
-    NetworkSettings,
-    find_by_name,
     image_features,
 )
 

@@ -9,13 +9,12 @@ torch modules; `rl_coordconv.extractors` wraps them for Stable-Baselines3.
 
 from __future__ import annotations
 
-import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from numbers import Integral
-from typing import Any, ClassVar, Literal, TypedDict, TypeVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -24,21 +23,16 @@ from typing_extensions import Unpack
 
 from rl_coordconv.coordconv import CoordConv2d
 from rl_coordconv.coordinates import above_zero, true_or_false
+from rl_coordconv.names import (
+    NAMES,
+    Control,
+    NetworkSettings,
+    Placement,
+    Precision,
+    find_by_name,
+)
 
 MakeConv = Callable[..., nn.Module]
-Placement = Literal["none", "first", "all"] | Sequence[int | str]
-Control = Literal["zeros", "noise"]
-Precision = Literal["float32", "bf16"]
-Entry = TypeVar("Entry")
-
-
-class NetworkSettings(TypedDict, total=False):
-    """The keyword arguments of an `ImageNetwork`."""
-
-    coordinates: Placement
-    with_r: bool
-    control: Control | None
-    precision: Precision
 
 
 class _ZeroChannels(CoordConv2d):
@@ -234,16 +228,10 @@ class _ResidualBlock(nn.Module):
         return x + self.residual(x)  # type: ignore[no-any-return]
 
 
+_NETWORKS: dict[str, type[ImageNetwork]] = {"nature": NatureNetwork, "impala": ImpalaNetwork}
+
 NETWORKS: dict[str, tuple[type[ImageNetwork], NetworkSettings]] = {
-    "nature": (NatureNetwork, {"coordinates": "none"}),
-    "coordconv": (NatureNetwork, {"coordinates": "first"}),
-    "coordconv-all": (NatureNetwork, {"coordinates": "all"}),
-    "coordconv-r": (NatureNetwork, {"coordinates": "first", "with_r": True}),
-    "nature-zeros": (NatureNetwork, {"coordinates": "first", "control": "zeros"}),
-    "nature-noise": (NatureNetwork, {"coordinates": "first", "control": "noise"}),
-    "impala": (ImpalaNetwork, {"coordinates": "none"}),
-    "impala-coordconv": (ImpalaNetwork, {"coordinates": "first"}),
-    "impala-coordconv-all": (ImpalaNetwork, {"coordinates": "all"}),
+    name: (_NETWORKS[network], settings) for name, (network, settings) in NAMES.items()
 }
 """Networks by extractor name: the class and its keyword arguments."""
 
@@ -273,20 +261,6 @@ def build_network(
     """
     network, by_name = find_by_name(name, NETWORKS)
     return network(input_shape, features_dim, **(by_name | settings))
-
-
-def find_by_name(name: object, table: Mapping[Any, Entry], kind: str = "extractor") -> Entry:
-    """Look up a name in `NETWORKS` or another table.
-
-    Raises:
-        ValueError: The name is unknown; the message suggests the nearest one.
-    """
-    if (name is None or isinstance(name, str)) and name in table:
-        return table[name]
-    names = sorted(map(str, table))
-    nearest = difflib.get_close_matches(str(name), names, n=1)
-    hint = f"did you mean {nearest[0]}?" if nearest else f"there are: {', '.join(names)}."
-    raise ValueError(f"There is no {kind} {name!r}; {hint}")
 
 
 def _find_convs(coordinates: Placement, names: list[str]) -> list[str]:

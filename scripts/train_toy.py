@@ -1,22 +1,14 @@
 """Train one network on one of the CoordConv paper's toy tasks."""
 
-import signal
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # end quietly while importing; see `end_import`
-
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from rl_coordconv import experiments
-
-CONFIGS = Path(__file__).parents[1] / "configs"
+from rl_coordconv.commands import run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line, train, and return the exit code."""
-    return experiments.main("toy", __doc__, CONFIGS, argv)
+    """Parse the command line, do what it says, and return the exit code."""
+    return run("train-toy", argv)
 
 
 if __name__ == "__main__":

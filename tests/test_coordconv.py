@@ -1,4 +1,4 @@
-"""The numbers: by hand, and every layer against the plain definition."""
+"""The layers' outputs: values computed by hand, and every layer against the plain definition."""
 
 import hypothesis.strategies as st
 import pytest
@@ -20,7 +20,7 @@ def _same_numbers_every_time():
 
 
 class TestByHand:
-    def test_a_one_by_one_kernel_weighs_each_coordinate(self):
+    def test_a_one_by_one_kernel_weights_each_coordinate(self):
         layer = CoordConv2d(1, 1, 1, with_r=True)
         with torch.no_grad():
             layer.weight.copy_(torch.tensor([2.0, 10, 100, 1000]).view(1, 4, 1, 1))
@@ -39,7 +39,7 @@ class TestByHand:
         out = layer(torch.rand(1, 1, 3, 3))
         assert_close(out, torch.tensor([[[[-2.0, -3, -2], [0, 0, 0], [2, 3, 2]]]]))
 
-    def test_the_positional_map_is_what_coordinates_add(self):
+    def test_the_positional_map_is_the_contribution_of_the_coordinates(self):
         layer = CoordConv2d(3, 4, 3, stride=2, padding=1, with_r=True)
         x = torch.rand(2, 3, 7, 9)
         blind = layer(x) - layer.positional_map((7, 9))
@@ -50,7 +50,7 @@ class TestByHand:
 
 @st.composite
 def geometries(draw, axes):
-    """Arguments that torch's convolution takes, and sizes that they fit."""
+    """Return arguments of torch's convolution, and input sizes that are valid for them."""
 
     def one_or_each(largest, smallest=1):
         number = st.integers(smallest, largest)
@@ -79,7 +79,7 @@ def geometries(draw, axes):
 
 @st.composite
 def layers_and_inputs(draw, transposed=False):
-    """Any layer in float64, and an input for it."""
+    """Return a layer in float64, and an input for it."""
     groups = draw(st.integers(1, 3))
     channels = [groups * draw(st.integers(1, 2)) for _ in range(2)]
     options = {"bias": draw(st.booleans()), "with_r": draw(st.booleans()), "groups": groups}
@@ -98,7 +98,7 @@ def layers_and_inputs(draw, transposed=False):
         make, axes = draw(st.sampled_from([(CoordConv1d, 1), (CoordConv2d, 2), (CoordConv3d, 3)]))
         arguments, geometry, size = draw(geometries(axes))
     layer = make(*channels, *arguments, **geometry, **options, dtype=torch.float64)
-    # Torch itself has no circular padding without a batch.
+    # Torch does not support circular padding without a batch.
     batchless = layer.padding_mode != "circular" and draw(st.booleans())
     batch = [] if batchless else [draw(st.integers(1, 3))]
     return layer, torch.randn(*batch, channels[0], *size, dtype=torch.float64)
@@ -115,15 +115,15 @@ def assert_values_and_gradients_are_the_definition(layer, x, **output_size):
     their_gradients = torch.autograd.grad(theirs, variables, upstream)
     assert_close(our_gradients, their_gradients, **tight)
     with torch.no_grad():
-        assert_close(layer(x, **output_size), theirs, **tight)  # makes the map
-        assert_close(layer(x, **output_size), theirs, **tight)  # remembers it
+        assert_close(layer(x, **output_size), theirs, **tight)  # computes the map
+        assert_close(layer(x, **output_size), theirs, **tight)  # uses the cached map
         assert_close(layer(x * 2, **output_size), plain_definition(layer, x * 2, **output_size))
 
 
 class TestIsTheDefinition:
     @settings(max_examples=300, deadline=None)
     @given(layers_and_inputs(), st.sampled_from([*FORMS]))
-    # Torch says so of even kernels; it is its own layer's warning too.
+    # Torch warns about even kernels, in its own layer too.
     @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
     def test_for_every_rank_and_argument(self, layer_and_input, form):
         with computing(form):
@@ -142,7 +142,7 @@ class TestIsTheDefinition:
         x = torch.randn(2, 2, 5, 6, dtype=torch.float64)
         with computing(form):
             assert_values_and_gradients_are_the_definition(layer, x, output_size=output_size)
-        with torch.no_grad():  # a remembered map of one size must not serve another
+        with torch.no_grad():  # a cached map of one size must not be used for another
             assert layer(x).shape == (2, 3, 9, 11)
 
     @pytest.mark.parametrize(("bias", "form"), [(True, "split"), (False, "split"), (True, "map")])
@@ -164,8 +164,8 @@ class TestIsTheDefinition:
     @pytest.mark.parametrize("make", [CoordConv2d, CoordConvTranspose2d])
     @pytest.mark.parametrize("number", [float("-inf"), float("inf"), float("nan")])
     @pytest.mark.parametrize("where", ["bias", "input weight", "coordinate weight", "input"])
-    def test_with_infinite_numbers(self, make, number, where, form):
-        """Minus infinity as a bias switches a filter off."""
+    def test_with_infinite_values(self, make, number, where, form):
+        """A bias of minus infinity, for example, disables a filter."""
         layer, x = make(2, 3, 2), torch.rand(2, 2, 4, 5)
         x_weight, coord_weight = layer.split_weight()
         parts = {"bias": layer.bias, "input weight": x_weight, "coordinate weight": coord_weight}

@@ -1,4 +1,4 @@
-"""The layer where others take it: compilers, exporters, torch.func, several processes."""
+"""The layers with compilers, exporters, tracers, torch.func and distributed training."""
 
 import copy
 import io
@@ -52,7 +52,7 @@ class TestCompile:
 
     @pytest.mark.slow
     @pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++")
-    def test_to_machine_code_too(self):
+    def test_works_with_machine_code(self):
         layer, x = make_layer_and_input(CoordConv2d)
         compiled = torch.compile(layer, fullgraph=True)
         variables, upstream = list(layer.parameters()), torch.rand(3, 6, 5, 7)
@@ -69,8 +69,8 @@ class TestCompile:
             compiled(torch.rand(batch, 4, *size))
         return counter.frame_count
 
-    def test_compiles_once_more_for_all_batch_sizes(self):
-        """Meeting a second size, torch compiles for any; its own limit here is a batch of 16."""
+    def test_compiles_once_more_for_all_other_batch_sizes(self):
+        """At the second batch size, torch compiles for all, here from a batch of 16 upwards."""
         sizes = [(n, 5, 7) for n in (3, 8, 2, 15, 5)]
         assert self.count_compilations(CoordConv2d(4, 6, 3), sizes) == 2
 
@@ -81,7 +81,7 @@ class TestCompile:
         ]
         assert counts[0] == counts[1]
 
-    def test_does_not_compile_again_for_what_eager_calls_remember(self):
+    def test_does_not_recompile_after_eager_calls_fill_caches(self):
         layer, x = make_layer_and_input(CoordConv2d)
         counter = torch._dynamo.testing.CompileCounter()
         compiled = torch.compile(layer, fullgraph=True, backend=counter)
@@ -102,7 +102,7 @@ class TestCompile:
             layer.weight.data[:, 4:] += 1
             assert_close(compiled(x), plain_definition(layer, x))
 
-    def test_takes_add_coords(self):
+    def test_compiles_add_coords(self):
         frames = torch.randint(0, 256, (2, 4, 5, 7), dtype=torch.uint8)
         compiled = torch.compile(add_coords, fullgraph=True, backend="eager")
         assert_close(compiled(frames, True), add_coords(frames, True))
@@ -110,7 +110,7 @@ class TestCompile:
 
 def assert_onnx_computes_the_same(module, x, path, **options):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's tracer is deprecated, and warns of constants
+        warnings.simplefilter("ignore")  # torch.jit is deprecated and warns about constants
         torch.onnx.export(module, (x,), path, verbose=False, **options)
     session = onnxruntime.InferenceSession(path)
     outs = session.run(None, {session.get_inputs()[0].name: x.numpy()})
@@ -125,11 +125,11 @@ def assert_onnx_computes_the_same(module, x, path, **options):
 class TestExport:
     @CLASSES
     @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad])
-    def test_takes_any_batch_size(self, make, mode):
+    def test_accepts_any_batch_size(self, make, mode):
         layer, x = make_layer_and_input(make)
         batch = torch.export.Dim("batch")
         with mode():
-            layer(x)  # what it remembers must not become a constant of the program
+            layer(x)  # the cache must not become a constant of the program
             program = torch.export.export(layer, (x,), dynamic_shapes=({0: batch},))
             for n in (2, 7):
                 x = torch.rand(n, *x.shape[1:])
@@ -137,7 +137,7 @@ class TestExport:
         assert set(program.state_dict) == {"weight", "bias"}
         assert not program.constants
 
-    def test_takes_any_image_size(self):
+    def test_accepts_any_image_size(self):
         layer, x = make_layer_and_input(CoordConv2d)
         axes = {0: torch.export.Dim("batch"), 2: torch.export.Dim("h"), 3: torch.export.Dim("w")}
         program = torch.export.export(layer, (x,), dynamic_shapes=(axes,))
@@ -145,7 +145,7 @@ class TestExport:
             x = torch.rand(2, 4, *size)
             assert_close(program.module()(x), layer(x))
 
-    def test_to_onnx_takes_any_batch_size(self, tmp_path):
+    def test_to_onnx_accepts_any_batch_size(self, tmp_path):
         network = nn.Sequential(CoordConv2d(4, 6, 3, stride=2, with_r=True), nn.ReLU()).eval()
         path = tmp_path / "network.onnx"
         batch = torch.export.Dim("batch")
@@ -165,13 +165,13 @@ class TestExport:
 
     @CLASSES
     @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad])
-    def test_to_onnx_by_tracing_takes_a_channels_last_input(self, make, mode, tmp_path):
+    def test_to_onnx_by_tracing_accepts_a_channels_last_input(self, make, mode, tmp_path):
         layer, x = make_layer_and_input(make)
         x = x.movedim(1, -1).contiguous().movedim(-1, 1)
         with mode():
             assert_onnx_computes_the_same(layer, x, tmp_path / "layer.onnx", dynamo=False)
 
-    def test_to_onnx_by_tracing_takes_any_size(self, tmp_path):
+    def test_to_onnx_by_tracing_accepts_any_size(self, tmp_path):
         layer, x = make_layer_and_input(CoordConv2d)
         x = x.contiguous(memory_format=torch.channels_last)
         axes = {"x": {0: "batch", 2: "height", 3: "width"}}
@@ -189,7 +189,7 @@ class TestExport:
         self.export_policy(algorithm, extractor, tmp_path / "policy.onnx", dynamo=False)
 
     def test_of_a_policy_to_onnx_by_the_newer_exporter(self, tmp_path, monkeypatch):
-        # Its checks of distributions cannot be exported, whatever the extractor.
+        # The argument checks of distributions cannot be exported with any extractor.
         monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", False)
         self.export_policy(A2C, "coordconv", tmp_path / "policy.onnx", dynamo=True)
 
@@ -221,7 +221,7 @@ class TestExport:
 
 
 class TestFx:
-    """Torch.fx traces layers of torch's own as one node, and those of others through."""
+    """torch.fx traces torch's layers as one node each, and the inside of other layers."""
 
     @CLASSES
     @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad])
@@ -237,7 +237,7 @@ class TestFx:
                 assert_close(traced(x[0]), network(x[0]))
         assert set(traced.state_dict()) == set(network.state_dict())
 
-    def test_a_layer_by_itself_can_be_traced(self):
+    def test_a_single_layer_can_be_traced(self):
         layer, x = make_layer_and_input(CoordConv2d)
         assert_close(fx.symbolic_trace(layer)(x), layer(x))
 
@@ -280,10 +280,10 @@ class TestFx:
 
 
 class TestFunc:
-    """torch.func hands in tensors of its own, which no layer may remember."""
+    """torch.func passes wrapped tensors, which a layer must not cache."""
 
     @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad])
-    def test_an_ensemble_is_its_members(self, mode):
+    def test_an_ensemble_equals_its_members(self, mode):
         members = [CoordConv2d(4, 6, 3) for _ in range(3)]
         base, (stacked, _) = copy.deepcopy(members[0]), stack_module_state(members)
         x = torch.rand(3, 2, 4, 5, 7)
@@ -307,7 +307,7 @@ class TestFunc:
         with mode():
             for _ in range(2):
                 assert_close(vmap(layer)(x).flatten(0, 1), layer(x.flatten(0, 1)))
-                assert_close(vmap(layer)(x[0]), layer(x[0]))  # a layer sees no batch at all
+                assert_close(vmap(layer)(x[0]), layer(x[0]))  # the layer gets input without a batch
 
     def test_per_sample_gradients_add_up(self):
         layer, x = CoordConv2d(4, 6, 3), torch.rand(3, 4, 5, 7)
@@ -321,7 +321,7 @@ class TestFunc:
         assert_close(per_sample["weight"].sum(0), layer.weight.grad)
         assert_close(per_sample["bias"].sum(0), layer.bias.grad)
 
-    def test_a_layer_serves_as_before_afterwards(self):
+    def test_a_layer_works_as_before_afterwards(self):
         layer, x = CoordConv2d(4, 6, 3), torch.rand(3, 4, 5, 7)
         grad(lambda x: layer(x).square().sum())(x)
         layer(x).sum().backward()
@@ -340,9 +340,9 @@ def one_process(tmp_path):
 
 @pytest.mark.usefixtures("one_process")
 @CLASSES
-def test_distributed_training_meets_no_unused_parameter(make):
+def test_distributed_training_has_no_unused_parameters(make):
     layer, x = make_layer_and_input(make)
     parallel = nn.parallel.DistributedDataParallel(layer, find_unused_parameters=False)
-    for _ in range(2):  # the second step complains of parameters that the first left out
+    for _ in range(2):  # the second step raises if the first left parameters unused
         parallel(x).square().sum().backward()
     assert all(p.grad.count_nonzero() == p.numel() for p in layer.parameters())

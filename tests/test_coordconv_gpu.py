@@ -1,4 +1,4 @@
-"""The layers on a GPU: against the plain definition, inside CUDA graphs and under compilers."""
+"""The layers on a GPU: against the plain definition, in CUDA graphs and with torch.compile."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rl_coordconv.memory_format import memory_format_of
 
 pytestmark = pytest.mark.gpu
 
-# Of the largest value. Convolutions of float32 compute in TF32, whose fractions have 10 bits.
+# Relative to the largest value. Float32 convolutions compute in TF32, with a 10-bit mantissa.
 ROUNDING = {
     torch.float64: 1e-10,
     torch.float32: 2e-3,
@@ -53,7 +53,7 @@ def _same_numbers_every_time():
 
 
 def assert_near(ours: Tensor, plain: Tensor, exact: Tensor | None = None) -> None:
-    """Ours may be twice as far from the exact values as the plain definition in the same type."""
+    """Assert that the error is at most twice that of the plain definition in the same dtype."""
     assert ours.shape == plain.shape
     assert ours.dtype == plain.dtype
     exact = plain if exact is None else exact
@@ -62,7 +62,7 @@ def assert_near(ours: Tensor, plain: Tensor, exact: Tensor | None = None) -> Non
 
 
 def passes(forward: Callable[[Tensor], Tensor], layer: nn.Module, x: Tensor) -> list[Tensor]:
-    """The output, and the gradients of input and parameters."""
+    """Return the output, and the gradients of input and parameters."""
     out = forward(x)
     generator = torch.Generator(x.device).manual_seed(0)
     upstream = torch.randn(out.shape, generator=generator, device=x.device).to(out.dtype)
@@ -70,7 +70,7 @@ def passes(forward: Callable[[Tensor], Tensor], layer: nn.Module, x: Tensor) -> 
 
 
 def check(layer: nn.Module, x: Tensor) -> None:
-    """Compare output and gradients with the plain definition, twice: the layer keeps something."""
+    """Compare output and gradients with the plain definition, twice because of the caches."""
     x.requires_grad_()
     plain = passes(lambda x: plain_definition(layer, x), layer, x)
     double = copy.deepcopy(layer).double()
@@ -99,7 +99,7 @@ class TestLayer:
                 x, layer = x.contiguous(memory_format=last), layer.to(memory_format=last)
             check(layer, x)
 
-    # The sizes of Atari and larger ones, at which the layer may compute in another way.
+    # The sizes of Atari and larger ones, for which the layer may use the positional map.
     @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
     @pytest.mark.parametrize("channels_last", [False, True])
     @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ class TestLayer:
                 assert_near(layer(x), plain_definition(layer, x))
                 assert not layer(x).equal(before)
 
-    def test_converted_networks_stay_where_they_are(self, cuda):
+    def test_converted_networks_stay_on_their_device(self, cuda):
         network = nn.Sequential(nn.Conv2d(4, 8, 3), nn.ReLU(), nn.Conv2d(8, 3, 3)).to(cuda)
         x = torch.randn(2, 4, 16, 16, device=cuda)
         before = network(x)
@@ -179,7 +179,7 @@ class TestLayer:
 
 
 class TestCapturedStep:
-    """A training step in a CUDA graph has the updates of one outside."""
+    """A training step in a CUDA graph updates weights like an eager step."""
 
     @pytest.mark.parametrize("batch", [16, 512])
     @pytest.mark.parametrize("make", [CoordConv2d, CoordConvTranspose2d])
@@ -187,7 +187,7 @@ class TestCapturedStep:
         layer, x = make(4, 8, 3, device=cuda), torch.randn(batch, 4, 42, 40, device=cuda)
         self._check(layer, x, capture)
 
-    def test_where_cudnn_measures_what_is_not_captured(self, cuda, capture, monkeypatch):
+    def test_with_cudnn_benchmark(self, cuda, capture, monkeypatch):
         monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
         layer, x = CoordConv2d(4, 32, 8, 4, device=cuda), torch.rand(256, 4, 84, 84, device=cuda)
         self._check(layer, x, capture)
@@ -222,7 +222,7 @@ class TestCapturedStep:
             x.copy_(torch.rand_like(x))
             captured()
             eager()
-            # Eager calls at other sizes disturb nothing.
+            # Eager calls with other sizes must not affect the graph.
             getattr(network, "cnn", network)(x[: i + 1, ..., :36])
         for one, other, value in zip(network.parameters(), twin.parameters(), start, strict=True):
             assert (one - other).norm() < 0.02 * (other - value).norm()
@@ -234,10 +234,10 @@ def extractor(name: str, device: torch.device) -> nn.Module:
     return make(images, **settings).to(device)
 
 
-# Inductor advises TF32 for products of matrices, and imports what torch 2.11 calls deprecated.
+# Inductor suggests TF32 for matrix products, and imports modules that torch 2.11 deprecates.
 @pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores")
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:The CUDA Graph is empty")  # torch's own, in reduce-overhead
+@pytest.mark.filterwarnings("ignore:The CUDA Graph is empty")  # from mode="reduce-overhead"
 class TestCompile:
     @pytest.fixture(autouse=True)
     def _fresh_compiler(self):
@@ -260,7 +260,7 @@ class TestCompile:
 
     @staticmethod
     def _check(network: nn.Module, x: Tensor, mode: str, cuda: torch.device) -> None:
-        """Train, and call in between without the compiler, and at other sizes."""
+        """Train, with eager calls and calls with other sizes in between."""
         twin = copy.deepcopy(network)
         start = [p.detach().clone() for p in network.parameters()]
         how = {"mode": mode} if cuda.type == "cuda" else {"backend": "aot_eager"}

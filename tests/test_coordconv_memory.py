@@ -1,4 +1,4 @@
-"""Without gradients a layer remembers its positional map; here is all that must make it forget."""
+"""The caches of a layer: everything that must invalidate them, and their memory."""
 
 import copy
 import pickle
@@ -26,7 +26,7 @@ def load(layer, x):
 
 
 def polyak(layer, x):
-    """Stable-Baselines3's update of a target network; it writes through ``.data``."""
+    """Update weights through ``.data``, as Stable-Baselines3 updates a target network."""
     online = CoordConv2d(4, 6, 3, padding=1)
     polyak_update(online.parameters(), layer.parameters(), tau=0.5)
 
@@ -49,7 +49,7 @@ def to_double(layer, x):
 
 
 def other_size(layer, x):
-    """A map kept from the first call only would not even fit."""
+    """Change the image size, for which the cached map would not even fit."""
     return x[:, :, :4]
 
 
@@ -82,7 +82,7 @@ CHANGES = [
 
 
 class TestFormOnAGpu:
-    """Where launches bind, coordinates are concatenated; ``meta`` tensors have any size at once."""
+    """The layer concatenates small inputs; ``meta`` tensors stand in for large ones at no cost."""
 
     @staticmethod
     def concatenates(shape, *geometry, captured=False, **settings):
@@ -123,11 +123,11 @@ class TestFormOnAGpu:
         assert not self.concatenates(shape, *geometry, captured=True)
 
 
-class TestRememberedMap:
+class TestCachedMap:
     @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
     @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
     @pytest.mark.parametrize("form", FORMS)
-    def test_is_forgotten_after(self, change, mode, form):
+    def test_is_invalidated_after(self, change, mode, form):
         with computing(form):
             self._check(change, mode)
 
@@ -151,7 +151,7 @@ class TestRememberedMap:
             or (change is other_format)
         )
 
-    def test_is_forgotten_when_autocast_changes(self):
+    def test_is_invalidated_when_autocast_changes(self):
         layer, x = CoordConv2d(4, 6, 3), torch.rand(2, 4, 7, 9)
         with torch.no_grad():
             for dtype in (None, torch.bfloat16, torch.float16, None, torch.bfloat16):
@@ -160,17 +160,17 @@ class TestRememberedMap:
                     assert layer(x).dtype == (dtype or torch.float32)
                     assert layer(x).equal(expected)
             with torch.autocast("cpu", torch.bfloat16):
-                layer.bfloat16()  # the input and autocast stay, the weight changes type
+                layer.bfloat16()  # only the weight changes its dtype
                 assert layer(x).equal(copy.deepcopy(layer)(x))
 
-    def test_is_forgotten_when_the_output_size_changes(self):
+    def test_is_invalidated_when_the_output_size_changes(self):
         layer, x = CoordConvTranspose2d(4, 6, 3, stride=2), torch.rand(2, 4, 5, 7)
         with torch.no_grad():
             for size in ([11, 15], [12, 16], [11, 15]):
                 assert_close(layer(x, size), plain_definition(layer, x, output_size=size))
 
     @pytest.mark.parametrize("form", FORMS)
-    def test_of_inference_mode_serves_no_later_training(self, form):
+    def test_of_inference_mode_is_not_used_in_later_training(self, form):
         layer, x = CoordConv2d(4, 6, 3), torch.rand(2, 4, 7, 9)
         with computing(form):
             with torch.inference_mode():
@@ -197,7 +197,7 @@ class TestRememberedMap:
 
     @pytest.mark.parametrize("form", FORMS)
     def test_does_not_grow_with_the_batch_sizes(self, form):
-        """One port pools full batches of coordinates, one entry for each batch size."""
+        """One published port caches a batch of coordinates for every batch size."""
 
         def remembered(layer):
             memos = (memo for memo in vars(layer).values() if isinstance(memo, tuple))
@@ -214,7 +214,7 @@ class TestRememberedMap:
         assert remembered(layer) == first
 
     @pytest.mark.parametrize("form", FORMS)
-    def test_stays_out_of_copies_and_files(self, form):
+    def test_is_not_in_copies_and_files(self, form):
         layer, x = CoordConv2d(4, 6, 3), torch.rand(2, 4, 70, 90)
         fresh = len(pickle.dumps(layer))
         with torch.no_grad(), computing(form):
@@ -228,7 +228,7 @@ class TestRememberedMap:
             assert layer(x).equal(out)
         assert list(layer.state_dict()) == ["weight", "bias"]
 
-    def test_leaves_the_output_free_to_be_changed(self):
+    def test_does_not_share_memory_with_the_output(self):
         layer, x = CoordConv2d(4, 6, 3), torch.rand(1, 4, 7, 9)
         with torch.no_grad():
             first = layer(x).clone()
@@ -238,7 +238,7 @@ class TestRememberedMap:
 
 @pytest.mark.parametrize("form", ["map", "concatenation"])
 class TestCudaGraph:
-    """Replays read the coordinates that the capture read."""
+    """Replays read the same coordinate tensors as the capture, so these must stay alive."""
 
     @staticmethod
     def read(layer, x, form, captured=False):
@@ -249,7 +249,7 @@ class TestCudaGraph:
             return one if form == "map" else layer._batch_of_coordinates(x)
 
     @pytest.mark.parametrize("forget", [other_size, transposed_size, other_format, unbatched])
-    def test_keeps_what_it_read(self, forget, form):
+    def test_keeps_the_coordinates_that_it_read(self, forget, form):
         layer, x = CoordConv2d(4, 6, 3), torch.rand(2, 4, 7, 9)
         coords = weakref.ref(self.read(layer, x, form))
         assert self.read(layer, x, form, captured=True) is coords()
@@ -268,8 +268,8 @@ class TestCudaGraph:
         self.read(layer, torch.rand(2, 4, 8, 8), form)
         assert all(coords() is not None for coords in kept)
 
-    def test_without_a_call_before_it_leaves_nothing_to_eager_calls(self, form):
-        """What a capture makes has no values until the first replay."""
+    def test_without_a_call_before_it_fills_no_cache(self, form):
+        """A tensor that is created in a capture has no values before the first replay."""
         layer, x = CoordConv2d(4, 6, 3), torch.rand(2, 4, 7, 9)
         made = self.read(layer, x, form, captured=True)
         assert self.read(layer, x, form) is not made
@@ -285,7 +285,7 @@ class TestCudaGraph:
         for limit in ("_EAGER_LIMIT", "_CAPTURED_LIMIT"):
             monkeypatch.setattr(coordconv, limit, FORMS[form])
         layer, x = CoordConv2d(4, 6, 3, device="cuda"), torch.rand(2, 4, 70, 90, device="cuda")
-        graph, rounding = torch.cuda.CUDAGraph(), {"rtol": 0.02, "atol": 0.02}  # of TF32
+        graph, rounding = torch.cuda.CUDAGraph(), {"rtol": 0.02, "atol": 0.02}  # for TF32
         with torch.set_grad_enabled(grad):
             layer(x if warm else x[..., :50])  # cuDNN must be ready before a capture
             with torch.cuda.graph(graph):
@@ -293,7 +293,7 @@ class TestCudaGraph:
             assert_close(layer(x), plain_definition(layer, x), **rounding)  # nothing replayed yet
             for side in range(40, 60):
                 layer(torch.rand(2, 4, side, side, device="cuda"))
-                torch.full((2, 70, 90), 7.0, device="cuda")  # takes what was freed
+                torch.full((2, 70, 90), 7.0, device="cuda")  # reuses freed memory
             x.copy_(torch.rand_like(x))
             graph.replay()
             assert_close(out, plain_definition(layer, x), **rounding)

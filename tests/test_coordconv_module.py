@@ -1,4 +1,4 @@
-"""The layer as a torch module: its parameters, types and formats; `from_conv`."""
+"""The layers as torch modules: parameters, dtypes, memory formats and `from_conv`."""
 
 import copy
 
@@ -21,7 +21,7 @@ CLASSES = pytest.mark.parametrize("make", COUNTERPARTS, ids=lambda make: make.__
 
 
 def make_layer_and_input(make, **options):
-    """A small layer of a class, and an input for it."""
+    """Return a small layer of a class, and an input for it."""
     size = (5, 7, 6)[: make.axes]
     return make(4, 6, 3, stride=2, groups=2, **options), torch.rand(2, 4, *size)
 
@@ -29,7 +29,7 @@ def make_layer_and_input(make, **options):
 class TestIsAConvolution:
     @CLASSES
     def test_of_torchs_class_with_one_weight_and_one_bias(self, make):
-        """Ports that own an inner convolution keep dead parameters of their own beside it."""
+        """Published ports with an inner convolution have unused parameters besides."""
         layer, x = make_layer_and_input(make)
         assert isinstance(layer, COUNTERPARTS[make])
         assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
@@ -44,7 +44,7 @@ class TestIsAConvolution:
 
     @pytest.mark.parametrize("with_r", [False, True])
     def test_whose_weight_has_the_coordinates_after_each_groups_channels(self, with_r):
-        """In one port the radius is missing from the number of channels."""
+        """One published port does not count the radius channel."""
         n = 2 + with_r
         layer = CoordConv2d(4, 6, (3, 5), groups=2, with_r=with_r)
         assert layer.weight.shape == (6, 2 + n, 3, 5)
@@ -59,7 +59,7 @@ class TestIsAConvolution:
         )
 
     def test_that_starts_as_one_over_the_concatenation(self):
-        """Two convolutions of their own draw coordinate weights several times too large."""
+        """Two separate convolutions initialise coordinate weights several times too large."""
         torch.manual_seed(1)
         layer = CoordConv2d(64, 32, 3, with_r=True)
         torch.manual_seed(1)
@@ -69,13 +69,13 @@ class TestIsAConvolution:
         bound = (67 * 9) ** -0.5
         assert bound * 0.95 < layer.weight[:, 64:].abs().max() < bound
 
-    def test_whose_checkpoint_is_the_plain_ones(self):
+    def test_whose_checkpoint_fits_the_plain_definition(self):
         layer, plain = CoordConv2d(4, 6, 3), nn.Conv2d(6, 6, 3)
         plain.load_state_dict(layer.state_dict())
         x = torch.rand(2, 4, 5, 7)
         assert_close(layer(x), plain(add_coords(x)))
 
-    def test_that_names_a_wrong_input_as_torch_does(self):
+    def test_that_reports_a_wrong_input_as_torch_does(self):
         with pytest.raises(RuntimeError, match="to have 4 channels, but got 3 channels"):
             CoordConv2d(4, 6, 3)(torch.rand(2, 3, 5, 5))
 
@@ -94,8 +94,8 @@ def assert_is_the_definition(layer, x):
 class TestTypesAndFormats:
     @CLASSES
     @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-    def test_a_module_of_any_floating_type_runs_in_it(self, make, dtype):
-        """Ports concatenate float32 coordinates, which promotes the input beyond the weight."""
+    def test_a_module_of_any_floating_type_computes_in_it(self, make, dtype):
+        """Published ports concatenate float32 coordinates, which changes the input's dtype."""
         layer, x = make_layer_and_input(make, with_r=True)
         layer, x = layer.to(dtype), x.to(dtype)
         out = layer(x)
@@ -120,7 +120,7 @@ class TestTypesAndFormats:
         layer = CoordConv2d(4, 6, 3, with_r=True, dtype=torch.complex64)
         assert_is_the_definition(layer, torch.rand(2, 4, 5, 7, dtype=torch.complex64))
 
-    def test_raw_frames_are_refused_rather_than_wrapped(self):
+    def test_uint8_images_are_refused_instead_of_wrapping_around(self):
         frames = torch.randint(0, 256, (2, 4, 9, 9), dtype=torch.uint8)
         layer = CoordConv2d(4, 6, 3)
         with pytest.raises(RuntimeError, match="should be the same"):
@@ -156,7 +156,7 @@ class TestTypesAndFormats:
             assert_close(out, expected)
 
     def test_a_default_layer_needs_no_gpu(self, monkeypatch):
-        """One port calls ``.cuda()`` on any machine: it tests the function, not its answer."""
+        """One published port tests ``if torch.cuda.is_available:``, which is always true."""
 
         def no_gpu(*_, **__):
             raise AssertionError("Torch not compiled with CUDA enabled")
@@ -168,7 +168,7 @@ class TestTypesAndFormats:
 
 
 class TestBugsOfPorts:
-    """Each in one published port or more; those of the coordinates alone are in their own tests."""
+    """Bugs of published ports; those in the coordinates alone are in ``test_coordinates.py``."""
 
     def test_an_image_of_one_row_gives_numbers(self):
         layer = CoordConv2d(2, 3, (1, 3), with_r=True)
@@ -212,7 +212,7 @@ class TestFromConv:
         layer(x).square().sum().backward()
         assert layer.weight.grad.count_nonzero() == layer.weight.numel()
 
-    def test_takes_the_settings_and_leaves_the_original_alone(self):
+    def test_copies_the_settings_and_does_not_change_the_original(self):
         plain = nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect", bias=False).double().eval()
         plain.weight.requires_grad_(False)
         before = copy.deepcopy(plain.state_dict())
@@ -230,7 +230,7 @@ class TestFromConv:
         CoordConv2d.from_conv(plain)
         assert torch.get_rng_state().equal(state)
 
-    def test_keeps_hooks_and_what_else_was_registered(self):
+    def test_keeps_hooks_and_everything_else_that_was_registered(self):
         plain = nn.Conv2d(4, 6, 3)
         plain.gain = nn.Parameter(torch.tensor(3.0))
         plain.register_buffer("shift", torch.tensor(1.0))
@@ -247,7 +247,7 @@ class TestFromConv:
         assert (layer(x) == 1).all()
         assert not (plain(x) == 1).any()
         layer.load_state_dict(layer.state_dict())
-        assert loaded == [layer]  # torch gives the hook its own layer, not the convolution
+        assert loaded == [layer]  # torch passes the layer to the hook, not the convolution
 
     @pytest.mark.parametrize(
         ("make", "memory_format"),
@@ -268,7 +268,7 @@ class TestFromConv:
         assert type(layer) is Own
         assert layer(x).equal(plain(x))
 
-    def test_a_coordinate_weight_learns_at_once(self):
+    def test_coordinate_weights_learn_from_the_first_step(self):
         layer = CoordConv2d.from_conv(nn.Conv2d(4, 6, 3))
         optimiser = torch.optim.SGD(layer.parameters(), lr=0.1)
         layer(torch.rand(2, 4, 5, 7)).square().mean().backward()

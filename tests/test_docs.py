@@ -253,7 +253,10 @@ class TestRecipes:
         ("spoil", "sentence"),
         [
             (lambda run: run.final_model.unlink(), "is not the folder of a finished run"),
-            (lambda run: run.evaluations.unlink(), "Evaluate the agent first: python scripts/eval"),
+            (
+                lambda run: run.evaluations.unlink(),
+                "Evaluate the agent first: python ",
+            ),
             (lambda run: Path("hub").mkdir(), "hub exists; delete it or choose another folder"),
         ],
     )

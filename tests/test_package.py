@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 import rl_coordconv
 import rl_coordconv.envs
@@ -84,3 +85,11 @@ def test_an_unknown_public_name_is_an_attribute_error():
 def test_the_readme_names_every_extractor():
     table = (ROOT / "README.md").read_text().partition("| extractor |")[2].partition("\n\n")[0]
     assert set(re.findall(r"`([a-z-]+)`", table)) == rl_coordconv.EXTRACTORS.keys()
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == rl_coordconv.__version__
+    (paper,) = citation["references"]
+    assert "1807.03247" in paper["url"]
+    assert [author["family-names"] for author in paper["authors"]][::6] == ["Liu", "Yosinski"]

@@ -13,12 +13,12 @@ from ale_py.vector_env import AtariVectorEnv
 from stable_baselines3.common import env_util
 from stable_baselines3.common.vec_env import VecFrameStack
 
-from rl_coordconv.bench import timing
-from rl_coordconv.envs.atari import GAMES, make_atari_env
+from rl_coordconv.bench import N_ENVS, timing
+from rl_coordconv.envs.atari import make_atari_env
+from rl_coordconv.envs.games import GAMES
 from rl_coordconv.envs.vec_env import AtariVecEnv
 
 GAME = "MsPacman"
-N_ENVS = (8, 16, 32, 64, 128, 256)
 _STEPS = 512  # per timed call, over all games; but at least two per game
 
 

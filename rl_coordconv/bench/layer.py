@@ -1,4 +1,4 @@
-"""The time of CoordConv2d beside nn.Conv2d and beside concatenating kept coordinates."""
+"""Benchmark of CoordConv2d against nn.Conv2d and against concatenation."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from rl_coordconv.coordconv import CoordConv2d, coordinate_channels
 from rl_coordconv.memory_format import memory_format_of
 from rl_coordconv.runs.config import UserError
 
-DTYPES = ("float32", "bfloat16", "float16", "float64")
-MEMORY_FORMATS = {
+_MEMORY_FORMATS = {
     "contiguous": torch.contiguous_format,
-    "channels-last": torch.channels_last,  # that of trainings on a CPU
+    "channels-last": torch.channels_last,  # as in training on a CPU
 }
 
 
 class ConcatConv2d(nn.Conv2d):
-    """The plain definition with coordinates that are kept for the whole batch, its fastest form.
+    """Concatenation with cached coordinates for the whole batch, its fastest form.
 
-    A view of one sample's coordinates would be copied more slowly, and lose channels-last.
+    An expanded view of one sample's coordinates would be slower and lose channels-last.
     """
 
     _coords: Tensor | None = None
@@ -52,7 +51,7 @@ LAYERS: dict[str, type[nn.Conv2d]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """A convolution of one input, and which of its passes are timed."""
+    """A convolution, its input size, and the passes to time."""
 
     input: tuple[int, int, int, int]  # [B, C, H, W]
     out_channels: int
@@ -63,7 +62,7 @@ class Case:
 
     @property
     def convolution(self) -> str:
-        """The convolution in short."""
+        """A short description, such as ``8x8/4 -> 32`` with stride 4 and 32 output channels."""
         stride = f"/{self.stride}" if self.stride > 1 else ""
         padding = f" pad {self.padding}" if self.padding else ""
         return f"{self.kernel_size}x{self.kernel_size}{stride}{padding} -> {self.out_channels}"
@@ -71,9 +70,9 @@ class Case:
     def candidates(
         self, device: str, dtype: str, memory_format: str
     ) -> dict[str, Callable[[], object]]:
-        """Return the passes to time by layer, all over the same input."""
+        """Return a function for each layer that runs the passes to time on the same input."""
         x = torch.rand(self.input, device=device, dtype=getattr(torch, dtype))
-        x = x.to(memory_format=MEMORY_FORMATS[memory_format])
+        x = x.to(memory_format=_MEMORY_FORMATS[memory_format])
         geometry = (self.input[1], self.out_channels, self.kernel_size, self.stride, self.padding)
         return {
             name: _passes(layer(*geometry, device=device, dtype=x.dtype), x, self.timed)
@@ -95,7 +94,7 @@ def _passes(layer: nn.Module, x: Tensor, timed: str) -> Callable[[], object]:
 
 
 def captured(call: Callable[[], object]) -> Callable[[], object]:
-    """Return the replay of a CUDA graph of this call: its kernels without their launches."""
+    """Capture a call in a CUDA graph, and return the function that replays it."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -109,7 +108,7 @@ def captured(call: Callable[[], object]) -> Callable[[], object]:
 
 
 def _cases() -> Iterator[Case]:
-    """Yield forward and training of five shapes, then a rollout's forward."""
+    """Yield forward and training passes for five shapes, then the forward pass of a rollout."""
     shapes = [
         Case((80, 4, 84, 84), 32, 8, stride=4),  # an update of A2C: 16 environments, 5 steps
         Case((256, 4, 84, 84), 32, 8, stride=4),  # a minibatch of PPO
@@ -125,7 +124,7 @@ def _cases() -> Iterator[Case]:
 
 
 CASES = tuple(_cases())
-LARGE_CASES = (  # for a GPU, to which the others are small
+LARGE_CASES = (  # for a GPU, on which the other cases are small
     Case((2048, 4, 84, 84), 32, 8, stride=4, timed="forward, no grad"),
     Case((2048, 4, 84, 84), 32, 8, stride=4, timed="forward + backward"),
     Case((256, 64, 56, 56), 64, 3, padding=1, timed="forward, no grad"),
@@ -137,16 +136,16 @@ def run(repeats: int, device: str, dtype: str, memory_format: str) -> timing.Rep
     """Measure every case.
 
     Args:
-        repeats: Rounds that count, at least 1.
+        repeats: Number of measured rounds, at least 1.
         device: ``cpu`` or ``cuda``.
-        dtype: One of `DTYPES`.
-        memory_format: One of `MEMORY_FORMATS`, the input's.
+        dtype: One of `bench.DTYPES`.
+        memory_format: Memory format of the input, one of `bench.MEMORY_FORMATS`.
 
     Raises:
-        UserError: There is no such device.
+        UserError: There is no CUDA device.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("There is no CUDA device here.")
+        raise UserError("There is no CUDA device on this machine.")
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     modes, cases = ["eager"], CASES
     if device == "cuda":
@@ -173,7 +172,7 @@ def run(repeats: int, device: str, dtype: str, memory_format: str) -> timing.Rep
         "memory_format": memory_format,
     }
     note = """\
-CoordConv2d and concatenation (with kept coordinates): ratios to Conv2d. As in training,
-backward computes the gradients of the weights, and of the input where the layer is hidden.
+CoordConv2d and concatenation (with cached coordinates): time relative to Conv2d. The backward
+pass computes the gradients of the weights, and of the input where noted, as in a hidden layer.
 {device}, {threads} threads, {dtype}, {memory_format} inputs.""".format(**setting)
     return timing.make_report(repeats, {**setting, "rows": rows}, [table], note)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from rl_coordconv.bench import N_RUNS
 from rl_coordconv.bench.timing import Report, interleave, make_report, ratios, spreads
 from rl_coordconv.experiments import find_experiment
 from rl_coordconv.runs.config import UserError
@@ -17,7 +18,6 @@ from rl_coordconv.study.local import LocalPool
 from rl_coordconv.study.plan import PlannedRun
 from rl_coordconv.study.progress import read_progress
 
-N_RUNS = (1, 2, 4)
 _LOG_INTERVAL = {"a2c": 10, "ppo": 1}  # chosen so that runs log about once a second
 _PATIENCE_SECONDS = 300  # limit for a run to start, or to log again
 
@@ -79,7 +79,7 @@ def _steps_beyond(steps: Sequence[int], runs: Sequence[PlannedRun], pool: LocalP
         if all(now > then for now, then in zip(reached, steps, strict=True)):
             return reached
         if time.monotonic() > deadline or list(pool.wait(0.1)):
-            raise UserError("A run makes no progress; run its script alone to see why.")
+            raise UserError("A run makes no progress; run its command alone to see why.")
 
 
 def _planned(configs: Path, algorithm: str, seed: int, n_threads: int, folder: str) -> PlannedRun:

@@ -11,10 +11,11 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+import rl_coordconv
 from rl_coordconv.bench import baseline, upper_bound
 from rl_coordconv.bench.processes import Candidate, Interval, interleave_processes
 from rl_coordconv.bench.timing import Report, Table, make_report, ratios, spreads
-from rl_coordconv.experiments import ENVIRONMENT
+from rl_coordconv.experiments import CONFIGS, ENVIRONMENT
 
 BASELINES: Mapping[str, Sequence[str]] = {
     "DummyVecEnv, 1 thread": ["DummyVecEnv", "1"],
@@ -29,12 +30,11 @@ EXTRACTORS = ("nature", "coordconv")
 PRECISIONS = ("float32", "bf16")
 
 
-def run(repeats: int, scripts: Path, algorithm: str, seconds: float) -> Report:
+def run(repeats: int, algorithm: str, seconds: float) -> Report:
     """Measure training on Ms. Pac-Man side by side, each candidate in its own process.
 
     Args:
         repeats: Number of measured rounds, at least 1.
-        scripts: The folder ``scripts``, which has ``configs`` beside it.
         algorithm: ``a2c`` or ``ppo``.
         seconds: Minimum length of an interval, above 0.
 
@@ -50,7 +50,7 @@ def run(repeats: int, scripts: Path, algorithm: str, seconds: float) -> Report:
     fastest = max(speeds, key=lambda name: median(speeds[name]))
     with TemporaryDirectory() as folder:
         candidates = {"baseline": baselines[fastest]}
-        candidates |= _candidates(algorithm, scripts, Path(folder), seconds)
+        candidates |= _candidates(algorithm, Path(folder), seconds)
         intervals = interleave_processes(candidates, repeats)
     on_gpu, imports = torch.cuda.is_available(), _imports_mib()
     device = torch.cuda.get_device_name() if on_gpu else "cpu"
@@ -66,20 +66,18 @@ importing the libraries takes."""
     return make_report(repeats, {**setting, **numbers, **measured}, tables, note)
 
 
-def _candidates(
-    algorithm: str, scripts: Path, folder: Path, seconds: float
-) -> dict[str, Candidate]:
-    """Return our training scripts, and the two parts of the upper bound."""
+def _candidates(algorithm: str, folder: Path, seconds: float) -> dict[str, Candidate]:
+    """Return our training commands, and the two parts of the upper bound."""
+    program = Path(rl_coordconv.__file__).with_name("__main__.py")
     candidates = {}
     for precision in PRECISIONS:
         for extractor in EXTRACTORS:
             name = f"{extractor} {precision}"
-            flags = ["--extractor", extractor, "--precision", precision]
+            flags = [f"train-{algorithm}", "--extractor", extractor, "--precision", precision]
             flags += ["--total-timesteps", str(10**9), "--log-dir", str(folder / name)]
-            script = scripts / f"train_{algorithm}.py"
-            candidates[name] = Candidate(script, flags, seconds, ENVIRONMENT)
+            candidates[name] = Candidate(program, flags, seconds, ENVIRONMENT)
     part = Path(upper_bound.__file__)
-    argv = [algorithm, str(scripts.parent / "configs" / f"{algorithm}.yaml")]
+    argv = [algorithm, str(CONFIGS / f"{algorithm}.yaml")]
     candidates["environments"] = Candidate(part, ["environments", *argv], seconds)
     for precision in PRECISIONS:
         flags = ["--extractor", "nature", "--precision", precision]

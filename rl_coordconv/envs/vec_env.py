@@ -1,7 +1,8 @@
 """A Stable-Baselines3 ``VecEnv`` that wraps ale-py's C++ vector environment.
 
 Emulation, frame skipping, resizing and stacking run in C++ threads. This module adapts episodes,
-lives, rewards and infos to Stable-Baselines3; game names and protocols are in `envs.atari`.
+lives, rewards and infos to Stable-Baselines3; game names are in `envs.games`, protocols in
+`envs.atari`.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class AtariVecEnv(VecEnv):
     rewards of single lives.
 
     Args:
-        game: Name of a ROM, such as ``ms_pacman``; see `envs.atari.GAMES`.
+        game: Name of a ROM, such as ``ms_pacman``; see `envs.games.GAMES`.
         n_envs: Number of parallel games.
         noop_max: Upper bound of the random number of no-op frames, see above; 0 for none.
         frame_skip: Emulator frames per step.

@@ -1,14 +1,14 @@
-"""The experiments by name, and how to run them from Python.
+"""The registry of experiments, and their use from Python.
 
 >>> config = make_config("a2c", extractor="coordconv", learning_rate=1e-3)
 >>> str(config.folder)
 'runs/a2c/MsPacman/coordconv-learning_rate-0.001/seed-0'
 
-``train(config)`` then does what ``scripts/train_a2c.py`` does, and returns a `Result`.
+``train(config)`` trains as ``rl-coordconv train-a2c`` does, and returns a `Result`.
 
-Each experiment is a folder with ``config.py``, ``train.py`` and ``closing.py``. They do not know
-each other. A new one needs its folder, a file in ``configs/``, a script, and a line in
-`EXPERIMENTS`.
+Each experiment is a folder with ``config.py``, ``train.py`` and ``closing.py``; experiments do not
+import each other. A new one needs its folder, a file in ``configs/``, and an entry each in
+`EXPERIMENTS` and `rl_coordconv.commands.COMMANDS`.
 """
 
 from __future__ import annotations
@@ -37,35 +37,35 @@ CONFIGS = next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[0])
 """The files with the default settings."""
 
 ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
-"""Environment variables for Atari and for several runs at once, set before torch is imported.
+"""Environment variables for Atari and for concurrent runs, to be set before torch is imported.
 
-Torch's idle threads then wait about 0.1 ms for the next operation of a network, and no longer: the
-emulators, or the other runs, need the cores.
+They limit the busy-waiting of torch's idle threads to about 0.1 ms, the time between a network's
+operations, because the emulators or the other runs need the cores.
 """
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """An entry of `EXPERIMENTS`: names only, so that listing the experiments imports none of them.
+    """An entry of `EXPERIMENTS`; it has names only, so the experiments are imported when needed.
 
     Attributes:
         module: The folder; ``<module>.train`` has the functions ``train(config, run, callbacks)``
             and ``load_model(config, run)``, ``<module>.closing`` a function
-            ``closing(config, run, scripts)``.
+            ``closing(config, run)``.
         config: The config class in ``<module>.config``.
-        script: The file in ``scripts/``.
+        command: The command that trains.
         defaults: The file in ``configs/``, or a folder of files.
-        environment: Environment variables for a training; the user's own values win.
+        environment: Environment variables for a training; values set by the user take precedence.
     """
 
     module: str
     config: str
-    script: str
+    command: str
     defaults: str
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def config_class(self) -> type[Config]:
-        """Import the class of the experiment's settings."""
+        """Import the experiment's config class."""
         loaded: type[Config] = getattr(self._import("config"), self.config)
         return loaded
 
@@ -74,9 +74,9 @@ class Experiment:
         loaded: Callable[..., None] = self._import("train").train
         return loaded
 
-    def closing(self) -> Callable[[Any, Run, str], RenderableType]:
-        """Import the function that returns the last lines of a run's output."""
-        loaded: Callable[[Any, Run, str], RenderableType] = self._import("closing").closing
+    def closing(self) -> Callable[[Any, Run], RenderableType]:
+        """Import the function that returns the closing lines of a run's output."""
+        loaded: Callable[[Any, Run], RenderableType] = self._import("closing").closing
         return loaded
 
     def load_model(self, config: Config, run: Run) -> Any:
@@ -93,9 +93,9 @@ class Experiment:
 
 
 EXPERIMENTS = {
-    "a2c": Experiment("atari", "A2CConfig", "train_a2c.py", "a2c.yaml", ENVIRONMENT),
-    "ppo": Experiment("atari", "PPOConfig", "train_ppo.py", "ppo.yaml", ENVIRONMENT),
-    "toy": Experiment("not_so_clevr", "ToyConfig", "train_toy.py", "toy"),
+    "a2c": Experiment("atari", "A2CConfig", "train-a2c", "a2c.yaml", ENVIRONMENT),
+    "ppo": Experiment("atari", "PPOConfig", "train-ppo", "ppo.yaml", ENVIRONMENT),
+    "toy": Experiment("not_so_clevr", "ToyConfig", "train-toy", "toy"),
 }
 
 
@@ -111,14 +111,14 @@ def find_experiment(name: str) -> Experiment:
 
 
 def make_config(experiment: str, **settings: object) -> Config:
-    """Return the default settings of an experiment, some of them changed.
+    """Return an experiment's default settings, with some of them changed.
 
     Args:
         experiment: A name in `EXPERIMENTS`: ``a2c``, ``ppo`` or ``toy``.
-        **settings: The changed ones, by the names in the experiment's file in ``configs/``.
+        **settings: The changed settings, named as in the experiment's file in ``configs/``.
 
     Raises:
-        UserError: There is no such experiment or setting, or a value is wrong.
+        UserError: There is no such experiment or setting, or a value is invalid.
     """
     found = find_experiment(experiment)
     config_class = found.config_class()
@@ -142,23 +142,24 @@ def train(
     overwrite: bool = False,
     track: bool = False,
 ) -> Result:
-    """Train as the experiment's script does: start, resume or extend the run of a config.
+    """Start, resume or extend the run of a config, as the experiment's command does.
 
-    A finished run is not trained again; its result is returned. The random number generators and
-    torch's threads are left as they were.
+    The result of a finished run is returned without training. The random number generators and
+    torch's threads are restored at the end.
 
     Args:
         config: The settings, from `make_config`; ``config.folder`` is the run's folder.
-        callbacks: For ``a2c`` and ``ppo``, callbacks of Stable-Baselines3. For ``toy``, functions
-            that are called with the epoch and the metrics of each evaluation. An exception in one
+        callbacks: For ``a2c`` and ``ppo``, Stable-Baselines3 callbacks. For ``toy``, functions that
+            are called with the epoch and the metrics of each evaluation. An exception in a callback
             ends the training; the same call resumes it.
         overwrite: Delete an earlier run and start over.
-        track: Log to Weights & Biases too.
+        track: Also log to Weights & Biases.
 
     Raises:
-        UserError: The run cannot be resumed with these settings, the disk cannot be written, or the
+        UserError: The run cannot be resumed with these settings, a file cannot be written, or the
             training diverged.
-        KeyboardInterrupt: Ctrl-C; a checkpoint was saved first.
+        KeyboardInterrupt: Ctrl-C was pressed; a checkpoint was saved first.
+        SystemExit: SIGTERM was received; a checkpoint was saved first.
     """
     experiment = find_experiment(config.experiment)
     experiment.set_environment()
@@ -175,14 +176,14 @@ class Result:
     """The result of a training.
 
     Attributes:
-        config: Its settings.
+        config: The settings.
     """
 
     config: Config
 
     @cached_property
     def run(self) -> Run:
-        """Its files: ``run.folder``, ``run.episodes``, ``run.best_model`` and so on."""
+        """The run's files: ``run.folder``, ``run.episodes``, ``run.best_model`` and so on."""
         return Run(self.config.folder, self.config)
 
     @cached_property
@@ -201,7 +202,7 @@ class Result:
 
     @cached_property
     def model(self) -> Any:
-        """The final model: an agent of Stable-Baselines3, or a network of the toy tasks."""
+        """The final model: a Stable-Baselines3 agent, or the network of a toy task."""
         with _process_untouched():
             return find_experiment(self.config.experiment).load_model(self.config, self.run)
 
@@ -216,24 +217,22 @@ def _process_untouched() -> Iterator[None]:
         yield
 
 
-def main(name: str, description: str, configs: Path, argv: Sequence[str] | None = None) -> int:
-    """Train as a command line says, and return the exit code.
+def main(name: str, description: str, argv: Sequence[str] | None = None) -> int:
+    """Train with settings from the command line, and return the exit code.
 
     Args:
         name: The experiment.
-        description: What the script does, for ``--help``.
-        configs: The folder ``configs/``.
-        argv: The command line; None for the process's own.
+        description: Description of the command for ``--help``.
+        argv: Command-line arguments; None uses ``sys.argv[1:]``.
     """
     experiment = find_experiment(name)
     experiment.set_environment()
     with one_sentence_errors():
-        defaults = configs / experiment.defaults
+        defaults = CONFIGS / experiment.defaults
         config, switches = parse_args(experiment.config_class(), defaults, description, argv)
         train, closing = experiment.train(), experiment.closing()
         end_import()
         code = run_experiment(train, config, **switches._asdict())
         if code == 0:
-            scripts = os.path.relpath(configs.parent / "scripts")
-            Console().print(closing(config, Run(config.folder), scripts), soft_wrap=True)
+            Console().print(closing(config, Run(config.folder)), soft_wrap=True)
         return code

@@ -1,1 +1,1 @@
-"""Shared by all experiments: one run is one folder."""
+"""Settings, run folders, logs, checkpoints and the training loop shared by all experiments."""

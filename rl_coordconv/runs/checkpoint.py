@@ -1,4 +1,4 @@
-"""Seeds, random number generators, and checkpoints that survive a kill at any moment."""
+"""Seeds, states of the random number generators, and atomic checkpoints."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from rl_coordconv.runs.folder import Run, add_settings
 
 T = TypeVar("T")
 State = dict[str, Any]
-"""Tensors, numbers, text, and containers of these: whatever ``torch.load`` reads safely."""
+"""Tensors, numbers, strings and containers of these: ``torch.load(weights_only=True)`` loads it."""
 
-_KEPT = 2  # the newest, and one to fall back on
-# The errors that reading a torn or overwritten file can raise.
+_KEPT = 2  # the newest checkpoint and a fallback
+# Errors that loading a truncated or corrupted file can raise.
 _DAMAGED = (
     OSError,
     EOFError,
@@ -39,17 +39,21 @@ _DAMAGED = (
 
 
 def environment_seed(seed: int, *stream: int) -> int:
-    """Return a seed for environments, 0 to 2^31 - 1, unrelated to that of other runs and streams.
+    """Return a seed for a ``VecEnv``, from 0 to 2^31 - 1.
 
-    Game i is seeded with seed + i: without this, runs with consecutive seeds would share games, and
-    a resumed run would see its first games again.
+    A ``VecEnv`` seeds its environment i with seed + i, so runs with consecutive seeds would share
+    games, and a resumed run would repeat its first games.
+
+    Args:
+        seed: The run's seed.
+        stream: Numbers that select an independent seed of the run, such as the current step.
     """
     return int(np.random.SeedSequence([seed, *stream]).generate_state(1)[0] >> 1)
 
 
 def rng_state() -> State:
-    """Return the state of Python's, NumPy's and torch's global generators."""
-    # Stable-Baselines3 draws from NumPy's legacy generator.
+    """Return the states of the global random number generators of Python, NumPy and torch."""
+    # Stable-Baselines3 uses NumPy's legacy generator.
     kind, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - see above
     return {
         "python": random.getstate(),
@@ -60,10 +64,9 @@ def rng_state() -> State:
 
 
 def set_rng_state(state: State) -> None:
-    """Restore the generators to what `rng_state` returned."""
+    """Restore the states that `rng_state` returned."""
     random.setstate(state["python"])
     kind, keys, *rest = state["numpy"]
-    # The legacy generator again, see `rng_state`.
     np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), *rest))  # noqa: NPY002 - SB3's
     torch.set_rng_state(state["torch"].cpu())
     if len(state["cuda"]) == torch.cuda.device_count():
@@ -72,7 +75,7 @@ def set_rng_state(state: State) -> None:
 
 @contextmanager
 def rng_untouched() -> Iterator[None]:
-    """Restore the generators after the block, whatever it draws."""
+    """Restore the states of the random number generators when the block ends."""
     state = rng_state()
     try:
         yield
@@ -81,12 +84,12 @@ def rng_untouched() -> Iterator[None]:
 
 
 def save_state(run: Run, step: int, state: State) -> None:
-    """Save a checkpoint of a training loop, whole or not at all, and delete the oldest ones.
+    """Save a checkpoint of a training loop atomically, and delete all but the newest two.
 
     Args:
         run: The run.
-        step: How far the loop is; it names the file.
-        state: What the loop needs to resume.
+        step: The current step, which is part of the file name.
+        state: The state to resume from.
     """
     with atomic_write(run.checkpoints / f"step-{step:010d}.pt") as temporary:
         temporary.write_bytes(_serialise(state))
@@ -95,31 +98,31 @@ def save_state(run: Run, step: int, state: State) -> None:
 
 
 def save_tensors(path: Path, content: State) -> None:
-    """Save tensors by name for ``torch.load``, whole or not at all."""
+    """Save named tensors atomically, in the format of ``torch.save``."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(_serialise(content))
 
 
 def load_tensors(path: Path) -> State:
-    """Return what `save_tensors` saved, on the CPU."""
+    """Load a file written by `save_tensors` to the CPU."""
     content: State = torch.load(path, map_location="cpu", weights_only=True)
     return content
 
 
 def _serialise(content: State) -> bytes:
-    buffer = io.BytesIO()  # torch's own writing hides the reason when a disk is full
+    buffer = io.BytesIO()  # torch.save(content, path) hides the cause when the disk is full
     torch.save(content, buffer)
     return buffer.getvalue()
 
 
 def refuse_diverged(run: Run, step: str, model: nn.Module, losses: Mapping[str, float]) -> None:
-    """Raise a `UserError` if a loss, a weight or a running mean is NaN or infinite.
+    """Raise a `UserError` if a loss, a parameter or a buffer is NaN or infinite.
 
     Args:
         run: The run.
-        step: How far the training is, as ``step 1,000``.
+        step: The current step as text, such as ``step 1,000``.
         model: The network.
-        losses: The last losses by name.
+        losses: The latest losses by name.
     """
     wrong = [name for name, loss in losses.items() if not math.isfinite(loss)]
     wrong = wrong or [name for name, x in model.state_dict().items() if not x.isfinite().all()]
@@ -128,15 +131,15 @@ def refuse_diverged(run: Run, step: str, model: nn.Module, losses: Mapping[str, 
 
 
 def diverged(run: Run, step: str, what: str) -> UserError:
-    """Return the error for a training in which something is NaN or infinite."""
+    """Return the error for a training that diverged: ``what`` is NaN or infinite at ``step``."""
     return UserError(
-        f"The training diverged: {what} is NaN or infinite at {step}. The last good checkpoint is"
-        f" {run.saved[0] if run.saved else 'none'}; start over with a lower --learning-rate."
+        f"The training diverged: {what} is NaN or infinite at {step}. Last good checkpoint:"
+        f" {run.saved[0] if run.saved else 'none'}. Start over with a lower --learning-rate."
     )
 
 
 def load_state(run: Run, device: torch.device) -> State | None:
-    """Return the newest checkpoint of `save_state` that is not damaged; None if there is none."""
+    """Load the newest undamaged checkpoint of `save_state`; return None if there is none."""
 
     def load(path: Path) -> State:
         state: State = torch.load(path, map_location=device, weights_only=True)
@@ -146,16 +149,16 @@ def load_state(run: Run, device: torch.device) -> State | None:
 
 
 def load_newest(run: Run, load: Callable[[Path], T]) -> T | None:
-    """Load the newest checkpoint that is not damaged, and name the damaged ones on stderr.
+    """Load the newest undamaged checkpoint.
 
-    The damaged ones are renamed, so that they are not tried again.
+    Damaged checkpoints are reported on stderr and renamed, so that they are not tried again.
 
     Args:
         run: The run.
-        load: Reads one file.
+        load: Loads one file.
 
     Returns:
-        What ``load`` returned; None if there is no checkpoint.
+        The value of ``load``; None if there is no checkpoint.
 
     Raises:
         UserError: All checkpoints are damaged.
@@ -165,7 +168,7 @@ def load_newest(run: Run, load: Callable[[Path], T]) -> T | None:
         try:
             loaded = load(path)
         except _DAMAGED:
-            print(f"The checkpoint {path} is damaged.", file=sys.stderr)
+            print(f"The checkpoint {path} is damaged and is skipped.", file=sys.stderr)
             damaged.append(path)
             continue
         for old in damaged:

@@ -1,4 +1,4 @@
-"""The command line of a script: its flags, and its errors in one sentence."""
+"""Command-line parsing, and one-sentence error messages, for the scripts."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from rl_coordconv.runs.hints import meant, nearest
 
 @contextlib.contextmanager
 def one_sentence_errors() -> Iterator[None]:
-    """Print a `UserError` of the block on stderr and exit with code 2; after Ctrl-C with 130.
+    """Report a `UserError` or too little memory on stderr and exit with code 2.
 
-    Too little memory, mostly for settings that are too large, is such an error too.
+    Ctrl-C exits with code 130.
     """
     try:
         yield
@@ -29,7 +29,7 @@ def one_sentence_errors() -> Iterator[None]:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
     except (MemoryError, RuntimeError) as error:
-        text = str(error).partition("\n")[0]  # RuntimeError is torch's
+        text = str(error).partition("\n")[0]  # torch raises RuntimeError
         is_memory = isinstance(error, MemoryError) or re.search("allocat|out of mem|overflow", text)
         if not is_memory:
             raise
@@ -41,7 +41,7 @@ def one_sentence_errors() -> Iterator[None]:
 
 
 class Switches(NamedTuple):
-    """The flags of a training that are no settings.
+    """The flags of a training script that are not settings.
 
     Attributes:
         overwrite: Delete an earlier run and start over.
@@ -55,19 +55,19 @@ class Switches(NamedTuple):
 def parse_args(
     config_class: type[C], defaults: Path, description: str, argv: Sequence[str] | None = None
 ) -> tuple[C, Switches]:
-    """Turn a script's command line into a config.
+    """Parse the command line of a training.
 
     Args:
-        config_class: The experiment's config, whose fields are the flags.
-        defaults: The experiment's file in ``configs/``; ``--config`` names one that overrides it.
-        description: What the script does, for ``--help``.
-        argv: The command line; None for the process's own.
+        config_class: The experiment's config class, whose fields are the flags.
+        defaults: The experiment's file or folder in ``configs/``.
+        description: Description of the command for ``--help``.
+        argv: Command-line arguments; None uses ``sys.argv[1:]``.
 
     Returns:
-        The config, and the flags that are no settings.
+        The config, and the flags that are not settings.
 
     Raises:
-        UserError: A flag is unknown or a value wrong.
+        UserError: A flag is unknown or a value is invalid.
     """
     fields = config_class.flags()
     parser = Parser(description=description, add_help=False, argument_default=argparse.SUPPRESS)
@@ -82,11 +82,12 @@ def parse_args(
         "--overwrite", action="store_true", help="delete this run's folder and start over"
     )
     parser.add_argument(
-        "--track", action="store_true", help="log to Weights & Biases too (pip install wandb)"
+        "--track", action="store_true", help="also log to Weights & Biases (pip install wandb)"
     )
     for name, info in fields.items():
         help_text = f"{info.description}".replace("%", "%%") + " (default: %(default)s)"
-        parser.add_argument(flag(name), metavar=_metavar(info), help=help_text)
+        metavar = "DIR" if name == "log_dir" else _metavar(info)
+        parser.add_argument(flag(name), metavar=metavar, help=help_text)
     known, unknown = parser.parse_known_args(argv)
     given = vars(known)
     found = config_class.find_defaults(defaults, given)
@@ -103,15 +104,16 @@ def parse_args(
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that explains a mistake in one sentence, as a `UserError`, without the usage."""
+    """An argument parser that raises a `UserError` instead of printing the usage and exiting."""
 
     def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("prog", _program())
         super().__init__(allow_abbrev=False, **kwargs)
         text = f"rl_coordconv {version('rl_coordconv')}"
         self.add_argument("--version", action="version", version=text, help="show the version")
 
     def error(self, message: str) -> NoReturn:
-        """Raise a `UserError`, with a hint if a flag is unknown."""
+        """Raise a `UserError`, with a suggestion for an unknown flag."""
         _, is_unknown, words = message.partition("unrecognized arguments: ")
         if is_unknown:
             word = words.split()[0]
@@ -127,13 +129,20 @@ class Parser(argparse.ArgumentParser):
         return [text for text in flags if text.startswith("--")]
 
 
+def _program() -> str:
+    """Return the program's name for ``--help``: ``train_a2c.py``, or ``rl-coordconv train-a2c``."""
+    name = Path(sys.argv[0]).name
+    is_script = Path(name).stem not in ("rl-coordconv", "__main__")
+    return name if is_script else " ".join(["rl-coordconv", *sys.argv[1:2]])
+
+
 def _named_value(word: str, config_class: type[Config], defaults: Path) -> str | None:
-    """Return a hint for ``lr=0.1``, or for a value alone, as ``coordconv``; None if it is neither.
+    """Return a suggestion for an argument such as ``lr=0.1`` or ``coordconv``; None if unclear.
 
     Args:
-        word: What was given instead of a flag.
-        config_class: The experiment's config.
-        defaults: The experiment's file in ``configs/``.
+        word: The argument that is not a flag.
+        config_class: The experiment's config class.
+        defaults: The experiment's file or folder in ``configs/``.
     """
     name, equals, value = word.partition("=")
     if equals:
@@ -141,11 +150,12 @@ def _named_value(word: str, config_class: type[Config], defaults: Path) -> str |
     else:
         value = word.lstrip("-")
         settings = config_class.flags()
-        # Not those that accept any text, or any number.
+        # Exclude settings that accept any text or any number; trying log_dir would import torch.
         picky = (
             name
             for name in settings
-            if _accepts(config_class, defaults, name, value)
+            if name != "log_dir"
+            and _accepts(config_class, defaults, name, value)
             and not _accepts(config_class, defaults, name, f"no {value}")
         )
         setting = None if value[:1].isdigit() else next(picky, None)

@@ -1,7 +1,8 @@
-"""Settings: a YAML file and the command line become one validated, frozen config.
+"""Validated, immutable settings from a YAML file and command-line flags.
 
 A config is a pydantic class. Its fields are the keys of the YAML file and, with dashes, the flags
-of the script; their descriptions are the help. The YAML file holds the defaults and their sources.
+of the script; their descriptions are the help texts. The YAML file gives the defaults and their
+sources.
 """
 
 from __future__ import annotations
@@ -26,24 +27,24 @@ from typing_extensions import Self
 from rl_coordconv.runs.hints import meant
 from rl_coordconv.runs.hints import nearest as nearest
 
-# As safe as `yaml.SafeLoader`, and ten times as fast: a study reads hundreds of files.
+# As safe as `yaml.SafeLoader` and ten times faster; a study reads hundreds of files.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-_MANY = 10**12  # steps of a training of weeks; a larger count is a typing error
+_MANY = 10**12  # more than any training needs; a larger count is a typing error
 Count = Annotated[int, Field(ge=1, le=_MANY)]
 SmallCount = Annotated[int, Field(ge=1, le=4096)]
-"""A count of things that each need memory."""
+"""A count of objects that each need memory, such as environments."""
 NonNegativeInt = Annotated[int, Field(ge=0, le=_MANY)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class UserError(ValueError):
-    """A mistake that one sentence explains; a script prints it and exits with code 2."""
+    """A user's mistake, explained in one sentence; scripts print it and exit with code 2."""
 
 
 def _check_device(name: str) -> str:
-    # Not torch.device(name): reading a config loads no torch.
+    # torch.device(name) would check it too, but importing torch is slow.
     if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", name):
         raise ValueError(f"There is no device {name!r}; choose auto, cpu, cuda or cuda:N.")
     return name
@@ -52,7 +53,7 @@ def _check_device(name: str) -> str:
 MAY_CHANGE_ON_RESUME = frozenset(
     {"log_dir", "device", "num_threads", "eval_freq", "eval_episodes", "save_freq", "log_interval"}
 )
-"""Settings that may change when a run is resumed: where it is stored, computed and watched."""
+"""Settings that may change when a run is resumed: storage, hardware, evaluation, logging."""
 
 _MAX_VARIANT = 150  # characters; file systems allow 255
 
@@ -61,10 +62,10 @@ Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
 def expand_path(text: str) -> Path:
-    """Return a path in which ``~`` and environment variables are expanded.
+    """Expand ``~`` and environment variables in a path.
 
     Raises:
-        ArgumentTypeError: There is no such user or variable.
+        ArgumentTypeError: The user or the variable does not exist.
     """
     try:
         path = str(Path(text).expanduser())
@@ -84,13 +85,13 @@ def _expand(text: str) -> str:
 
 
 DeviceName = Annotated[str, AfterValidator(_check_device)]
-"""``auto``, or a device by its torch name, of this machine or of the one that will train."""
+"""``auto`` or a torch device, which need not exist on this machine."""
 
 
 class Config(BaseModel, ABC):
-    """The settings that every run has. An experiment adds its own.
+    """The settings that all experiments have; the subclass of an experiment adds others.
 
-    A subclass narrows `experiment` to its own name: ``experiment: Literal["a2c"] = "a2c"``.
+    A subclass restricts `experiment` to one name: ``experiment: Literal["a2c"] = "a2c"``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -98,9 +99,9 @@ class Config(BaseModel, ABC):
     unit: ClassVar[str]
     """The unit of `length`, and of the column ``step`` of ``progress.csv``."""
     length_setting: ClassVar[str]
-    """The setting that says at which step a run is finished; it may grow when a run is resumed."""
+    """Name of the setting for `length`, which may be increased to extend a run."""
     folder_settings: ClassVar[frozenset[str]] = frozenset()
-    """The settings that the run's folder is always named after."""
+    """Settings whose values are always part of the run folder's path."""
 
     _defaults: Mapping[str, Any] = PrivateAttr(default_factory=dict)
 
@@ -110,7 +111,7 @@ class Config(BaseModel, ABC):
         description="auto, cpu, cuda or cuda:N; auto uses a GPU if there is one"
     )
     num_threads: Annotated[int, Field(ge=0, le=1024)] = Field(
-        description="CPU threads; 0: one per core"
+        description="CPU threads; 0 uses one per core"
     )
     log_dir: Annotated[str, AfterValidator(_expand)] = Field(
         description="parent folder of all runs"
@@ -130,9 +131,11 @@ class Config(BaseModel, ABC):
 
     @property
     def changed(self) -> dict[str, Any]:
-        """The settings that make a run another variant: those that differ from the defaults.
+        """The settings that distinguish this variant: those changed from the defaults.
 
-        They are those of the experiment's file in ``configs/``. Without it, nothing has changed.
+        The defaults are those in the experiment's file in ``configs/``; empty if the config was
+        created without that file. Settings that do not define a variant, such as the seed, are
+        excluded.
         """
         others = {*self.folder_settings, *MAY_CHANGE_ON_RESUME, self.length_setting, "seed"}
         values = {name: self._number(name, value) for name, value in self._defaults.items()}
@@ -143,7 +146,7 @@ class Config(BaseModel, ABC):
         }
 
     def variant(self, name: str) -> str:
-        """Return a name followed by the changed settings, as ``coordconv-gamma-0.9-n_steps-8``."""
+        """Append the changed settings to a name: ``coordconv-gamma-0.9-n_steps-8``."""
         text = "-".join([name, *(f"{key}-{value}" for key, value in self.changed.items())])
         if len(text) > _MAX_VARIANT:
             text = f"{text[:_MAX_VARIANT]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
@@ -152,7 +155,7 @@ class Config(BaseModel, ABC):
     @property
     @abstractmethod
     def score(self) -> str:
-        """The column of ``progress.csv`` that says how good the run is."""
+        """The column of ``progress.csv`` with the main metric."""
 
     @property
     def lower_is_better(self) -> bool:
@@ -161,20 +164,21 @@ class Config(BaseModel, ABC):
 
     @classmethod
     def find_defaults(cls, path: Path, flags: Mapping[str, object]) -> Defaults:
-        """Return the settings that hold where no flag is given.
+        """Return the default settings, to be overridden by flags.
 
         Args:
-            path: The experiment's file in ``configs/``.
-            flags: The flags that are given, by name; ``config`` names a file that overrides it.
+            path: The experiment's file or folder in ``configs/``.
+            flags: The given flags by name. Values in the file ``flags["config"]`` override the
+                experiment's. Other flags may select the defaults.
 
         Raises:
-            UserError: A file cannot be read, or a flag that it depends on is wrong.
+            UserError: A file cannot be read, or a flag that selects the defaults is invalid.
         """
         return Defaults(path, read_yaml(path)).overridden_by(flags.get("config"))
 
     @classmethod
     def flags(cls) -> dict[str, FieldInfo]:
-        """Return the fields that are flags, the experiment's own first."""
+        """Return the fields that are command-line flags, the experiment's before the shared."""
         fields = {name: f for name, f in cls.model_fields.items() if name != "experiment"}
         return dict(sorted(fields.items(), key=lambda item: item[0] in Config.model_fields))
 
@@ -182,15 +186,15 @@ class Config(BaseModel, ABC):
     def load(
         cls, defaults: Defaults, flags: Mapping[str, object] | None = None, place: str | None = None
     ) -> Self:
-        """Validate the values of a YAML file, which flags override.
+        """Create a validated config from default settings and flags.
 
         Args:
-            defaults: One value for every field without a default, none unknown.
-            flags: Values by field name.
-            place: How messages name a flag, with ``{}`` for the field; None for its dashes.
+            defaults: A value for every field that has no default in the class.
+            flags: Values by field name, which override the defaults.
+            place: How errors name a flag, with ``{}`` for the field; None for its dashes.
 
         Raises:
-            UserError: A value is missing, unknown or wrong.
+            UserError: A setting is missing or unknown, or a value is invalid.
         """
         flags = flags or {}
         try:
@@ -199,7 +203,7 @@ class Config(BaseModel, ABC):
         except ValidationError as error:
             details = error.errors()[0]
             name = ".".join(str(part) for part in details["loc"])
-            if details["type"] == "value_error":  # a sentence of the config's own
+            if details["type"] == "value_error":  # raised by the config class
                 raise UserError(str(details["ctx"]["error"])) from None
             where = f"{defaults.file_of(name)}: {name}"
             if name in flags:
@@ -210,9 +214,20 @@ class Config(BaseModel, ABC):
 
     @classmethod
     def _number(cls, name: str, value: object) -> object:
-        """Return the number in a text such as 1e3, which is none to YAML."""
+        """Convert a string such as ``1e3``, which YAML does not read as a number."""
         field = cls.model_fields.get(name)
         return parse_value(value, field) if field else value
+
+
+class TrainingConfig(Config):
+    """Settings of a supervised training, whose steps are epochs."""
+
+    unit = "epochs"
+    length_setting = "n_epochs"
+
+    save_freq: Count = Field(description="epochs between checkpoints")
+    n_epochs: Count = Field(description="passes over the training samples")
+    eval_freq: Count = Field(description="epochs between evaluations")
 
 
 C = TypeVar("C", bound=Config)
@@ -220,13 +235,13 @@ C = TypeVar("C", bound=Config)
 
 @dataclass(frozen=True)
 class Defaults:
-    """The values of an experiment's settings, and the files that they were read from.
+    """Default settings, and the files that they were read from.
 
     Attributes:
         file: The experiment's file.
-        of_experiment: The values in it by name.
-        own_file: The user's file.
-        own: The values in that.
+        of_experiment: The experiment's values by name.
+        own_file: The user's file, if any.
+        own: The user's values by name.
     """
 
     file: Path
@@ -236,11 +251,11 @@ class Defaults:
 
     @property
     def values(self) -> dict[str, Any]:
-        """All values, of which the user's override the experiment's."""
+        """All values; the user's override the experiment's."""
         return {**self.of_experiment, **self.own}
 
     def overridden_by(self, file: object) -> Defaults:
-        """Return the same with a user's file; None for no file.
+        """Return these defaults, overridden by a user's file; None changes nothing.
 
         Raises:
             UserError: The file cannot be read.
@@ -251,15 +266,15 @@ class Defaults:
         return Defaults(self.file, self.of_experiment, path, read_yaml(path))
 
     def file_of(self, name: str) -> Path:
-        """Return the file with the value of a setting."""
+        """Return the file that a setting's value comes from."""
         return self.own_file if self.own_file and name in self.own else self.file
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the settings in a file.
+    """Read settings from a YAML file.
 
     Raises:
-        UserError: The file cannot be read or does not hold settings.
+        UserError: The file cannot be read or does not contain settings.
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _LOADER)
@@ -271,12 +286,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
         line = mark.line + 1 if mark else 1
         raise UserError(f"{path} is not valid YAML: see line {line}.") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise UserError(f"{path} must hold settings, one `name: value` a line.")
+        raise UserError(f"{path} must contain settings, one `name: value` per line.")
     return content
 
 
 def flag(name: str) -> str:
-    """Return a setting's flag.
+    """Return the flag of a setting.
 
     >>> flag("n_envs")
     '--n-envs'
@@ -285,9 +300,9 @@ def flag(name: str) -> str:
 
 
 def parse_value(text: object, field: FieldInfo) -> object:
-    """Return the number in a text, or the whole number in a float, where the field wants one.
+    """Convert a string or a float to the number type of a field.
 
-    Anything else is returned as it is; validation rejects it.
+    A value that cannot be converted is returned unchanged; validation rejects it.
     """
     if field.annotation not in (int, float) or not isinstance(text, str | float):
         return text
@@ -300,7 +315,7 @@ def parse_value(text: object, field: FieldInfo) -> object:
 
 
 def _end_of_sentence(details: ErrorDetails, config_class: type[Config]) -> str:
-    """Return a validation error in plain words."""
+    """Describe a validation error in words that follow the setting's name."""
     value, kind, limits = details["input"], details["type"], details.get("ctx", {})
     if kind == "extra_forbidden":
         return f"is not a setting; {nearest(str(details['loc'][0]), config_class.model_fields)}"

@@ -1,4 +1,4 @@
-"""Output in the terminal: the settings and a progress bar."""
+"""Terminal output: the table of settings and the progress bar."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from rl_coordconv.runs.folder import Run
 
 
 def summary(config: Config, run: Run, **more: str) -> Table:
-    """Return a table of the settings of a run, and of more facts by name."""
+    """Return a table of a run's settings, followed by further facts by name."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column()
-    grid.add_column(overflow="fold")  # paths stay whole, to be copied
+    grid.add_column(overflow="fold")  # wrap long paths instead of truncating them
     for name, value in config.model_dump().items():
         grid.add_row(name, str(value))
     for name, text in more.items():
@@ -34,26 +34,26 @@ def summary(config: Config, run: Run, **more: str) -> Table:
 
 
 def lines_to_copy(texts: Mapping[str, str]) -> Text:
-    """Return a line per name and text, to be printed with ``soft_wrap=True``, which breaks none."""
+    """Return one line per name and text; print with ``soft_wrap=True`` to avoid line breaks."""
     width = max(map(len, texts))
     lines = [f"{name:{width}}  {text}" for name, text in texts.items()]
     return Text("\n".join(lines))
 
 
 def tensorboard(config: Config) -> str:
-    """Return the command that shows all runs of a folder."""
+    """Return the TensorBoard command for all runs in ``log_dir``."""
     return shlex.join(["tensorboard", "--logdir", config.log_dir])
 
 
 def saving(run: Run) -> str:
-    """Return the answer to a signal that stops a training."""
+    """Return the message to print when a signal stops a training."""
     return f"finishing this update, then saving in {run.folder}. Ctrl-C again stops without saving."
 
 
 def flush_output() -> None:
-    """Flush stdout and stderr, and drop what cannot be written to a full disk.
+    """Flush stdout and stderr; discard output that cannot be written, such as to a full disk.
 
-    Otherwise Python would try again at exit, and change the exit code.
+    Otherwise Python would retry at exit and change the exit code.
     """
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -64,7 +64,10 @@ def flush_output() -> None:
 
 
 class _Narrower(Group):
-    """Leaves room for the ``^C`` that a terminal writes; on a full line it would begin another."""
+    """Renderables that leave four columns free for the ``^C`` that the terminal echoes.
+
+    On a full line the echo would wrap, and the bar would be drawn twice.
+    """
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         narrower = options.update(max_width=options.max_width - 4)
@@ -78,13 +81,13 @@ class _Progress(Progress):
 
 
 class Bar:
-    """A progress bar, or a line a minute if the output is not a terminal (a log file, say).
+    """A progress bar, or one line per minute if the output is not a terminal.
 
     Args:
         console: Where to show it.
-        total: The number of units when it is full.
-        unit: What is counted.
-        completed: The units of earlier starts.
+        total: Number of units in all.
+        unit: Name of the unit in the plural, such as ``steps``.
+        completed: Number of units that are already done.
     """
 
     def __init__(self, console: Console, total: int, unit: str, completed: int = 0) -> None:
@@ -112,17 +115,17 @@ class Bar:
 
     @property
     def speed(self) -> float | None:
-        """Recent units per second; None while unknown."""
+        """Units per second, averaged over the recent past; None while unknown."""
         return self._bar.tasks[0].speed
 
     def update(self, completed: int, note: str) -> None:
-        """Show the progress and a short note."""
+        """Show the number of completed units and a short note."""
         self._completed = completed
         self._bar.update(self._task, completed=completed)
         self.note(note)
 
     def note(self, note: str) -> None:
-        """Show a short note beside the same progress."""
+        """Change the note only."""
         self._bar.update(self._task, note=note)
         if not self._console.is_terminal and time.monotonic() - self._printed_at > 60:
             self._printed_at = time.monotonic()

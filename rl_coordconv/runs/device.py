@@ -1,26 +1,30 @@
-"""The device and the threads of a training."""
+"""Selection of the device and the number of threads."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import torch
+from typing import TYPE_CHECKING
 
 from rl_coordconv.runs.config import DeviceName, UserError
 
+if TYPE_CHECKING:
+    import torch
+
 
 def use_device(name: DeviceName, num_threads: int) -> torch.device:
-    """Prepare this process for training, and return its device.
+    """Set torch's number of CPU threads, and return the device to train on.
 
     Args:
-        name: ``auto`` uses a GPU if there is one.
-        num_threads: Threads of torch on the CPU; 0 leaves them as they are.
+        name: A torch device; ``auto`` uses a GPU if there is one.
+        num_threads: CPU threads of torch; 0 keeps torch's default.
 
     Raises:
-        UserError: This machine has no such device.
+        UserError: The device does not exist on this machine.
     """
+    import torch
+
     if num_threads:
         torch.set_num_threads(num_threads)
     if name == "auto":
@@ -32,7 +36,7 @@ def use_device(name: DeviceName, num_threads: int) -> torch.device:
         message = f"There is no {name} device on this machine; choose --device cpu."
         raise UserError(message) from None
     if device.type == "cpu":
-        # The gradient of a confident softmax is full of numbers too small for fast arithmetic.
+        # Gradients of a confident softmax contain many denormal numbers, which slow a CPU down.
         torch.set_flush_denormal(True)
     return device
 
@@ -40,6 +44,8 @@ def use_device(name: DeviceName, num_threads: int) -> torch.device:
 @contextmanager
 def settings_untouched() -> Iterator[None]:
     """Restore the threads and the rounding that `use_device` sets after the block."""
+    import torch  # as in `use_device`
+
     threads, flushes = torch.get_num_threads(), not torch.tensor(1e-40) * 1
     try:
         yield
@@ -49,7 +55,9 @@ def settings_untouched() -> Iterator[None]:
 
 
 def visible_gpus() -> list[str]:
-    """Return the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    """Return the GPUs that this process may use, in the format of ``CUDA_VISIBLE_DEVICES``."""
+    import torch  # imported here because a study that only lists its runs does not need it
+
     names = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     count = torch.cuda.device_count()
     return names[:count] if len(names) >= count and names[0] else [str(n) for n in range(count)]

@@ -1,4 +1,4 @@
-"""Writes files that survive a kill or a full disk: whole or not at all, or row by row."""
+"""Atomic writes, and CSV logs that survive a kill or a full disk."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _TAIL_BYTES = 8192  # more than ten rows
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Write a file whole or not at all.
+    """Write a file atomically.
 
     Yields:
-        A temporary path beside it, which replaces it when the block ends without an error.
+        A temporary path to write to; it replaces the file when the block ends without an error.
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
@@ -33,7 +33,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[None]:
-    """Make a folder; when the block ends, remove it and its new parents if they are empty."""
+    """Create a folder; when the block ends, remove it and its new parents if they are empty."""
     missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,19 +47,19 @@ def new_folder(folder: Path) -> Iterator[None]:
 def require_folder(path: Path) -> None:
     """Raise a `UserError` if a path is not a folder."""
     if not path.is_dir():
-        is_file = f"{path} is a file; give the folder that it is in: {path.parent}"
+        is_file = f"{path} is a file; pass its folder instead: {path.parent}"
         raise UserError(is_file if path.exists() else f"There is no folder {path}.")
 
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a failed write to a folder (a full disk, say) into a `UserError`."""
+    """Convert an error on writing to a folder, such as a full disk, to a `UserError`."""
     try:
         yield
     except OSError as error:
         inner, outer = Path(error.filename or folder).resolve(), folder.resolve()
         if not (inner.is_relative_to(outer) or outer.is_relative_to(inner)):
-            raise  # it is about another file, perhaps one that was read
+            raise  # about a file elsewhere
         reason = error.strerror or str(error)
         raise UserError(
             f"Could not write to {folder}: {reason}. Earlier files are intact;"
@@ -68,15 +68,15 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
 
 class CsvLog:
-    """A CSV file that grows by rows and survives a kill: each row is on disk when written.
+    """A CSV log that survives a kill: every row is flushed to disk when it is written.
 
-    A row may add columns, which are empty in earlier rows.
+    A row may add columns, which are blank in earlier rows.
 
     Args:
         path: The file.
-        columns: The columns of a new file; ``step`` is among them.
-        keep_until: The step of the checkpoint that the run resumes from; later rows are dropped.
-        drop: Whether to drop a row up to that step as well.
+        columns: The columns of a new file, including ``step``.
+        keep_until: The step to resume from; later rows are deleted.
+        drop: Returns whether to delete a row up to that step, too.
 
     Raises:
         UserError: A row is damaged.
@@ -96,7 +96,7 @@ class CsvLog:
         write_rows(path, self._columns, rows)
 
     def write(self, row: Mapping[str, object]) -> None:
-        """Add one row, by column."""
+        """Append a row of values by column."""
         if new := [name for name in row if name not in self._columns]:
             rows = rows_until(self._path, "step", float("inf"))
             self._columns += new
@@ -106,14 +106,14 @@ class CsvLog:
 
 
 class ProgressLog:
-    """``progress.csv``: a row per step with ``step``, ``seconds``, and metrics sorted by name.
+    """``progress.csv``: one row per step with ``step``, ``seconds`` and metrics sorted by name.
 
-    What is logged later at the same step is added to its row. Everything is on disk when written.
+    Values logged later at the same step are added to its row. Every write is flushed to disk.
 
     Args:
         path: The file.
-        keep_until: The step of the checkpoint that the run resumes from; later rows are dropped.
-        drop: Whether to drop the value of a metric at a step up to that one as well.
+        keep_until: The step to resume from; later rows are deleted.
+        drop: Returns whether to delete a value up to that step, too, given its step and metric.
 
     Raises:
         UserError: A row is damaged.
@@ -133,16 +133,16 @@ class ProgressLog:
         for row in rows_until(path, "step", keep_until):
             step = float(row["step"])
             values = {k: value for k, value in row.items() if value and not drop(step, k)}
-            rows[step] = rows.get(step, {}) | values  # earlier versions wrote several at a step
+            rows[step] = rows.get(step, {}) | values  # earlier versions wrote several rows per step
         self._rewrite(list(rows.values()))
 
     @property
     def seconds(self) -> float:
-        """The seconds in the last row; 0 without one."""
+        """The value of ``seconds`` in the last row; 0 if there is none."""
         return float(str(self._last.get("seconds") or 0))
 
     def write(self, row: Mapping[str, object]) -> None:
-        """Add a row, or what it adds to the last one."""
+        """Append a row, or add its values to the last row if that has the same step."""
         is_new = not self._last or float(str(row["step"])) != float(str(self._last["step"]))
         if is_new and row.keys() <= set(self._columns):
             with self._path.open("a", newline="") as file:
@@ -161,12 +161,12 @@ class ProgressLog:
 
 
 def rows_until(path: Path, column: str, last: float) -> list[dict[str, str]]:
-    """Return the rows of a CSV file whose ``column`` is at most ``last``, without a torn last row.
+    """Return the rows of a CSV file in which ``column`` is at most ``last``.
 
-    An empty list if there is no file.
+    An incomplete last line is ignored. A missing file has no rows.
 
     Raises:
-        UserError: A row does not fit the header, or has no number in the column.
+        UserError: A row does not fit the header, or has no finite number in the column.
     """
     if not path.exists():
         return []
@@ -190,7 +190,7 @@ def rows_until(path: Path, column: str, last: float) -> list[dict[str, str]]:
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
-    """Write a CSV file whole or not at all; columns that a row lacks stay empty."""
+    """Write a CSV file atomically; columns that are missing from a row are left blank."""
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
@@ -198,9 +198,10 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, o
 
 
 def last_rows(path: Path) -> list[dict[str, str]]:
-    """Return the last rows of a CSV file to which another process may be writing.
+    """Return the last rows of a CSV file that another process may be writing.
 
-    Only the end of the file is read. Rows that do not fit the header are skipped.
+    Read only the end of the file, and skip rows that do not fit the header. A file that cannot be
+    read has no rows.
     """
     try:
         with path.open("rb") as file:

@@ -1,6 +1,6 @@
-"""The run folder: paths, settings, command, versions, lock, and whether the run is finished.
+"""The run folder: its files, lock and settings, and whether the run is finished.
 
-Training and reports share the run folder and nothing else, so this file needs no torch.
+Reports use this module to read runs, so it does not import torch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rl_coordconv.runs.signals import Stopped
 
 _PACKAGES = ("rl_coordconv", "torch", "stable-baselines3", "gymnasium", "ale-py", "numpy")
 
-# A file in a checkpoint, which is a zip archive. In torch's own, all files must share one folder.
+# The settings' path in a checkpoint, a zip archive. torch.load expects all files in one folder.
 _SETTINGS_MEMBER = "archive/rl_coordconv_settings.json"
 
 # These settings identify the experiment of older runs, whose `config.yaml` does not name it.
@@ -38,27 +38,28 @@ _EXPERIMENT_BY_SETTING = {"clip_range": "ppo", "rms_prop_eps": "a2c", "task": "t
 
 
 class Run:
-    """The paths and settings of a run; `open_run` creates one.
+    """The files and settings of a run; `open_run` creates one.
 
     Attributes:
-        folder: The folder itself.
-        config: The resolved, complete settings.
+        folder: The run folder, which contains the following files and folders.
+        config: The complete settings.
         command: The command line, one line per start.
-        versions: Package versions and the device, at the last start.
+        versions: Package versions and the device of the last start.
         output: The output of a run that a study started.
         progress: One row per logging step: ``step``, ``seconds`` of training, then metrics.
-        episodes: One row per finished game.
+        episodes: One row per finished training game.
         evaluations: One row per evaluation game.
         checkpoints: The folder of checkpoints.
-        best_model: The model of the best evaluation so far.
-        final_model: The model at the end.
-        final_weights: The weights at the end, if it is no Stable-Baselines3 model.
+        best_model: The model with the best evaluation so far.
+        final_model: The final model, in experiments with Stable-Baselines3.
+        final_weights: The final weights, in other experiments.
         figures: The folder of figures.
-        done: Exists once the run is finished; contains the length that it has then.
+        done: Exists once the run is finished; contains its length.
         settings: The settings that `record_start` and `add_settings` store.
-        length: The step at which the run is finished, in its ``unit``; 0 if it is not known.
+        length: The step at which the run is finished; 0 if unknown.
+        unit: The unit of `length`, such as ``steps``; empty if unknown.
         overwrite: Whether `record_start` deletes an earlier run.
-        track: Whether `record_start` begins to log to Weights & Biases.
+        track: Whether `record_start` starts logging to Weights & Biases.
     """
 
     def __init__(
@@ -96,17 +97,17 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run is complete, up to its `length`."""
+        """Whether the run has reached its `length`."""
         try:
             return bool(json.loads(self.done.read_text(encoding="utf-8"))["length"] >= self.length)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        except (LookupError, TypeError, ValueError):  # of version 0.1: a date
+        except (LookupError, TypeError, ValueError):  # version 0.1 wrote a date
             return (self.stored_length or self.length) >= self.length
 
     @property
     def stored_length(self) -> int | None:
-        """The length in ``config.yaml``, which a run that is extended exceeds; None if unknown."""
+        """The length in ``config.yaml``, below `length` to extend the run; None if unknown."""
         try:
             length = read_yaml(self.config).get(self._length_setting)
         except UserError:
@@ -115,11 +116,11 @@ class Run:
 
     @property
     def saved(self) -> list[Path]:
-        """The checkpoints to resume from, newest first; none if the run is to be overwritten."""
+        """The checkpoints to resume from, newest first; empty if the run is to be overwritten."""
         return [] if self.overwrite else sorted(self.checkpoints.glob("step-*"), reverse=True)
 
     def finish(self) -> None:
-        """Mark the run as complete."""
+        """Mark the run as finished."""
         content = {"finished": time.strftime("%Y-%m-%d %H:%M:%S"), "length": self.length}
         with atomic_write(self.done) as path:
             path.write_text(json.dumps(content) + "\n", encoding="utf-8")
@@ -138,9 +139,9 @@ def open_run(
     track: bool = False,
     patience: float = 0,
 ) -> Iterator[Run]:
-    """Open the folder of a new run, or of an existing one that can be resumed with a config.
+    """Open a run folder: a new one, or that of a run which can be resumed with this config.
 
-    The folder is locked while the context lasts: only one process can use a run at a time. Nothing
+    The folder is locked until the block ends, so only one process can use a run at a time. Nothing
     is written or deleted before `record_start`, and a new folder that stays empty is removed.
 
     Args:
@@ -152,7 +153,7 @@ def open_run(
 
     Raises:
         UserError: The folder cannot be written, is in use, contains something else, or contains a
-            run that cannot be resumed with these settings. Nothing in it was changed.
+            run that cannot be resumed with these settings. Its files are unchanged.
     """
     run = Run(folder, config, overwrite=overwrite, track=track)
     with ExitStack() as opened:
@@ -161,7 +162,7 @@ def open_run(
         try:
             opened.enter_context(new_folder(folder))
             _refuse_other_files(run)
-            # Not the caller's errors: the block ends before `yield`.
+            # This `try` ends before `yield`, so it does not catch the caller's errors.
             opened.enter_context(lock(folder, patience))
         except OSError as error:
             raise UserError(f"Cannot write to {folder}: {error.strerror}.") from None
@@ -172,7 +173,7 @@ def open_run(
 
 
 def _forget(run: Run) -> None:
-    """Delete the lock file if nothing else is there, so that the folder is empty again."""
+    """Delete the lock file if it is the only file, so that the empty folder can be removed."""
     if set(run.folder.iterdir()) == {_lock_file(run.folder)}:
         _lock_file(run.folder).unlink()
 
@@ -186,14 +187,14 @@ def run_experiment(
     folder: Path | None = None,
     patience: float = 0,
 ) -> int:
-    """Start or resume a run, and print where the result is.
+    """Start, resume or extend a run, and print its folder.
 
     Args:
-        train: The experiment's function.
-        config: The settings, which name the folder.
+        train: The experiment's training function.
+        config: The settings.
         overwrite: Delete an earlier run and start over.
         track: Log to Weights & Biases.
-        folder: A folder to use instead.
+        folder: The run folder; None uses ``config.folder``.
         patience: Seconds to wait for another process to release the folder.
 
     Returns:
@@ -215,13 +216,13 @@ def run_experiment(
         if run.is_finished:
             print(f"Done: {run.folder}")
         else:
-            print(f"A callback stopped the training in {run.folder}. Train again to resume.")
+            print(f"A callback stopped the training in {run.folder}. Run it again to resume.")
     return 0
 
 
 @contextmanager
 def lock(folder: Path, patience: float = 0) -> Iterator[None]:
-    """Keep other processes from writing to a run while the block lasts.
+    """Prevent other processes from writing to a run folder until the block ends.
 
     Args:
         folder: The run's folder.
@@ -246,14 +247,14 @@ def _lock_file(folder: Path) -> Path:
 
 
 def _refuse_other_files(run: Run) -> None:
-    """Raise a `UserError` if a run's folder contains other files and no run."""
+    """Raise a `UserError` if a folder contains files but no run."""
     others = set(run.folder.glob("*")) - {run.output}
     if others and not (run.config.exists() or _lock_file(run.folder).exists()):
         raise UserError(f"{run.folder} contains other files; choose another --log-dir.")
 
 
 def read_settings(run: Run) -> dict[str, Any]:
-    """Return the settings of a run, ``experiment`` included, as stored in ``config.yaml``.
+    """Return a run's settings from ``config.yaml``; ``experiment`` is ``unknown`` if not stored.
 
     Raises:
         UserError: The file is missing or damaged.
@@ -264,15 +265,15 @@ def read_settings(run: Run) -> dict[str, Any]:
 
 
 def refuse_other_run(run: Run, config: Config, remedy: str = "start over with --overwrite") -> None:
-    """Raise a `UserError` if a run's folder contains something that cannot be resumed.
+    """Raise a `UserError` if a run cannot be resumed with a config.
 
-    That is: other files, a run with other settings (in ``config.yaml`` or the newest checkpoint),
-    or one whose settings or checkpoints are missing. A run may only grow longer.
+    Reasons are other files in its folder, other settings in ``config.yaml`` or in the newest
+    checkpoint, and missing settings or checkpoints. The length may be larger than before.
 
     Args:
         run: The run, whose folder need not exist.
         config: The settings.
-        remedy: What the message suggests besides restoring settings or files.
+        remedy: Suggestion at the end of the message, besides restoring settings or files.
     """
     _refuse_other_files(run)
     stored = []
@@ -286,16 +287,16 @@ def refuse_other_run(run: Run, config: Config, remedy: str = "start over with --
     logs = (run.progress, run.episodes, run.evaluations)
     models = (run.best_model, run.final_model, run.final_weights)
     has_begun = run.done.exists() or any(map(_has_rows, logs)) or any(x.exists() for x in models)
-    # A start makes the folder of checkpoints before it records its command.
+    # `record_start` creates the folder of checkpoints before it writes the command.
     has_begun = has_begun or (run.command.exists() and not run.checkpoints.exists())
     if not stored and (has_begun or run.saved):
-        raise UserError(f"{run.config} is missing; put it back or {remedy}.")
+        raise UserError(f"{run.config} is missing; restore it or {remedy}.")
     for settings in stored:
         _refuse_other_settings(run, settings, config, remedy)
     if has_begun and not (run.saved or run.is_finished):
         raise UserError(
-            f"The checkpoints in {run.checkpoints} are missing, so the run cannot be resumed; put"
-            f" them back or {remedy}."
+            f"The checkpoints in {run.checkpoints} are missing, so the run cannot be resumed;"
+            f" restore them or {remedy}."
         )
 
 
@@ -309,10 +310,10 @@ def _refuse_other_settings(
     keys = sorted((stored.keys() | wanted.keys()) - may_change)
     differing = [key for key in keys if stored.get(key) != wanted.get(key)]
     if differing:
-        changes = ", ".join(f"{k} ({stored.get(k)} there, {wanted.get(k)} now)" for k in differing)
+        changes = ", ".join(f"{k} was {stored.get(k)}, now {wanted.get(k)}" for k in differing)
         raise UserError(
-            f"{run.folder} is a run with another {changes};"
-            f" change it back, choose another --log-dir, or {remedy}."
+            f"The run in {run.folder} has other settings ({changes});"
+            f" use the same settings, choose another --log-dir, or {remedy}."
         )
 
 
@@ -323,7 +324,7 @@ def add_settings(run: Run, checkpoint: Path) -> None:
 
 
 def _checkpoint_settings(run: Run) -> dict[str, Any] | None:
-    """Return the settings in the newest checkpoint that has them; those of version 0.1 do not."""
+    """Return the settings in the newest readable checkpoint; version 0.1 stored none there."""
     for path in run.saved:
         try:
             with zipfile.ZipFile(path) as archive:
@@ -339,19 +340,19 @@ def _has_rows(log: Path) -> bool:
 
 
 def record_start(run: Run, device: str) -> None:
-    """Record that a run begins, resumes or is extended: its settings, the command, the versions.
+    """Write the settings, command and versions of a run that starts, resumes or is extended.
 
-    An earlier run that is to be overwritten is deleted first.
+    With ``run.overwrite``, delete the earlier run first.
     """
     if run.overwrite:
         paths = set(run.folder.iterdir()) - {_lock_file(run.folder)}
-        # First DONE, last the config: if killed here, the next start still sees an unfinished run.
+        # Delete DONE first and the config last: if killed between, it is still an unfinished run.
         for path in sorted(paths, key=lambda path: (path == run.config, path != run.done)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         run.overwrite = False
     if (length := run.stored_length) and length < run.length:
         print(_extension(run, length))
-    # First DONE: if killed here, the next start still sees an unfinished run.
+    # Delete DONE first: if killed between, it is an unfinished run.
     for path in (run.done, run.final_model, run.final_weights):
         path.unlink(missing_ok=True)
     text = yaml.safe_dump(run.settings, sort_keys=False)
@@ -368,14 +369,14 @@ def record_start(run: Run, device: str) -> None:
 
 
 def _extension(run: Run, length: int) -> str:
-    """Return a sentence on a run that was to end at ``length``."""
+    """Return the message about extending a run that ended at ``length``."""
     linear = [name for name, value in run.settings.items() if value == "linear"]
-    schedules = "".join(f" {name} is linear: it now ends there." for name in linear)
+    schedules = "".join(f" {name} is linear and now spans the new length." for name in linear)
     return f"Extending the run from {length:,} to {run.length:,} {run.unit}.{schedules}"
 
 
 def versions(packages: Sequence[str] = _PACKAGES) -> dict[str, str | None]:
-    """Return the versions of Python and some packages, and this package's commit if known."""
+    """Return the versions of Python and some packages, and the git commit if known."""
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
@@ -384,7 +385,7 @@ def versions(packages: Sequence[str] = _PACKAGES) -> dict[str, str | None]:
 
 
 def _git_commit() -> str | None:
-    """Return the commit of this package's checkout, marked dirty if files differ from it."""
+    """Return the commit of this checkout, with ``-dirty`` if files differ; None if unknown."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None

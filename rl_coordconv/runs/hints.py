@@ -1,11 +1,13 @@
-"""What a user may have meant: settings and values by other names, such as ``--lr``."""
+"""Suggestions for unknown names, such as ``--learning-rate`` for ``--lr``."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-# The names of other libraries, of papers and of this package's other scripts.
+from rl_coordconv.runs.shell import shell_command
+
+# Alternative names from other libraries, from papers and from this package's other scripts.
 _OTHER_NAMES = {
     "n_epochs": "epochs num_epochs max_epochs train_epochs update_epochs",
     "total_timesteps": "timesteps n_timesteps num_timesteps steps total_steps max_steps frames"
@@ -48,6 +50,9 @@ _OTHER_NAMES = {
     "video": "record mp4",
     "explain": "saliency",
     "dry_run": "print",
+    "evaluate": "eval enjoy play",
+    "compare": "plot report",
+    "study": "sweep",
     "bf16": "bfloat16 fp16 float16 half amp",
     "float32": "fp32 float full single",
     "linear": "lin decay anneal",
@@ -58,15 +63,15 @@ _OTHER_NAMES = {
 }
 
 _ADVICE = {
-    "the algorithm is the script, as in scripts/train_ppo.py.": "algo algorithm a2c ppo dqn",
-    "the same command again resumes a run.": "resume continue load trained_agent",
+    "each algorithm has its own command, such as {train_ppo}.": "algo algorithm a2c ppo dqn",
+    "to resume a run, run the same command again.": "resume continue load trained_agent",
 }
 
 
 def meant(name: object, names: Iterable[str]) -> str | None:
-    """Return which of some names a user meant; None if that is not clear.
+    """Return the one of some names that a user most likely meant; None if there is none.
 
-    In this order: the same in another spelling, another name for it, a part of it, a typo.
+    Try in this order: another spelling, an alternative name, a part of a name, a typo.
 
     >>> meant("--lr", ["--learning-rate", "--seed"])
     '--learning-rate'
@@ -86,12 +91,14 @@ def meant(name: object, names: Iterable[str]) -> str | None:
 
 
 def nearest(name: object, names: Iterable[str]) -> str:
-    """Return the end of a sentence about an unknown name: the one meant, or all there are."""
+    """Return a suggestion for an unknown name: the most likely name, or the list of all names."""
     names = sorted(names)
     if match := meant(name, names):
         return f"did you mean {match}?"
     advice = [text for text, words in _ADVICE.items() if _plain(name) in words.split()]
-    return advice[0] if advice else f"there are: {', '.join(names)}."
+    if advice:
+        return advice[0].format(train_ppo=shell_command("train-ppo"))
+    return f"there are: {', '.join(names)}."
 
 
 def _plain(name: object) -> str:

@@ -1,10 +1,10 @@
-"""Kept results: the finished runs of a study in a few compressed files.
+"""Kept studies: the finished runs of a study in a few compressed files.
 
-A kept study is a folder with ``runs.json.gz``, which has the settings and versions of each run by
-name (``a2c/MsPacman/coordconv/seed-0``), and a table per kind of log: ``episodes.csv.gz``,
-``evaluations.csv.gz``, ``progress.csv.gz``. A table's first column, ``run``, is the run's name; the
-others are those of all runs' logs, blank where a run has no such column. The same runs give the
-same bytes.
+A kept study is a folder with ``runs.json.gz``, the settings and versions of each run by name
+(``a2c/MsPacman/coordconv/seed-0``), and one table per log: ``episodes.csv.gz``,
+``evaluations.csv.gz`` and ``progress.csv.gz``. The first column of a table, ``run``, is the run's
+name; the others are the columns of all runs' logs, blank where a run does not have the column. The
+same runs always give the same bytes.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _LEVELS = 4  # of a run's name: experiment, task, variant, seed
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as it was stored, in a run folder or in a kept study.
+    """A run that was read from a run folder or from a kept study.
 
     Attributes:
-        folder: Its run folder; in a kept study, the study's folder and the run's name.
-        name: As ``a2c/MsPacman/coordconv/seed-0``.
-        settings: The content of its ``config.yaml``.
-        versions: The content of its ``versions.json``; empty without one.
-        tables: Its logs as CSV text, by kind.
+        folder: The run folder; in a kept study, the study's folder joined with the run's name.
+        name: Such as ``a2c/MsPacman/coordconv/seed-0``.
+        settings: The contents of ``config.yaml``.
+        versions: The contents of ``versions.json``; empty if there is none.
+        tables: The logs as CSV text, by their names in `TABLES`.
     """
 
     folder: Path
@@ -48,9 +48,9 @@ class StoredRun:
     tables: Mapping[str, str]
 
     def rows(self, table: str) -> list[dict[str, str]]:
-        """Return a log's rows by column; none if the run has no such log.
+        """Return the rows of a log; none if the run has no such log.
 
-        A last row that is still being written is left out.
+        An incomplete last row is ignored.
 
         Raises:
             UserError: The log is damaged.
@@ -69,7 +69,7 @@ def is_kept(folder: Path) -> bool:
 
 
 def stored_runs(folder: Path, tables: Sequence[str] = TABLES) -> list[StoredRun]:
-    """Read all runs in and below a folder, from run folders and kept studies alike.
+    """Read all run folders and kept studies in and below a folder.
 
     Raises:
         UserError: A file is damaged or cannot be read.
@@ -83,8 +83,8 @@ def read_stored_run(folder: Path, tables: Sequence[str] = TABLES) -> StoredRun:
     """Read a run folder.
 
     Args:
-        folder: The run's own folder.
-        tables: The logs to read, where there are such.
+        folder: The run folder.
+        tables: The logs to read; missing ones are skipped.
 
     Raises:
         UserError: A file is damaged or cannot be read.
@@ -99,7 +99,7 @@ def read_stored_run(folder: Path, tables: Sequence[str] = TABLES) -> StoredRun:
         versions = json.loads(file.read_text("utf-8")) if file.exists() else {}
         for table, file in files.items():
             if file.exists():
-                # So that a damaged byte costs its row, not the whole log.
+                # Replace bytes that are not UTF-8: only their row is then damaged, not the log.
                 texts[table] = file.read_text("utf-8", errors="replace")
     except (OSError, ValueError):
         raise UserError(f"{file} cannot be read.") from None
@@ -107,7 +107,7 @@ def read_stored_run(folder: Path, tables: Sequence[str] = TABLES) -> StoredRun:
 
 
 def read_kept(folder: Path) -> list[StoredRun]:
-    """Read a kept study; a run's logs have the columns in which any of their rows has a value.
+    """Read a kept study; columns in which all of a run's rows are blank are removed.
 
     Raises:
         UserError: A file is missing, damaged or cannot be read.
@@ -134,13 +134,13 @@ def keep(runs: Path, folder: Path, tables: Sequence[str], *, experiment: str | N
     """Add the finished runs below a folder to a kept study; a run of the same name is replaced.
 
     Args:
-        runs: Where the runs are.
-        folder: The study's folder; made if missing.
+        runs: A folder of run folders.
+        folder: The kept study; created if missing.
         tables: The logs to keep; a run without the first of them is skipped.
-        experiment: Skip the runs of others; None for any.
+        experiment: Keep only the runs of this experiment; None keeps all.
 
     Raises:
-        UserError: There is no such run, or a file is damaged.
+        UserError: There is no such finished run, or a file is damaged.
     """
     require_folder(runs)
     added: dict[str, StoredRun] = {}
@@ -149,7 +149,7 @@ def keep(runs: Path, folder: Path, tables: Sequence[str], *, experiment: str | N
             continue
         run = read_stored_run(done.parent, tables)
         if experiment in (None, run.settings["experiment"]):
-            # Under its full name, even if `runs` is a folder within that of all runs, or the run's.
+            # Use the full name even if `runs` is an inner folder or the run folder itself.
             inner = done.parent.relative_to(runs).parts
             name = "/".join(inner) if len(inner) >= _LEVELS else run.name
             added[name] = replace(run, name=name)
@@ -178,7 +178,7 @@ def _write(folder: Path, runs: Mapping[str, StoredRun]) -> None:
 
 
 def _join(runs: Iterable[StoredRun], table: str) -> str:
-    """Put the logs of several runs in one table."""
+    """Combine the logs of several runs in one table."""
     rows_by_run = {run.name: run.rows(table) for run in runs}
     columns = dict.fromkeys(key for rows in rows_by_run.values() for row in rows for key in row)
     joined = [
@@ -190,7 +190,7 @@ def _join(runs: Iterable[StoredRun], table: str) -> str:
 
 
 def _split(text: str) -> dict[str, str]:
-    """Return the log of each run in a table of several, without the columns that are blank."""
+    """Split a table into the log of each run, without its blank columns."""
     head, *lines = csv.reader(text.splitlines())
     rows_by_run: dict[str, list[list[str]]] = {}
     for name, *row in lines:

@@ -1,4 +1,4 @@
-"""The log of a training: ``progress.csv`` and TensorBoard."""
+"""Logging to TensorBoard and ``progress.csv``."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from rl_coordconv.runs.files import ProgressLog, atomic_write
 from rl_coordconv.runs.folder import Run
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure  # 30 MiB that a training on Atari does without
+    from matplotlib.figure import Figure  # for types only, to save Atari trainings 30 MiB
 
 
 def summary_writer(run: Run, keep_until: int) -> SummaryWriter:
-    """Return a writer for TensorBoard that hides what earlier starts logged after a step.
+    """Return a TensorBoard writer that resumes after a step and hides what was logged later.
 
     Args:
         run: The run.
-        keep_until: The step of the checkpoint that the run resumes from; -1 for a new run.
+        keep_until: The step to resume from; -1 for a new run.
     """
     return SummaryWriter(str(run.folder), purge_step=keep_until + 1)
 
 
 def write_settings(writer: SummaryWriter, settings: Mapping[str, bool | str | float]) -> None:
-    """Write a run's settings for TensorBoard's page HParams.
+    """Log a run's settings for TensorBoard's HParams page.
 
-    The page then begins with those in which runs differ. It does so only without the first of the
-    three summaries, which fixes the columns for all runs.
+    The first of the three summaries is left out, because it would fix the columns for all runs.
+    Without it, the page shows the settings in which runs differ first.
     """
     _, start, end = hparams(settings, {})
     for summary in (start, end):
@@ -38,11 +38,11 @@ def write_settings(writer: SummaryWriter, settings: Mapping[str, bool | str | fl
 
 
 class TrainingLog:
-    """The log of one start of a supervised training; a step is an epoch.
+    """TensorBoard and ``progress.csv`` of a supervised training, whose steps are epochs.
 
     Args:
         run: The run.
-        keep_until: The last step that counts of what earlier starts logged; -1 for a new run.
+        keep_until: The last epoch whose row is kept on resuming; -1 for a new run.
     """
 
     def __init__(self, run: Run, keep_until: int) -> None:
@@ -60,7 +60,7 @@ class TrainingLog:
         self._writer.close()
 
     def write(self, step: int, seconds: float, updates: int, metrics: Mapping[str, float]) -> None:
-        """Add a row of metrics by name; ``seconds`` are those of updates, over all starts."""
+        """Log metrics by name; ``seconds`` is the time spent on updates, over all starts."""
         self._csv.write({"step": step, "seconds": round(seconds, 3), "updates": updates, **metrics})
         for name, value in metrics.items():
             self._writer.add_scalar(name, value, step)

@@ -1,4 +1,4 @@
-"""Shared by all reports: one palette, groups over seeds, and tables."""
+"""Colours, Markdown tables and grouping over seeds, shared by all reports."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rl_coordconv.runs.kept import StoredRun
 MAY_DIFFER_IN_GROUP = frozenset({"seed", "log_dir", "device", "num_threads", "save_freq"})
 """The settings that may differ between the runs of one group."""
 
-# Okabe and Ito's colours, which colour-blind people can distinguish and which stand out from white
-# and from black.
+# The palette of Okabe and Ito: colour-blind people can distinguish the colours, and all of them are
+# visible on white and on black.
 BLUE = "#0072b2"
 VERMILION = "#d55e00"
 PURPLE = "#cc79a7"
@@ -30,15 +30,15 @@ _DOTTED: Dash = (0, (1, 1))
 
 @dataclass(frozen=True)
 class Style:
-    """How a variant is drawn: a colour as ``#rrggbb``, and matplotlib's line style and marker."""
+    """A variant's plot style: a colour as ``#rrggbb``, and matplotlib's line style and marker."""
 
     colour: str
     dash: Dash
     marker: str
 
 
-# In the order of tables: the baseline comes first, and the others are compared with it. There are
-# more variants than colours of the palette, so their dashes differ too.
+# In the order of tables: the baseline, which the others are compared with, comes first. There are
+# more variants than colours in the palette, so line styles differ too.
 EXTRACTOR_STYLES = {
     "nature": Style(BLUE, "-", "o"),
     "coordconv": Style(VERMILION, "-", "s"),
@@ -55,7 +55,7 @@ _OTHER_STYLES = [Style(c, dash, m) for dash in ("-.", _DOTTED, _DASHED) for c, m
 
 
 def styles(variants: Iterable[str]) -> dict[str, Style]:
-    """Return a style for every variant, in the order of tables; the extractors' are fixed.
+    """Return a style for every variant, in the order of tables; extractors have fixed styles.
 
     >>> list(styles(["colleague", "coordconv", "nature"]))
     ['nature', 'coordconv', 'colleague']
@@ -68,12 +68,12 @@ def styles(variants: Iterable[str]) -> dict[str, Style]:
 def markdown_table(
     head: Sequence[str], rows: Iterable[Sequence[str]], *, align: bool = False
 ) -> str:
-    """Return a Markdown table without a newline at its end.
+    """Return a Markdown table without a trailing newline.
 
     Args:
-        head: The columns' names.
-        rows: Their cells.
-        align: Pad the cells, for a terminal.
+        head: Column names.
+        rows: Rows of cells.
+        align: Pad the cells so that the columns are aligned in plain text.
 
     >>> print(markdown_table(["model", "IOU"], [["deconv", "0.9"]], align=True))
     | model  | IOU |
@@ -89,11 +89,11 @@ def markdown_table(
 
 
 def fill_tables(document: Path, tables: Mapping[str, str]) -> None:
-    """Write each table between its marks, ``<!-- name -->`` and ``<!-- end -->``.
+    """Insert tables in a document, each between ``<!-- name -->`` and ``<!-- end -->``.
 
     Args:
-        document: A Markdown file with such marks.
-        tables: Markdown tables by name; those without a mark are left out.
+        document: A Markdown file with such markers; the text between them is replaced.
+        tables: Markdown tables by name; those without a marker are skipped.
     """
     text = document.read_text(encoding="utf-8")
     for name, table in tables.items():
@@ -105,7 +105,7 @@ def fill_tables(document: Path, tables: Mapping[str, str]) -> None:
 
 
 def groups_over_seeds(runs: Iterable[StoredRun]) -> list[list[StoredRun]]:
-    """Group runs whose settings differ in nothing but the seed, in the order of their first run."""
+    """Group runs that differ only in `MAY_DIFFER_IN_GROUP`, in the order of their first run."""
     groups: dict[str, list[StoredRun]] = {}
     for run in runs:
         shared = {k: v for k, v in sorted(run.settings.items()) if k not in MAY_DIFFER_IN_GROUP}
@@ -114,7 +114,7 @@ def groups_over_seeds(runs: Iterable[StoredRun]) -> list[list[StoredRun]]:
 
 
 def spread(values: Sequence[float], number: str) -> str:
-    """Return the mean (least to largest).
+    """Format values as ``mean (minimum to maximum)``.
 
     >>> spread([1.0, 2.0, 6.0], "{:.1f}")
     '3.0 (1.0 to 6.0)'

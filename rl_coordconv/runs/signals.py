@@ -1,4 +1,4 @@
-"""SIGINT (Ctrl-C) and SIGTERM: say so, save, then stop."""
+"""Handling of SIGINT (Ctrl-C) and SIGTERM: print a message, save, then stop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class Stopped(Exception):
-    """A signal asked the run to stop, and everything is saved."""
+    """A signal stopped the run, after a checkpoint was saved."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -22,10 +22,10 @@ class Stopped(Exception):
 
 
 def end_import() -> None:
-    """Let Ctrl-C raise `KeyboardInterrupt` again, once a script has imported everything.
+    """Make Ctrl-C raise `KeyboardInterrupt` again; call this after a script's imports.
 
-    Until then, and again at exit, it ends the process: an exception might print a traceback there,
-    or be ignored by an import.
+    During imports and at exit, Ctrl-C ends the process at once instead: an exception would print a
+    traceback, or an import might catch it.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -33,13 +33,13 @@ def end_import() -> None:
 
 
 class StopSignals:
-    """Notes SIGINT and SIGTERM while the block lasts; a second Ctrl-C acts as usual.
+    """A context that records SIGINT and SIGTERM; a second Ctrl-C interrupts as usual.
 
-    A second SIGTERM does not: a machine that shuts down sends it to a study and to its runs, and
-    the study sends it to its runs.
+    A second SIGTERM is ignored: when a machine shuts down, a run of a study gets the signal from
+    the system and from the study.
 
     Args:
-        answer: What happens now, printed when the first signal comes; empty for nothing.
+        answer: Message to print at the first signal; empty prints nothing.
     """
 
     def __init__(self, answer: str = "") -> None:
@@ -49,7 +49,7 @@ class StopSignals:
         self._at_once = False
 
     def __enter__(self) -> StopSignals:
-        if threading.current_thread() is threading.main_thread():  # only there is it allowed
+        if threading.current_thread() is threading.main_thread():  # others cannot set handlers
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._note)
         return self
@@ -60,13 +60,13 @@ class StopSignals:
         self._previous.clear()
 
     def stop(self) -> None:
-        """Raise `Stopped` if a signal came."""
+        """Raise `Stopped` if a signal was received."""
         if self.received:
             raise Stopped(self.received)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Raise `Stopped` inside the block as soon as a signal comes; save everything before."""
+        """Raise `Stopped` as soon as a signal is received in the block; save before entering it."""
         self._at_once = True
         try:
             self.stop()
@@ -77,8 +77,8 @@ class StopSignals:
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self._answer and not self.received:
             name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-            # In a thread: the signal may have interrupted another print. Without the locks of
-            # `threading`, which it may have interrupted too.
+            # Print in another thread, because the signal may have interrupted a print in this one.
+            # `_thread` does not need the locks of `threading`, which may be held for that reason.
             _thread.start_new_thread(_say, (f"{name} received: {self._answer}",))
         self.received = signal.Signals(number)
         signal.signal(signal.SIGINT, self._previous[signal.SIGINT])
@@ -87,6 +87,6 @@ class StopSignals:
 
 
 def _say(text: str) -> None:
-    with suppress(OSError):  # the terminal may be gone
+    with suppress(OSError):  # the terminal may be closed
         # As an argument: `print` would not keep a bar's stdout alive while the bar stops.
         print(text, file=sys.stdout, flush=True)

@@ -1,4 +1,4 @@
-"""Weights & Biases: logs what TensorBoard logs, by its own synchronisation."""
+"""Logging to Weights & Biases, through its synchronisation with TensorBoard."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _ID = "wandb_id.txt"
 
 @contextmanager
 def finished_after() -> Iterator[None]:
-    """Upload the rest when the block ends.
+    """Finish the upload to Weights & Biases when the block ends.
 
     Raises:
-        UserError: The package is not installed.
+        UserError: The package ``wandb`` is not installed.
     """
     try:
         import wandb
@@ -33,14 +33,14 @@ def finished_after() -> Iterator[None]:
 
 
 def start(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Log everything that is written to TensorBoard from now on.
+    """Start to log everything that is written to TensorBoard.
 
-    A run that is resumed continues its earlier curves. The usual environment variables work:
-    ``WANDB_MODE=offline``, ``WANDB_PROJECT`` and the like.
+    A resumed run continues its earlier curves. Environment variables of Weights & Biases, such as
+    ``WANDB_MODE=offline`` and ``WANDB_PROJECT``, are respected.
 
     Args:
-        folder: The run's folder; a small file in it has the run's id.
-        settings: Its settings.
+        folder: The run folder, which also stores the id of the run at Weights & Biases.
+        settings: The run's settings.
 
     Raises:
         UserError: Weights & Biases cannot be reached.
@@ -61,7 +61,7 @@ def start(folder: Path, settings: Mapping[str, Any]) -> None:
         )
     except wandb.Error as error:
         raise UserError(
-            f"Weights & Biases does not answer: {str(error).rstrip('.')}."
+            f"Could not connect to Weights & Biases: {str(error).rstrip('.')}."
             " Log in with `wandb login`, or set WANDB_MODE=offline."
         ) from None
     file.write_text(run.id + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The one supervised training loop: resume, log, evaluate, save, stop on a signal."""
+"""The training loop of supervised experiments, with resuming, logging, evaluation and saving."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Protocol
 
 import torch
 from matplotlib.figure import Figure
-from pydantic import Field
 from rich.console import Console
 from torch import Tensor, nn
 
@@ -22,7 +21,7 @@ from rl_coordconv.runs.checkpoint import (
     save_tensors,
     set_rng_state,
 )
-from rl_coordconv.runs.config import Config, Count, UserError
+from rl_coordconv.runs.config import TrainingConfig, UserError
 from rl_coordconv.runs.console import Bar, saving, summary
 from rl_coordconv.runs.files import disk_errors
 from rl_coordconv.runs.folder import Run, record_start
@@ -33,22 +32,11 @@ Callback = Callable[[int, Mapping[str, float]], None]
 """Called with the epoch and the metrics of each evaluation; an exception ends the training."""
 
 
-class TrainingConfig(Config):
-    """The settings of a supervised training. Its steps are epochs."""
-
-    unit = "epochs"
-    length_setting = "n_epochs"
-
-    save_freq: Count = Field(description="epochs between checkpoints")
-    n_epochs: Count = Field(description="passes over the training samples")
-    eval_freq: Count = Field(description="epochs between evaluations")
-
-
 class Learner(Protocol):
-    """The part of a training that an experiment supplies to `fit`: networks, optimisers and data.
+    """The part of a training that an experiment implements: networks, optimisers and data.
 
-    An update may depend only on `state`, torch's random numbers and the update's number, so that a
-    resumed training equals an uninterrupted one, bit for bit on a CPU.
+    An update may depend only on `state`, on the global random number generators and on the update's
+    number, so that a resumed training equals an uninterrupted one, bit for bit on a CPU.
     """
 
     updates_per_epoch: int
@@ -58,37 +46,36 @@ class Learner(Protocol):
         """The network, or a ``ModuleDict`` of several; saved as ``final_weights.pt``."""
 
     def update(self, number: int) -> tuple[Mapping[str, Tensor], int]:
-        """Learn from one batch.
+        """Train on one batch.
 
         Args:
-            number: How many updates came before, over all epochs.
+            number: Number of earlier updates, over all epochs.
 
         Returns:
-            Each loss by name, a scalar without gradient, averaged over the batch; and the size of
-            the batch.
+            The losses by name, detached scalars averaged over the batch, and the batch size.
         """
 
     def evaluate(self, updates: int) -> Mapping[str, float]:
-        """Return the metrics after a number of updates, as ``{"test/accuracy": 0.5}``."""
+        """Return the metrics after a number of updates, such as ``{"test/accuracy": 0.5}``."""
 
     def figures(self) -> Mapping[str, Figure]:
         """Return the figures of the finished training, by file name."""
 
     def state(self) -> State:
-        """Return what another learner needs to resume from here."""
+        """Return the state to save in a checkpoint."""
 
     def restore(self, state: State) -> None:
-        """Resume from what `state` returned."""
+        """Restore what `state` returned."""
 
 
 @dataclass
 class _Progress:
-    """How far a training is."""
+    """Progress of a training."""
 
     updates: int = 0
-    seconds: float = 0.0  # of updates, without evaluations
-    samples: int = 0  # of this epoch so far
-    losses: dict[str, Tensor] = field(default_factory=dict)  # summed over these samples
+    seconds: float = 0.0  # spent on updates, without evaluations
+    samples: int = 0  # in this epoch so far
+    losses: dict[str, Tensor] = field(default_factory=dict)  # sums over these samples
 
     def add(self, losses: Mapping[str, Tensor], batch_size: int) -> None:
         for name, loss in losses.items():
@@ -108,19 +95,19 @@ def fit(
 ) -> None:
     """Train for ``n_epochs``, from scratch or from the run's last checkpoint.
 
-    Writes only into the run folder: a row of ``progress.csv`` and TensorBoard scalars at every
-    evaluation, the first one before the first update; checkpoints; and at the end, figures and
+    Write only into the run folder: a row of ``progress.csv`` and TensorBoard scalars at every
+    evaluation, including one before the first update; checkpoints; and at the end, figures and
     weights.
 
     Args:
-        learner: What is trained.
+        learner: The networks, optimisers and data.
         config: The settings.
         run: An open run folder.
         callbacks: Called in this order after each evaluation.
 
     Raises:
-        Stopped: SIGINT or SIGTERM came; a checkpoint was saved first.
-        UserError: The disk could not be written, or the training diverged.
+        Stopped: SIGINT or SIGTERM was received; a checkpoint was saved first.
+        UserError: A file could not be written, or the training diverged.
     """
     device = next(learner.model.parameters()).device
     per_epoch = learner.updates_per_epoch
@@ -132,7 +119,7 @@ def fit(
         if run.saved:
             facts["resuming"] = f"from update {progress.updates:,}"
         console.print(summary(config, run, **facts))
-        keep_until = (progress.updates - 1) // per_epoch  # an evaluation at this step is repeated
+        keep_until = (progress.updates - 1) // per_epoch  # an evaluation at this update is repeated
         with (
             TrainingLog(run, keep_until) as log,
             Bar(console, config.n_epochs * per_epoch, "updates", progress.updates) as bar,
@@ -142,7 +129,7 @@ def fit(
                 epoch, rest = divmod(progress.updates, per_epoch)
                 is_last = epoch == config.n_epochs
                 evaluates = not rest and (epoch % config.eval_freq == 0 or is_last)
-                # Before the evaluation: if it is interrupted, the resumed run repeats it.
+                # Save before an evaluation, so that a resumed run repeats an interrupted one.
                 if evaluates or signals.received or not (rest or epoch % config.save_freq):
                     _save(learner, progress, run)
                 signals.stop()
@@ -177,7 +164,7 @@ def _update(learner: Learner, progress: _Progress, device: torch.device) -> None
 
 
 def _scores(metrics: Mapping[str, float], config: TrainingConfig) -> str:
-    """Return the score on each part of the data as text."""
+    """Format the main metric on each split of the data."""
     metric = config.score.rpartition("/")[2]
     scores = [f"{name} {value:.3f}" for name, value in metrics.items() if name.endswith(metric)]
     return ", ".join(scores)

@@ -14,11 +14,13 @@ from typing import Literal
 
 from rich.console import Console
 
+from rl_coordconv.experiments import CONFIGS
 from rl_coordconv.runs.config import UserError, flag
 from rl_coordconv.runs.console import flush_output
 from rl_coordconv.runs.device import visible_gpus
 from rl_coordconv.runs.files import new_folder
 from rl_coordconv.runs.folder import refuse_other_run
+from rl_coordconv.runs.shell import shell_command
 from rl_coordconv.study.local import LocalPool
 from rl_coordconv.study.measure import measure
 from rl_coordconv.study.plan import PlannedRun, read_study
@@ -60,20 +62,18 @@ FLAGS = {"--help", *(flag(option.name) for option in fields(Options))} - {"--stu
 """The flags of the study itself; any other flag is a setting of its runs."""
 
 
-def run_study(options: Options, root: Path) -> int:
+def run_study(options: Options) -> int:
     """Train the runs of a study, or list them, and return the exit code.
 
     Args:
         options: The parsed command line.
-        root: The folder with ``configs`` and ``scripts``.
 
     Raises:
         UserError: An option or a setting is wrong; no run was started.
     """
-    runs = read_study(options.study, root / "configs", options.settings, FLAGS)
+    runs = read_study(options.study, CONFIGS, options.settings, FLAGS)
     for planned in runs:
         refuse_other_run(planned.run, planned.config, remedy="delete that folder")
-    scripts = os.path.relpath(root / "scripts")
     console = Console()
     if not console.is_terminal:
         console.width = _FILE_COLUMNS
@@ -84,13 +84,13 @@ def run_study(options: Options, root: Path) -> int:
         code = _list(runs, options, console)
     elif options.dry_run or options.backend == "print":
         for planned in left:
-            console.out(planned.command(scripts), highlight=False)
+            console.out(planned.command(), highlight=False)
         if not left:  # on stderr: stdout is for commands
             print(_finished(runs), file=sys.stderr)
         return 0
     elif left:
         code, failed = _train(runs, options, console)
-    for line in _summary(runs, failed, code, scripts):
+    for line in _summary(runs, failed, code):
         with suppress(OSError):  # a full disk, say
             console.out(line, highlight=False)
     flush_output()
@@ -127,9 +127,7 @@ def _train(
     return code, table.failed()
 
 
-def _summary(
-    runs: Sequence[PlannedRun], failed: Sequence[PlannedRun], code: int, scripts: str
-) -> Iterator[str]:
+def _summary(runs: Sequence[PlannedRun], failed: Sequence[PlannedRun], code: int) -> Iterator[str]:
     """Yield lines on the results of a study and what to do next."""
     for planned in failed:
         output = planned.run.output
@@ -147,7 +145,7 @@ def _summary(
         yield from best_runs(runs)
     if any(planned.run.episodes.exists() for planned in runs):
         folder = os.path.commonpath([planned.run.folder.parent for planned in runs])
-        yield f"To compare the runs: {shlex.join(['python', f'{scripts}/compare.py', folder])}"
+        yield f"To compare the runs: {shell_command('compare', folder)}"
 
 
 def _finished(runs: Sequence[PlannedRun]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +20,7 @@ from rl_coordconv.runs.config import (
     read_yaml,
 )
 from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.shell import shell_command
 
 _BLOCKS = ("fixed", "vary")
 
@@ -48,12 +48,11 @@ class PlannedRun:
             return self
         return replace(self, config=self.config.model_copy(update={"num_threads": number}))
 
-    def command(self, scripts: str) -> str:
-        """Return the shell command of this run; ``scripts`` is the folder of the scripts."""
+    def command(self) -> str:
+        """Return the shell command of this run."""
         chosen = {**self.chosen, "num_threads": self.config.num_threads}
         words = [word for name, value in chosen.items() for word in (flag(name), str(value))]
-        script = find_experiment(self.config.experiment).script
-        return shlex.join(["python", f"{scripts}/{script}", *words])
+        return shell_command(find_experiment(self.config.experiment).command, *words)
 
 
 def read_study(
@@ -109,7 +108,7 @@ def _read_blocks(file: Path) -> tuple[dict[str, list[Any]], dict[str, list[Any]]
         if block not in _BLOCKS:
             raise UserError(f"{file}: {block} is not a block; {nearest(block, _BLOCKS)}")
         if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
-            raise UserError(f"{file}: {block} must hold settings, one `name: value` a line.")
+            raise UserError(f"{file}: {block} must contain settings, one `name: value` per line.")
     fixed, vary = (blocks.get(block, {}) for block in _BLOCKS)
     for name, value in fixed.items():
         if isinstance(value, (list, dict)):

@@ -43,7 +43,7 @@ def work(planned: PlannedRun, folder: Path) -> int:
     Returns:
         The exit code of its script, or one of the constants above.
     """
-    sys.argv = shlex.split(planned.command("scripts"))[1:]  # for the run's command.txt
+    sys.argv = shlex.split(planned.command().removeprefix("python "))  # for command.txt
     try:
         with disk_errors(folder):
             _print_to(Path(os.devnull))  # no output if the folder cannot be written

@@ -91,7 +91,7 @@ class TestScript:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         with pytest.raises(SystemExit):
             main(["layer", "--device", "cuda"])
-        assert capsys.readouterr().err == "There is no CUDA device here.\n"
+        assert capsys.readouterr().err == "There is no CUDA device on this machine.\n"
 
 
 class TestTiming:

@@ -1,5 +1,6 @@
 import csv
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -310,7 +311,8 @@ def test_the_report_says_when_and_how_it_was_made(tmp_path, monkeypatch):
     text = (tmp_path / "out" / "report.md").read_text()
     day = time.strftime("%Y-%m-%d")
     (made,) = [line for line in text.splitlines() if line.startswith(f"Made on {day} at ")]
-    assert made.endswith(f" in {tmp_path} by: python scripts/compare.py 'my runs' --out out")
+    words = f"python {os.path.relpath(SCRIPT)} 'my runs' --out out"  # right in that folder
+    assert made.endswith(f" in {tmp_path} by: {words}")
     assert f"| numpy | {np.__version__} | - |" in text
     assert "| torch | - | 2.9.1 |" in text
     linked = re.search(rf"\[{folder.relative_to(tmp_path)}\]\(<(.*?)>\)", text)[1]
@@ -351,7 +353,7 @@ def test_a_file_instead_of_a_folder_is_reported(tmp_path, capsys):
     file = write_run(tmp_path, games=50) / "episodes.csv"
     before = file.read_bytes()
     sentences = {
-        (file, "--out", tmp_path / "out"): f"{file} is a file; give the folder that it is in: ",
+        (file, "--out", tmp_path / "out"): f"{file} is a file; pass its folder instead: ",
         (tmp_path, "--out", file): f"{file} is a file; the report needs a folder.",
         (tmp_path, "--out", file / "out"): f"Could not write to {file / 'out'}: Not a directory. ",
     }

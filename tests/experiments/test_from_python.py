@@ -1,4 +1,4 @@
-"""Training from Python, through the package's front door."""
+"""Training from Python with `make_config` and `train`."""
 
 import random
 import signal
@@ -31,7 +31,7 @@ def test_a_config_has_the_defaults_of_its_file_and_the_given_settings(settings):
     assert config.folder.parts[-4:] == ("ppo", "MsPacman", "nature-learning_rate-0.001", "seed-0")
 
 
-def test_numbers_may_be_those_of_a_search_in_numpy_or_floats(settings):
+def test_numbers_may_be_numpy_scalars_or_floats(settings):
     config = make_config("a2c", gamma=np.float32(0.5), total_timesteps=1e6, n_envs=np.int64(8))
     assert (config.gamma, config.total_timesteps, config.n_envs) == (0.5, 1_000_000, 8)
 
@@ -51,13 +51,13 @@ def test_a_folder_may_be_a_path(tmp_path):
         ("toy", {"task": "x"}, "There is no task 'x'"),
     ],
 )
-def test_a_wrong_setting_is_one_sentence(experiment, wrong, sentence):
+def test_a_wrong_setting_is_a_one_sentence_error(experiment, wrong, sentence):
     with pytest.raises(UserError) as error:
         make_config(experiment, **wrong)
     assert sentence in str(error.value)
 
 
-def test_a_file_may_hold_some_settings(tmp_path, settings):
+def test_a_file_may_contain_some_settings(tmp_path, settings):
     file = tmp_path / "mine.yaml"
     file.write_text("gamma: 0.5\nn_steps: 8\n")
     config = make_config("a2c", config=file, n_steps=16, **settings)
@@ -94,7 +94,7 @@ def test_every_variant_has_its_own_folder(settings):
         {"eval_freq": 0, "save_freq": 1, "eval_episodes": 1, "log_interval": 1},
     ],
 )
-def test_settings_that_make_no_variant_do_not_rename_it(settings, same):
+def test_settings_that_do_not_define_a_variant_do_not_rename_it(settings, same):
     assert make_config("a2c", **settings, **same).folder.parent.name == "coordconv"
 
 
@@ -107,7 +107,7 @@ def test_equal_settings_have_one_folder_however_they_are_written(settings):
         assert len(folders) == 1
 
 
-def test_many_changed_settings_still_fit_into_a_name(settings):
+def test_a_name_with_many_changed_settings_is_shortened(settings):
     changes = {"learning_rate": 1 / 3, "gamma": 1 / 3, "gae_lambda": 1 / 3, "ent_coef": 1 / 3}
     changes |= {"vf_coef": 1 / 3, "max_grad_norm": 1 / 3, "rms_prop_eps": 1 / 3, "n_steps": 8}
     names = {
@@ -135,7 +135,7 @@ class TestAtari:
         assert isinstance(result.model, A2C)
         assert result.model.num_timesteps == 40
 
-    def test_a_finished_run_is_returned_again(self, result):
+    def test_a_finished_run_is_returned_without_training(self, result):
         again = train(result.config)
         assert again.scores == result.scores
 
@@ -154,7 +154,7 @@ class TestAtari:
         torch.set_num_threads(threads)
         assert torch.tensor(1e-40) * 1 > 0
 
-    def test_own_callbacks_are_called(self, settings):
+    def test_callbacks_of_the_user_are_called(self, settings):
         class Count(BaseCallback):
             steps = 0
 
@@ -171,7 +171,7 @@ class TestAtari:
         assert count.steps == 20
         assert result.scores["own/steps"] == 20
 
-    def test_a_callback_that_stops_leaves_a_run_that_the_same_call_resumes(self, settings, capsys):
+    def test_the_same_call_resumes_a_run_that_a_callback_stopped(self, settings, capsys):
         class StopAt(BaseCallback):
             def _on_step(self) -> bool:
                 return self.num_timesteps < 20
@@ -193,7 +193,7 @@ class TestAtari:
             train(config, callbacks=[Prune()])
         assert train(config).run.is_finished
 
-    def test_ctrl_c_ends_the_loop_of_the_caller_too(self, settings):
+    def test_ctrl_c_also_ends_the_loop_of_the_caller(self, settings):
         class Interrupt(BaseCallback):
             def _on_step(self) -> bool:
                 signal.raise_signal(signal.SIGINT)

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from rl_coordconv import experiments
+from rl_coordconv.commands import COMMANDS
 from rl_coordconv.experiments import EXPERIMENTS, find_experiment
 from rl_coordconv.runs.config import Config, UserError
 
@@ -19,13 +20,13 @@ CONFIGS = ROOT / "configs"
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_entry_names_what_exists(name):
+def test_an_entry_names_existing_modules_and_files(name):
     experiment = find_experiment(name)
     config_class = experiment.config_class()
     assert issubclass(config_class, Config)
     assert get_args(config_class.model_fields["experiment"].annotation) == (name,)
     assert list(inspect.signature(experiment.train()).parameters) == ["config", "run", "callbacks"]
-    assert (ROOT / "scripts" / experiment.script).is_file()
+    assert experiment.command in COMMANDS
     assert (CONFIGS / experiment.defaults).exists()
 
 
@@ -45,7 +46,7 @@ def test_every_folder_of_an_experiment_is_registered():
     assert folders == {experiment.module for experiment in EXPERIMENTS.values()}
 
 
-def test_an_unknown_experiment_is_one_sentence():
+def test_an_unknown_experiment_is_a_one_sentence_error():
     with pytest.raises(UserError, match=r"^There is no experiment 'a3c'; did you mean a2c\?$"):
         find_experiment("a3c")
 
@@ -73,21 +74,21 @@ def environment(monkeypatch):
         monkeypatch.delenv(name)
 
 
-def test_main_trains_and_then_finds_nothing_to_do(tmp_path, environment, capsys):
+def test_main_trains_once_only(tmp_path, environment, capsys):
     argv = ["--log-dir", str(tmp_path), "--device", "cpu", *TINY_TOY]
-    assert experiments.main("toy", "A test.", CONFIGS, argv) == 0
+    assert experiments.main("toy", "A test.", argv) == 0
     (config,) = tmp_path.rglob("config.yaml")
     assert yaml.safe_load(config.read_text())["experiment"] == "toy"
     assert (config.parent / "DONE").exists()
     assert not experiments.ENVIRONMENT.keys() & os.environ.keys()  # those are for emulators
     capsys.readouterr()
-    assert experiments.main("toy", "A test.", CONFIGS, argv) == 0
+    assert experiments.main("toy", "A test.", argv) == 0
     assert "is already finished" in capsys.readouterr().out
 
 
-def test_a_mistake_is_one_sentence_and_exit_code_2(environment, capsys):
+def test_a_mistake_gives_one_sentence_and_exit_code_2(environment, capsys):
     with pytest.raises(SystemExit) as exit_:
-        experiments.main("toy", "A test.", CONFIGS, ["--sed", "1"])
+        experiments.main("toy", "A test.", ["--sed", "1"])
     assert exit_.value.code == 2
     assert capsys.readouterr().err == "There is no flag --sed; did you mean --seed?\n"
 
@@ -95,11 +96,11 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(environment, capsys):
 def test_help_describes_the_script_and_its_defaults(environment, monkeypatch, capsys):
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
     with pytest.raises(SystemExit) as exit_:
-        experiments.main("a2c", "A description.", CONFIGS, ["--help"])
+        experiments.main("a2c", "A description.", ["--help"])
     assert exit_.value.code == 0
-    out = capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
     assert "A description." in out
     assert "--total-timesteps" in out
     assert "(default: 10000000)" in out
-    assert os.environ["OMP_WAIT_POLICY"] == "active"  # the user's own value wins
+    assert os.environ["OMP_WAIT_POLICY"] == "active"  # the user's value takes precedence
     assert os.environ["GOMP_SPINCOUNT"] == "10000"

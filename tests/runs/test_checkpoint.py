@@ -27,7 +27,7 @@ def draws() -> tuple[float, float, float]:
     return random.random(), float(np.random.random()), float(torch.rand(()))  # noqa: NPY002 - global
 
 
-def test_random_numbers_drawn_aside_are_not_missed():
+def test_rng_untouched_restores_all_generators():
     random.seed(0), np.random.seed(0), torch.manual_seed(0)  # noqa: NPY002 - global
     expected = [draws(), draws()]
     random.seed(0), np.random.seed(0), torch.manual_seed(0)  # noqa: NPY002 - global
@@ -56,13 +56,13 @@ def test_a_training_that_diverged_is_refused(run, value, what):
         losses["loss"] = value
     else:
         model.state_dict()[what][0] = value
-    sentence = rf"{what} is NaN or infinite at step 3\. The last good checkpoint is .*0002\.pt;"
+    sentence = rf"{what} is NaN or infinite at step 3\. Last good checkpoint: .*0002\.pt\."
     with pytest.raises(UserError, match=sentence):
         refuse_diverged(run, "step 3", model, losses)
 
 
 class TestStates:
-    def test_the_newest_comes_back_and_two_are_kept(self, run):
+    def test_the_newest_is_loaded_and_two_are_kept(self, run):
         for step in (1, 5, 10):
             save_state(run, step, {"step": step, "weight": torch.full((2,), float(step))})
         state = load_state(run, torch.device("cpu"))
@@ -71,7 +71,7 @@ class TestStates:
         assert len(list(run.checkpoints.iterdir())) == 2
 
     @pytest.mark.parametrize("damage", [b"", b"not a checkpoint"])
-    def test_a_damaged_one_is_named_and_passed_over(self, run, damage, capsys):
+    def test_a_damaged_checkpoint_is_reported_and_skipped(self, run, damage, capsys):
         save_state(run, 1, {"step": 1})
         save_state(run, 2, {"step": 2})
         newest = max(run.checkpoints.iterdir())
@@ -79,10 +79,10 @@ class TestStates:
         assert load_state(run, torch.device("cpu"))["step"] == 1
         assert f"{newest} is damaged" in capsys.readouterr().err
 
-    def test_there_may_be_none(self, run):
+    def test_without_a_checkpoint_there_is_no_state(self, run):
         assert load_state(run, torch.device("cpu")) is None
 
-    def test_damaged_ones_do_not_count_as_the_newest_from_then_on(self, run):
+    def test_damaged_checkpoints_are_renamed_and_not_tried_again(self, run):
         for step in (1, 2, 3):
             save_state(run, step, {"step": step})
         newest = max(run.checkpoints.iterdir())
@@ -92,7 +92,7 @@ class TestStates:
         names = sorted(path.name for path in run.checkpoints.glob("step-*"))
         assert names == ["step-0000000002.pt"]
 
-    def test_if_all_are_damaged_that_is_one_sentence(self, run):
+    def test_all_damaged_is_a_one_sentence_error(self, run):
         save_state(run, 1, {"step": 1})
         max(run.checkpoints.iterdir()).write_bytes(b"torn")
         with pytest.raises(UserError, match="are damaged; start over with --overwrite"):

@@ -49,14 +49,14 @@ def test_a_file_becomes_a_frozen_config(file):
         config.n_envs = 5
 
 
-def test_flags_win_over_the_file(file):
+def test_flags_override_the_file(file):
     argv = ["--n-envs", "8", "--gamma=1", "--overwrite"]
     config, switches = parse_args(TinyConfig, file, "Tiny.", argv)
     assert (config.n_envs, config.gamma, config.mode) == (8, 1.0, "slow")
     assert switches == (True, False)
 
 
-def test_another_file_can_be_named(file, tmp_path):
+def test_config_names_a_file_that_overrides_the_defaults(file, tmp_path):
     other = tmp_path / "other.yaml"
     other.write_text(VALID.replace("slow", "fast"))
     config, switches = parse_args(TinyConfig, file, "Tiny.", ["--config", str(other), "--track"])
@@ -64,7 +64,7 @@ def test_another_file_can_be_named(file, tmp_path):
     assert switches == (False, True)
 
 
-def test_another_file_has_only_what_differs(file, tmp_path):
+def test_a_config_file_may_contain_some_settings_only(file, tmp_path):
     other = tmp_path / "other.yaml"
     other.write_text("mode: fast\ngamma: 5e-1\n")
     argv = ["--config", str(other)]
@@ -79,10 +79,10 @@ def test_another_file_has_only_what_differs(file, tmp_path):
     [
         ("n_envs: many\n", "{other}: n_envs must be a whole number"),
         ("n_env: 4\n", "{other}: n_env is not a setting; did you mean n_envs?"),
-        ("4\n", "{other} must hold settings"),
+        ("4\n", "{other} must contain settings"),
     ],
 )
-def test_a_mistake_in_another_file_names_that_file(file, tmp_path, text, message):
+def test_a_mistake_in_a_config_file_names_that_file(file, tmp_path, text, message):
     other = tmp_path / "other.yaml"
     other.write_text(text)
     with pytest.raises(UserError, match=re.escape(message.format(other=other))):
@@ -105,7 +105,7 @@ def test_help_gives_each_field_with_its_default(file, capsys):
     assert "--n-envs N games at once (default: 4)" in text
     assert "--mode slow|fast how (default: slow)" in text
     assert "--gamma X discount, 100% at most (default: 0.9)" in text
-    assert text.index("--n-envs N") < text.index("--seed N")  # the experiment's own come first
+    assert text.index("--n-envs N") < text.index("--seed N")  # the experiment's flags come first
     assert "--experiment" not in text
 
 
@@ -135,7 +135,7 @@ def test_help_gives_each_field_with_its_default(file, capsys):
         (["--n-envs"], "Argument --n-envs: expected one argument."),
     ],
 )
-def test_a_wrong_flag_is_one_sentence(file, argv, sentence):
+def test_a_wrong_flag_is_a_one_sentence_error(file, argv, sentence):
     with pytest.raises(UserError) as error:
         parse_args(TinyConfig, file, "Tiny.", argv)
     assert str(error.value) == sentence
@@ -152,23 +152,23 @@ def test_a_wrong_flag_is_one_sentence(file, argv, sentence):
         (VALID.replace("runs", "3"), "{file}: log_dir must be text, not 3."),
         (VALID.replace("mode: slow\n", ""), "{file}: mode is missing."),
         ("n_envs: [1, 2\ngamma: 1\n", "{file} is not valid YAML: see line 2."),
-        ("- 1\n", "{file} must hold settings, one `name: value` a line."),
-        ("", "{file} must hold settings, one `name: value` a line."),
+        ("- 1\n", "{file} must contain settings, one `name: value` per line."),
+        ("", "{file} must contain settings, one `name: value` per line."),
     ],
 )
-def test_a_wrong_file_is_one_sentence(file, text, sentence):
+def test_a_wrong_file_is_a_one_sentence_error(file, text, sentence):
     file.write_text(text)
     with pytest.raises(UserError) as error:
         parse_args(TinyConfig, file, "Tiny.", [])
     assert str(error.value) == sentence.format(file=file)
 
 
-def test_a_missing_file_is_one_sentence(tmp_path):
+def test_a_missing_file_is_a_one_sentence_error(tmp_path):
     with pytest.raises(UserError, match="Cannot read the config file .*: No such file"):
         load(tmp_path / "missing.yaml")
 
 
-def test_a_binary_file_is_one_sentence(file):
+def test_a_binary_file_is_a_one_sentence_error(file):
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="it is not text"):
         load(file)
@@ -184,7 +184,7 @@ def test_a_users_mistake_is_printed_with_exit_code_2(capsys):
 @pytest.mark.parametrize(
     "error", [MemoryError("Unable to allocate 9 PiB"), RuntimeError("CUDA out of memory.\nMore.")]
 )
-def test_too_little_memory_is_one_sentence_too(capsys, error):
+def test_too_little_memory_is_a_one_sentence_error(capsys, error):
     with pytest.raises(SystemExit) as exit_, one_sentence_errors():
         raise error
     assert exit_.value.code == 2
@@ -194,7 +194,7 @@ def test_too_little_memory_is_one_sentence_too(capsys, error):
         raise RuntimeError("other")
 
 
-def test_other_scripts_hint_too(capsys):
+def test_parsers_of_other_scripts_suggest_flags_too(capsys):
     parser = Parser()
     parser.add_argument("--episodes")
     parser.add_subparsers().add_parser("layer").add_argument("--dtype")
@@ -206,7 +206,7 @@ def test_other_scripts_hint_too(capsys):
     assert capsys.readouterr().out == f"rl_coordconv {__version__}\n"
 
 
-def test_ctrl_c_is_one_sentence_too(capsys):
+def test_ctrl_c_prints_one_sentence(capsys):
     with pytest.raises(SystemExit) as exit_, one_sentence_errors():
         raise KeyboardInterrupt
     assert exit_.value.code == 130

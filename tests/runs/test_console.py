@@ -12,7 +12,7 @@ from rl_coordconv.runs.folder import Run
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Seconds that the test sets."""
+    """A clock that the test sets, in seconds."""
     now = [0.0]
     monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
     return now
@@ -27,7 +27,7 @@ def test_a_terminal_gets_a_bar():
 
 
 def test_a_bar_leaves_room_for_the_terminals_ctrl_c():
-    """On a full line, ``^C`` began a second one, and the bar was there twice."""
+    """Regression: on a full line, ``^C`` wrapped and the bar was drawn twice."""
     output = io.StringIO()
     with Bar(Console(file=output, force_terminal=True, width=80), 2000, "steps") as bar:
         bar.note("evaluating 3/10, and more about that, which is more than there is room for")
@@ -35,7 +35,7 @@ def test_a_bar_leaves_room_for_the_terminals_ctrl_c():
     assert 70 < max(lines) <= 76
 
 
-def test_a_file_gets_a_line_a_minute(clock, capsys):
+def test_a_file_gets_one_line_per_minute(clock, capsys):
     with Bar(Console(file=io.StringIO()), 2000, "steps") as bar:
         for now, completed in ((10, 100), (61, 600), (62, 610), (122, 1200)):
             clock[0] = now

@@ -7,17 +7,17 @@ from rl_coordconv.runs.device import use_device, visible_gpus
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu", "cuda", "cuda:1", "mps"])
-def test_takes_what_every_machine_has(name):
+def test_device_names_are_valid_on_every_machine(name):
     assert TypeAdapter(DeviceName).validate_python(name) == name
 
 
-def test_a_name_that_is_none_says_what_to_take_instead():
+def test_an_invalid_device_name_lists_the_valid_ones():
     wanted = "There is no device 'tpu'; choose auto, cpu, cuda or cuda:N."
     with pytest.raises(ValidationError, match=wanted):
         TypeAdapter(DeviceName).validate_python("tpu")
 
 
-def test_a_device_of_another_machine_is_a_mistake_here_alone():
+def test_a_missing_device_is_an_error_only_when_it_is_used():
     name = TypeAdapter(DeviceName).validate_python("cuda:99")
     wanted = "There is no cuda:99 device on this machine; choose --device cpu."
     with pytest.raises(UserError, match=wanted):
@@ -36,7 +36,7 @@ def test_gpus_are_those_that_this_process_may_use(visible, count, gpus, monkeypa
     assert visible_gpus() == gpus
 
 
-def test_auto_takes_a_gpu_if_there_is_one():
+def test_auto_uses_a_gpu_if_there_is_one():
     assert use_device("auto", 0).type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 

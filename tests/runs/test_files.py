@@ -39,7 +39,7 @@ class TestAtomicWrite:
         assert len(modes) == 1
 
 
-def test_a_full_disk_is_one_sentence(tmp_path):
+def test_a_full_disk_is_a_one_sentence_error(tmp_path):
     with (
         pytest.raises(UserError, match="No space left on device.*are intact"),
         disk_errors(tmp_path),
@@ -47,13 +47,13 @@ def test_a_full_disk_is_one_sentence(tmp_path):
         Path("/dev/full").write_text("x")
 
 
-def test_a_file_elsewhere_that_cannot_be_read_is_no_failed_write(tmp_path):
+def test_an_unreadable_file_elsewhere_is_not_reported_as_a_failed_write(tmp_path):
     with pytest.raises(FileNotFoundError), disk_errors(tmp_path / "run"):
         (tmp_path / "data" / "image.png").read_bytes()
 
 
 class TestCsvLog:
-    def test_resumes_after_the_rows_that_count(self, tmp_path):
+    def test_resumes_after_the_kept_rows(self, tmp_path):
         path = tmp_path / "log.csv"
         log = CsvLog(path, ("step", "score"), keep_until=0)
         for step in (10, 20, 20, 30):
@@ -76,7 +76,7 @@ class TestCsvLog:
         log.write({"step": 3})
         assert path.read_text().split() == ["step,score", "1,", "2,5", "3,"]
 
-    def test_a_new_run_drops_what_an_earlier_one_left(self, tmp_path):
+    def test_a_new_run_deletes_the_rows_of_an_earlier_one(self, tmp_path):
         path = tmp_path / "log.csv"
         path.write_text("step,other\n0,1\n")
         CsvLog(path, ("step",), keep_until=-1).write({"step": 0, "score": 2})
@@ -91,8 +91,8 @@ class TestCsvLog:
     @pytest.mark.parametrize(
         "row", ["x,5", "garbage", "2,5,6", ",5", "nan,5", "2", "2,\xff", '2,"5', "2\0,5", "2\r,5"]
     )
-    def test_a_damaged_row_is_named_and_harms_nothing(self, tmp_path, row):
-        """It was a traceback, or other rows were dropped."""
+    def test_a_damaged_row_is_reported_and_nothing_changes(self, tmp_path, row):
+        """Regression: it gave a traceback, or other rows were dropped."""
         path = tmp_path / "log.csv"
         content = f"step,score\n1,5\n{row}\n3,5\n".encode("latin-1")
         path.write_bytes(content)
@@ -101,7 +101,7 @@ class TestCsvLog:
         assert path.read_bytes() == content
 
     @pytest.mark.parametrize("end", ["", "\n\n", "\0\0\0", "4,", "\r\n"])
-    def test_an_end_without_a_row_is_dropped(self, tmp_path, end):
+    def test_text_after_the_last_row_is_dropped(self, tmp_path, end):
         path = tmp_path / "log.csv"
         path.write_bytes(f"step,score\r\n1,5\r\n{end}".encode())
         assert rows_until(path, "step", 9) == [{"step": "1", "score": "5"}]
@@ -114,7 +114,7 @@ class TestCsvLog:
 
 
 class TestProgressLog:
-    def test_has_one_row_per_step_and_the_same_columns_whatever_came_first(self, tmp_path):
+    def test_has_one_row_per_step_and_the_same_columns_wherever_it_resumes(self, tmp_path):
         rows = [
             {"step": 10, "seconds": 1.0, "train/loss": 3},
             {"step": 20, "seconds": 2.0, "rollout/score": 5, "train/loss": 2},
@@ -132,7 +132,7 @@ class TestProgressLog:
                     assert path.read_text().count("\n") > 1  # it is on disk
             assert path.read_bytes().decode().replace("\r\n", "\n") == text
 
-    def test_puts_the_rows_of_an_earlier_version_in_order(self, tmp_path):
+    def test_merges_the_rows_of_a_step_from_an_earlier_version(self, tmp_path):
         path = tmp_path / "log.csv"
         path.write_text("step,seconds,b,a\n10,1,5,\n20,2,6,\n20,3,,7\n20.0,4,8,\n30,5,9,\n")
         log = ProgressLog(path, keep_until=20)
@@ -140,7 +140,7 @@ class TestProgressLog:
         log.write({"step": 20, "seconds": 6, "c": 0})
         assert path.read_text().split() == ["step,seconds,a,b,c", "10,1,,5,", "20,6,7,8,0"]
 
-    def test_forgets_what_is_logged_again(self, tmp_path):
+    def test_drops_values_that_are_logged_again(self, tmp_path):
         path = tmp_path / "log.csv"
         path.write_text("step,seconds,eval/a,train/b\n10,1,5,6\n20,2,7,8\n")
         ProgressLog(path, keep_until=20, drop=lambda step, name: step > 10 and name == "eval/a")

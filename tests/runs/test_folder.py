@@ -58,7 +58,7 @@ def test_the_same_config_opens_the_run_again_even_if_it_was_moved(config, tmp_pa
         assert run.episodes.read_text() == "kept"
 
 
-def test_settings_that_change_no_training_may_change_and_are_stored(config):
+def test_settings_that_do_not_affect_training_may_change_and_are_stored(config):
     begin(config)
     changed = config.model_copy(update={"save_freq": 7, "num_threads": 2})
     begin(changed)
@@ -67,10 +67,10 @@ def test_settings_that_change_no_training_may_change_and_are_stored(config):
     assert yaml.safe_load(Run(config.folder).config.read_text()) == config.model_dump()
 
 
-def test_another_config_is_refused_by_the_names_of_its_keys(config):
+def test_other_settings_are_refused_and_named(config):
     begin(config)
     before = contents(config.folder)
-    with pytest.raises(UserError, match=r"width \(3 there, 4 now\).*--overwrite"):
+    with pytest.raises(UserError, match=r"\(width was 3, now 4\); use the same .*--overwrite"):
         run_experiment(finish, config.model_copy(update={"width": 4}))
     assert contents(config.folder) == before
 
@@ -97,13 +97,13 @@ def test_a_finished_run_is_left_alone(config, capsys):
     assert contents(config.folder) == before
 
 
-def test_a_run_is_finished_up_to_a_length(config):
+def test_a_run_is_finished_for_its_length_only(config):
     run_experiment(finish, config)
     longer, shorter = (config.model_copy(update={"n_steps": n}) for n in (2, 0))
     assert Run(config.folder).is_finished
     assert Run(config.folder, config).is_finished
     assert not Run(config.folder, longer).is_finished
-    with pytest.raises(UserError, match=r"another n_steps \(1 there, 0 now\)"):
+    with pytest.raises(UserError, match=r"other settings \(n_steps was 1, now 0\)"):
         run_experiment(finish, shorter)
     run_experiment(finish, longer)
     assert Run(config.folder, longer).is_finished
@@ -127,7 +127,8 @@ def test_a_longer_run_names_the_schedules_that_it_changes(config, capsys):
     run_experiment(finish, short)
     run_experiment(finish, short.model_copy(update={"n_steps": 2000}))
     assert (
-        "Extending the run from 1 to 2,000 steps. lr_schedule is linear: it now ends there.\n"
+        "Extending the run from 1 to 2,000 steps. lr_schedule is linear and now spans the new"
+        " length.\n"
     ) in capsys.readouterr().out
 
 
@@ -148,7 +149,7 @@ def test_a_folder_with_other_files_is_refused_and_unharmed(config, overwrite):
     assert [p.name for p in config.folder.iterdir()] == ["thesis.txt"]
 
 
-def test_a_damaged_config_is_named(config):
+def test_a_damaged_config_is_reported(config):
     begin(config).config.write_text("seed: [")
     with pytest.raises(UserError, match="is damaged"):
         run_experiment(finish, config)
@@ -164,7 +165,7 @@ def test_a_damaged_config_is_named(config):
         ("buffer_size: 3", "unknown"),
     ],
 )
-def test_a_run_says_which_experiment_it_is_even_an_old_one(settings, experiment, tmp_path):
+def test_settings_name_the_experiment_even_of_an_old_run(settings, experiment, tmp_path):
     run = Run(tmp_path)
     run.config.write_text(settings)
     assert read_settings(run)["experiment"] == experiment
@@ -174,11 +175,11 @@ def test_an_old_run_is_resumed(config):
     run = begin(config)
     old = run.config.read_text().replace("experiment: tiny", "task: tiny")
     run.config.write_text(old)
-    with pytest.raises(UserError, match=r"another experiment \(toy there, tiny now\), task"):
+    with pytest.raises(UserError, match=r"other settings \(experiment was toy, now tiny, task"):
         run_experiment(finish, config)
 
 
-def test_a_folder_that_cannot_be_made_is_one_sentence(config, tmp_path):
+def test_a_folder_that_cannot_be_created_is_a_one_sentence_error(config, tmp_path):
     (tmp_path / "seed-0").write_text("a file where the folder should be")
     with pytest.raises(UserError, match="Cannot write to .*seed-0"):
         run_experiment(finish, config)
@@ -198,7 +199,7 @@ def test_two_processes_cannot_share_a_run(config):
         with pytest.raises(UserError, match="in use by another process"):
             run_experiment(finish, config)
         other.kill()
-    assert run_experiment(finish, config) == 0  # a killed process holds no lock
+    assert run_experiment(finish, config) == 0  # a killed process releases its lock
 
 
 def test_a_start_records_commands_and_versions(config):
@@ -212,7 +213,7 @@ def test_a_start_records_commands_and_versions(config):
 
 
 @pytest.mark.parametrize("name", ["best_model.zip", "final_model.zip", "final_weights.pt"])
-def test_a_run_that_lost_its_checkpoints_is_not_started_again_over_its_models(config, name):
+def test_a_run_without_checkpoints_is_not_restarted_over_its_models(config, name):
     run = begin(config)
     (run.folder / name).write_text("model")
     with pytest.raises(UserError, match="are missing, so the run cannot be resumed"):
@@ -220,12 +221,12 @@ def test_a_run_that_lost_its_checkpoints_is_not_started_again_over_its_models(co
     assert (run.folder / name).read_text() == "model"
 
 
-def test_a_run_that_lost_its_folder_of_checkpoints_is_not_started_again_without_any_rows(config):
+def test_a_run_without_a_checkpoint_folder_is_not_restarted_even_without_rows(config):
     begin(config).checkpoints.rmdir()
     with pytest.raises(UserError, match="are missing, so the run cannot be resumed"):
         begin(config)
 
 
-def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(config):
+def test_a_run_that_was_killed_before_its_first_checkpoint_restarts(config):
     begin(config)
     begin(config)

@@ -29,24 +29,24 @@ PPO = (*SETTINGS, "n_epochs", "batch_size", "clip_range", "clip_range_schedule")
         ("out", "log_dir"),
     ],
 )
-def test_a_name_is_understood_by_its_meaning(name, setting):
+def test_suggests_the_setting_that_was_meant(name, setting):
     assert meant(name, SETTINGS) == setting
     flags = [f"--{known.replace('_', '-')}" for known in SETTINGS]
     assert meant(f"--{name}", flags) == f"--{setting.replace('_', '-')}"
 
 
-def test_the_meaning_depends_on_what_there_is():
+def test_the_suggestion_depends_on_the_known_names():
     assert meant("epochs", PPO) == "n_epochs"
     assert meant("--clip=0.2", PPO) == "clip_range"
     assert meant("bfloat16", ["float32", "bf16"]) == "bf16"
     assert meant("xyz", PPO) is None
 
 
-def test_nearest_lists_all_where_none_is_near():
+def test_nearest_lists_all_names_if_none_is_similar():
     assert nearest("zzz", {"beta", "alpha"}) == "there are: alpha, beta."
 
 
-def test_advice_where_no_flag_fits():
+def test_some_flags_get_advice_instead_of_a_suggestion():
     assert "train_ppo.py" in nearest("--algo", SETTINGS)
-    assert "resumes" in nearest("--resume", SETTINGS)
+    assert "run the same command again" in nearest("--resume", SETTINGS)
     assert nearest("--algorithm", ["--algo"]) == "did you mean --algo?"

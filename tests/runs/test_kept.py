@@ -42,7 +42,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_kept_run_reads_as_the_run_itself(runs, tmp_path):
+def test_a_kept_run_equals_its_run_folder(runs, tmp_path):
     keep(runs, tmp_path / "kept", GAMES)
     kept = read_kept(tmp_path / "kept")
     assert [run.name for run in kept] == NAMES
@@ -72,7 +72,7 @@ def test_keeping_runs_again_or_one_by_one_gives_the_same_bytes(runs, tmp_path):
 
 
 @pytest.mark.parametrize("inner", ["a2c", "a2c/MsPacman", "a2c/MsPacman/nature/seed-1"])
-def test_a_run_has_its_name_whichever_folder_is_given(inner, runs, tmp_path):
+def test_a_run_has_the_same_name_whichever_folder_is_given(inner, runs, tmp_path):
     keep(runs / inner, tmp_path / "kept", GAMES)
     assert {run.name for run in read_kept(tmp_path / "kept")} <= set(NAMES)
 
@@ -86,7 +86,7 @@ def test_a_run_of_the_same_name_is_replaced(runs, tmp_path):
     assert second.rows("episodes") == [{"step": "1", "episode_return": "2"}]
 
 
-def test_a_run_gets_back_its_own_columns_only(tmp_path):
+def test_a_run_has_only_its_own_columns(tmp_path):
     for number, measure in enumerate(["iou", "accuracy"]):
         write_toy_run(tmp_path / "runs" / "toy" / measure / "conv" / f"seed-{number}", measure)
     keep(tmp_path / "runs", tmp_path / "kept", ["progress"])
@@ -123,7 +123,7 @@ def test_kept_studies_and_run_folders_are_read_alike(runs, tmp_path):
     assert [run.tables for run in found[3:5]] == [run.tables for run in found[5:]]
 
 
-def test_a_row_that_is_still_being_written_is_left_out(runs):
+def test_an_incomplete_last_row_is_ignored(runs):
     folder = runs / NAMES[0]
     complete = read_stored_run(folder).rows("episodes")
     with (folder / "episodes.csv").open("a") as file:
@@ -134,7 +134,7 @@ def test_a_row_that_is_still_being_written_is_left_out(runs):
 
 @pytest.mark.parametrize("name", ["runs.json.gz", "episodes.csv.gz", "evaluations.csv.gz"])
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
-def test_a_damaged_file_is_named(name, content, runs, tmp_path):
+def test_a_damaged_file_is_reported(name, content, runs, tmp_path):
     keep(runs, tmp_path / "kept", GAMES)
     (tmp_path / "kept" / name).write_bytes(content)
     with pytest.raises(UserError, match=rf"kept/{name} is damaged\.$"):
@@ -152,14 +152,14 @@ def test_a_table_of_an_unknown_run_is_damaged(runs, tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, "", "a: ["])
-def test_a_run_with_damaged_settings_is_one_sentence(content, runs, tmp_path):
+def test_a_run_with_damaged_settings_is_a_one_sentence_error(content, runs, tmp_path):
     config = runs / NAMES[0] / "config.yaml"
     config.unlink() if content is None else config.write_text(content)
     with pytest.raises(UserError, match=r"config\.yaml"):
         keep(runs, tmp_path / "kept", GAMES)
 
 
-def test_a_damaged_log_is_one_sentence_and_changes_nothing(runs, tmp_path):
+def test_a_damaged_log_is_a_one_sentence_error_and_changes_nothing(runs, tmp_path):
     keep(runs, tmp_path / "kept", GAMES)
     before = contents(tmp_path / "kept")
     (runs / NAMES[0] / "episodes.csv").write_text("step,episode_return\n1,2,3\n")
@@ -172,7 +172,7 @@ def test_a_damaged_log_is_one_sentence_and_changes_nothing(runs, tmp_path):
     ("setting", "experiment"),
     [("clip_range: 0.1", "ppo"), ("rms_prop_eps: 1.0e-05", "a2c"), ("task: x", "toy"), ("", None)],
 )
-def test_a_run_of_an_older_version_is_named_by_its_settings(setting, experiment, tmp_path):
+def test_a_run_of_an_older_version_is_identified_by_its_settings(setting, experiment, tmp_path):
     (tmp_path / "config.yaml").write_text(f"seed: 0\n{setting}\n")
     assert read_stored_run(tmp_path).settings["experiment"] == (experiment or "unknown")
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"experiment": "dqn", "clip_range": 1}))

@@ -5,7 +5,7 @@ from rl_coordconv.extractors import EXTRACTORS
 from rl_coordconv.runs.results import EXTRACTOR_STYLES, markdown_table, styles
 
 
-def test_every_extractor_has_a_style_of_its_own():
+def test_every_extractor_has_a_distinct_style():
     assert list(styles(EXTRACTORS)) == list(EXTRACTORS) == list(EXTRACTOR_STYLES)
     drawn = styles([*EXTRACTORS, "a", "b", "c", "d"])
     assert len({(style.colour, style.marker) for style in drawn.values()}) == len(drawn)
@@ -13,7 +13,7 @@ def test_every_extractor_has_a_style_of_its_own():
     assert styles(["a", "nature"])["nature"] == drawn["nature"]
 
 
-# What protanopes and deuteranopes see of linear RGB (Machado et al. 2009, severity 1).
+# Linear RGB as seen by protanopes and deuteranopes (Machado et al. 2009, severity 1).
 SIGHT = {
     "normal": np.eye(3),
     "protanopia": np.array(
@@ -36,7 +36,7 @@ def test_colour_blind_people_can_distinguish_the_main_variants(sight):
     assert distances.min() > 0.12
 
 
-def test_a_markdown_table_by_hand():
+def test_a_markdown_table_matches_one_written_by_hand():
     rows = [["a", "1"], ["long", "22"]]
     assert markdown_table(["x", "n"], rows) == (
         "| x | n |\n| --- | --- |\n| a | 1 |\n| long | 22 |"

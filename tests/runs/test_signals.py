@@ -11,19 +11,19 @@ from rl_coordconv.runs.signals import StopSignals, _say, end_import
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_signal_is_noted_and_handlers_come_back(number):
+def test_a_stop_signal_is_recorded_and_handlers_are_restored(number):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with StopSignals() as signals:
         assert signals.received is None
         os.kill(os.getpid(), number)
         assert signals.received is number
-        os.kill(os.getpid(), signal.SIGTERM)  # by another one who wants the same
+        os.kill(os.getpid(), signal.SIGTERM)  # from a second sender
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_a_signal_is_answered_once_and_at_once(capsys):
+def test_a_message_is_printed_once_and_immediately(capsys):
     with StopSignals("saving the run.") as signals:
         assert signals.received is None
         os.kill(os.getpid(), signal.SIGTERM)
@@ -31,7 +31,7 @@ def test_a_signal_is_answered_once_and_at_once(capsys):
         deadline = time.monotonic() + 30
         answer = ""
         while not answer and time.monotonic() < deadline:
-            answer = capsys.readouterr().out  # the block need not end first
+            answer = capsys.readouterr().out  # before the block ends
             time.sleep(0.01)
     assert answer == "SIGTERM received: saving the run.\n"
     assert capsys.readouterr().out == ""
@@ -57,17 +57,22 @@ def test_the_answer_may_come_while_a_bar_stops(monkeypatch):
     assert calls[:4] == ["write", "write", "flush", "deleted"]
 
 
-SCRIPTS = sorted((Path(__file__).parents[2] / "scripts").glob("*.py"))
+ROOT = Path(__file__).parents[2]
+SCRIPTS = [[str(script)] for script in sorted((ROOT / "scripts").glob("*.py"))]
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
-def test_ctrl_c_ends_a_script_quietly_while_it_imports(tmp_path, script):
-    """A traceback, or nothing: torch's import caught the exception."""
+@pytest.mark.parametrize(
+    "words",
+    [*SCRIPTS, ["-m", "rl_coordconv", "evaluate"]],
+    ids=lambda words: Path(words[-1]).stem,
+)
+def test_ctrl_c_ends_a_script_quietly_while_it_imports(tmp_path, words):
+    """Regression: it printed a traceback, or torch's import caught the exception."""
     # Every script imports this.
     (tmp_path / "yaml.py").write_text("import time; print('importing', flush=True); time.sleep(60)")
-    path = os.pathsep.join([str(tmp_path), str(script.parents[1])])
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
     with subprocess.Popen(
-        [sys.executable, str(script)],
+        [sys.executable, *words],
         env={**os.environ, "PYTHONPATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -91,7 +96,7 @@ def test_ctrl_c_raises_an_exception_again_after_the_imports():
 
 @pytest.mark.slow
 def test_tests_pass_where_sigint_is_ignored():
-    """As in `nohup pytest &` of a script."""
+    """SIGINT is ignored in a script's `nohup pytest &`, for example."""
     command = [sys.executable, "-m", "pytest", "-n0", "-q", __file__, "-k", "is_noted"]
 
     def ignore() -> None:

@@ -20,7 +20,7 @@ def offline(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_run_is_logged_and_its_resumed_part_goes_into_the_same(tmp_path):
+def test_a_resumed_run_is_logged_to_the_same_wandb_run(tmp_path):
     run = train("a2c", tmp_path / "runs", f"{SHORT_FLAGS} --log-interval 1 --track")
     train("a2c", tmp_path / "runs", f"{SHORT_FLAGS} --total-timesteps 140 --track")
     wandb.teardown()  # waits until the files are complete
@@ -33,7 +33,7 @@ def test_a_run_is_logged_and_its_resumed_part_goes_into_the_same(tmp_path):
         assert text.encode() in file.read_bytes()
 
 
-def test_without_the_package_is_one_sentence(tmp_path, monkeypatch, capsys):
+def test_a_missing_package_is_a_one_sentence_error(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(SystemExit) as exit_:
         train("a2c", tmp_path / "runs", f"{SHORT_FLAGS} --track")
@@ -52,7 +52,7 @@ def test_a_training_that_fails_is_shown_as_failed(monkeypatch, error, code):
     assert codes == [code]
 
 
-def test_no_answer_is_one_sentence(tmp_path, monkeypatch, capsys):
+def test_a_failed_connection_is_a_one_sentence_error(tmp_path, monkeypatch, capsys):
     def refuse(**settings):
         raise wandb.errors.UsageError("api_key not configured (no-tty).")
 

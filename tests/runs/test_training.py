@@ -1,4 +1,4 @@
-"""The supervised loop, with learners of the shapes that experiments have."""
+"""The supervised training loop, with learners similar to those of experiments."""
 
 import csv
 import shutil
@@ -15,11 +15,11 @@ from tiny import BASE
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from rl_coordconv.runs.config import UserError
+from rl_coordconv.runs.config import TrainingConfig, UserError
 from rl_coordconv.runs.files import last_rows
 from rl_coordconv.runs.folder import Run, open_run, record_start, run_experiment
 from rl_coordconv.runs.signals import Stopped
-from rl_coordconv.runs.training import TrainingConfig, fit
+from rl_coordconv.runs.training import fit
 
 BATCH, SAMPLES = 4, 10  # two whole batches and a smaller one
 
@@ -43,7 +43,7 @@ def config(tmp_path) -> TinyConfig:
 
 
 class Regression:
-    """One network and one loss; the samples come from a DataLoader, as those of ImageNet would."""
+    """A learner with one network, one loss and samples from a DataLoader."""
 
     updates_per_epoch = 3
 
@@ -61,7 +61,7 @@ class Regression:
         if position == 0 or not self.updates:
             order = torch.randperm(SAMPLES, generator=torch.Generator().manual_seed(epoch))
             rest = order.tolist()[position * BATCH :]
-            # A generator of its own: a new iterator draws a number, which a resumed run draws anew.
+            # A separate generator, because a new iterator draws a number, also on resuming.
             loader = DataLoader(self.samples, BATCH, sampler=rest, generator=torch.Generator())
             self.batches = iter(loader)
         return next(self.batches)
@@ -95,7 +95,7 @@ class Regression:
 
 
 class Adversaries(Regression):
-    """Two networks, two optimisers, several losses, and random numbers in every update."""
+    """A learner with two networks, optimisers and losses, and random numbers in every update."""
 
     def __init__(self):
         super().__init__()
@@ -137,7 +137,7 @@ def rows(config) -> list[dict[str, str]]:
 
 
 def stopping_after(learner, number):
-    """The learner, whose process gets SIGINT in the middle of an update."""
+    """Return the learner, which now sends SIGINT to the process in the middle of an update."""
     update = learner.update
 
     def interrupted(at):
@@ -209,7 +209,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(config, learner, number):
 @pytest.mark.parametrize("second", [False, True])
 @pytest.mark.parametrize("number", [0, 3, 9])
 def test_a_signal_interrupts_an_evaluation_which_a_resumed_run_repeats(config, number, second):
-    """It went on to its end, and a second Ctrl-C lost the epochs since the last save."""
+    """Regression: it ran to its end, and a second Ctrl-C lost the epochs since the last save."""
 
     class Sampled(Regression):
         def evaluate(self, updates):
@@ -240,7 +240,7 @@ def test_a_signal_interrupts_an_evaluation_which_a_resumed_run_repeats(config, n
     assert logs[0] == logs[1]
 
 
-def test_a_signal_before_an_evaluation_leaves_it_to_the_resumed_run(config):
+def test_a_signal_before_an_evaluation_defers_it_to_the_resumed_run(config):
     learner = stopping_after(Regression(), 8)
     evaluated = []
     learner.evaluate = lambda updates: evaluated.append(updates) or {"test/error": 0.0}
@@ -248,7 +248,7 @@ def test_a_signal_before_an_evaluation_leaves_it_to_the_resumed_run(config):
     assert evaluated == [0, 3, 6]
 
 
-def test_says_where_it_resumes_and_how_good_it_is(config, capsys):
+def test_prints_where_it_resumes(config, capsys):
     run_experiment(train_as(stopping_after(Regression(), 3)), config)
     out = capsys.readouterr().out
     assert "parameters" in out
@@ -258,7 +258,7 @@ def test_says_where_it_resumes_and_how_good_it_is(config, capsys):
 
 
 class TestSettingsOfCheckpoints:
-    """A checkpoint is resumed with the settings it was made with only."""
+    """A checkpoint is resumed only with the settings that it was saved with."""
 
     @pytest.fixture
     def stopped(self, config) -> Run:
@@ -279,7 +279,7 @@ class TestSettingsOfCheckpoints:
             stopped.config.write_text(yaml.safe_dump(changed.model_dump()))
         else:
             stopped.config.unlink()
-        self.refuses(changed, r"another n_epochs \(3 there, 2 now\)")
+        self.refuses(changed, r"n_epochs was 3, now 2")
 
     def test_restore_a_lost_config(self, config, stopped, capsys):
         stopped.config.unlink()
@@ -291,30 +291,30 @@ class TestSettingsOfCheckpoints:
         other = config.model_copy(update={"seed": 1})
         run_experiment(train_as(stopping_after(Regression(), 1)), other)
         shutil.copy(stopped.saved[0], Run(other.folder).checkpoints)
-        self.refuses(other, r"another seed \(0 there, 1 now\)")
+        self.refuses(other, r"seed was 0, now 1")
 
     @pytest.mark.parametrize("damage", ["", "PK"])
     def test_are_those_of_the_newest_that_is_not_damaged(self, config, stopped, damage):
         stopped.config.unlink()
         stopped.saved[0].write_text(damage)
-        self.refuses(config.model_copy(update={"n_epochs": 2}), r"another n_epochs \(3 there")
+        self.refuses(config.model_copy(update={"n_epochs": 2}), "n_epochs was 3, now 2")
 
     def test_of_an_older_version_are_unknown_without_a_config(self, config, stopped):
         stopped.config.unlink()
         for path in stopped.saved:
             torch.save({}, path)
-        self.refuses(config, r"config\.yaml is missing; put it back or start over with")
+        self.refuses(config, r"config\.yaml is missing; restore it or start over with")
 
     def test_of_a_finished_run_are_compared_too(self, config):
         run_experiment(train_as(Regression()), config)
         Run(config.folder).config.unlink()
-        self.refuses(config.model_copy(update={"n_epochs": 2}), "another n_epochs")
+        self.refuses(config.model_copy(update={"n_epochs": 2}), "n_epochs was 3, now 2")
         shutil.rmtree(Run(config.folder).checkpoints)
         self.refuses(config, r"config\.yaml is missing")
 
 
 class TestExtending:
-    """The same command with more epochs goes on from the end."""
+    """The same command with more epochs continues a finished run."""
 
     @pytest.mark.parametrize("is_finished", [True, False])
     def test_equals_a_longer_run(self, config, tmp_path, is_finished):
@@ -355,11 +355,11 @@ class TestExtending:
         run = Run(config.folder)
         assert not run.is_finished
         assert not run.final_weights.exists()
-        with pytest.raises(UserError, match=r"another n_epochs \(9 there, 3 now\)"):
+        with pytest.raises(UserError, match=r"n_epochs was 9, now 3"):
             run_experiment(train_as(Regression()), config)
 
 
-def test_a_checkpoint_of_an_older_version_is_one_sentence(config):
+def test_a_checkpoint_of_an_older_version_is_a_one_sentence_error(config):
     with open_run(config.folder, config) as run:
         record_start(run, device="cpu")
         torch.save({"updates": 3, "model": {}}, run.checkpoints / "step-0000000003.pt")

@@ -262,7 +262,7 @@ def test_mistakes_are_reported_in_one_sentence_before_training(
     ("text", "sentence"),
     [
         (None, "Cannot read the config file {study}: No such file or directory."),
-        ("", "{study} must hold settings"),
+        ("", "{study} must contain settings"),
         ("vary: [", "{study} is not valid YAML: see line "),
     ],
 )
@@ -346,7 +346,7 @@ def test_runs_with_other_settings_are_refused(study, tmp_path, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(study)
     assert exit_.value.code == 2
-    assert "another total_timesteps (300 there, 200 now)" in capsys.readouterr().err
+    assert "total_timesteps was 300, now 200" in capsys.readouterr().err
     assert len(runs_in(tmp_path)) == 1
 
 

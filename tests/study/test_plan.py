@@ -74,7 +74,7 @@ def test_a_runs_folder_does_not_depend_on_how_settings_are_written(file):
 def test_the_studys_number_of_threads_is_kept(file):
     (free,) = plan(file, {}, A2C)
     assert free.with_threads(4).config.num_threads == 4
-    assert "--num-threads 4" in free.with_threads(4).command("scripts")
+    assert "--num-threads 4" in free.with_threads(4).command()
     (chosen,) = plan(file, {}, {**A2C, "num_threads": 2})
     assert chosen.with_threads(4).config.num_threads == 2
 
@@ -115,7 +115,7 @@ def test_the_command_of_a_run_makes_the_same_run(tmp_path_factory, seed, gamma, 
     file = tmp_path_factory.mktemp("study") / "study.yaml"
     fixed = {**A2C, "gamma": gamma, "device": device, "log_dir": f"x{log_dir}"}
     (planned,) = plan(file, {"seed": [seed]}, fixed)
-    python, script, *argv = shlex.split(planned.command("scripts"))
+    python, script, *argv = shlex.split(planned.command())
     assert (python, script) == ("python", "scripts/train_a2c.py")
     config, _ = parse_args(A2CConfig, CONFIGS / "a2c.yaml", "", argv)
     assert config.model_dump() == planned.config.model_dump()
@@ -123,7 +123,7 @@ def test_the_command_of_a_run_makes_the_same_run(tmp_path_factory, seed, gamma, 
 
 def test_the_command_of_a_toy_run_makes_the_same_run(file):
     (planned,) = plan(file, {}, TOY)
-    argv = shlex.split(planned.command("scripts"))[2:]
+    argv = shlex.split(planned.command())[2:]
     config, _ = parse_args(ToyConfig, CONFIGS / "toy", "", argv)
     assert config == planned.config
 
@@ -207,9 +207,9 @@ def test_the_controls_of_rendering_share_the_deconvolutions_grid(model):
             {"vary": {"log_dir": ["a", "b"]}, "fixed": A2C},
             "log_dir is the folder of all runs; it cannot vary.",
         ),
-        ({"fixed": {1: 2}}, "study.yaml: fixed must hold settings, one `name: value` a line."),
+        ({"fixed": {1: 2}}, "study.yaml: fixed must contain settings, one `name: value` per line."),
         ({"varies": {}}, "study.yaml: varies is not a block; did you mean vary?"),
-        ({"fixed": [1]}, "study.yaml: fixed must hold settings, one `name: value` a line."),
+        ({"fixed": [1]}, "study.yaml: fixed must contain settings, one `name: value` per line."),
         (
             {"fixed": {**A2C, "n_envs": "many"}},
             "study.yaml: n_envs must be a whole number, not 'many'.",

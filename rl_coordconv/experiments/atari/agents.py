@@ -1,4 +1,4 @@
-"""Trained agents, from run folders and from other files of Stable-Baselines3."""
+"""Loading of trained agents from run folders and other Stable-Baselines3 files."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from pydantic import ValidationError
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import ConstantSchedule
 
-from rl_coordconv.experiments.atari.config import A2CConfig, AtariConfig, PPOConfig
+from rl_coordconv.experiments.atari.config import (
+    ALGORITHMS,
+    A2CConfig,
+    AtariConfig,
+    PPOConfig,
+)
 from rl_coordconv.experiments.atari.train import pickled_classes
 from rl_coordconv.runs.config import UserError, nearest
 from rl_coordconv.runs.folder import Run, read_settings
 
-ALGORITHMS = ("a2c", "dqn", "ppo", "qrdqn")
-
-# Replace what playing does not need: a replay buffer would take gigabytes, and functions pickled by
-# another version of Python cannot be read.
+# Replacements for objects in the file that are not needed to play: a replay buffer can take
+# gigabytes, and functions that another version of Python pickled cannot be loaded.
 _UNNEEDED = {
     "buffer_size": 1,
     "optimize_memory_usage": False,
@@ -41,11 +44,11 @@ class Agent:
 
     Attributes:
         model: The agent.
-        folder: Where its results are saved: its run folder, or the folder of a file from elsewhere.
-        checkpoint: Which of the run's agents it is: ``final``, ``best``, or a name such as
-            ``step-0000001000``; for a file from elsewhere, the file's name.
-        run: Its run; None for a file from elsewhere.
-        config: The settings of that run.
+        folder: Where to save its results: the run folder, or the folder of the file.
+        checkpoint: The name of the agent in its run: ``final``, ``best``, or a checkpoint such as
+            ``step-0000001000``; otherwise the file's name without ``.zip``.
+        run: Its run; None for a file that is not from a run folder.
+        config: The settings of the run.
     """
 
     model: BaseAlgorithm
@@ -63,11 +66,11 @@ def load_agent(
     trust: bool = False,
     device: str = "auto",
 ) -> Agent:
-    """Load an agent to play with.
+    """Load a trained agent.
 
-    A file of Stable-Baselines3 contains pickled Python objects, which can run any code when they
-    are loaded. A run folder counts as the user's own; any other file is loaded only if it, with
-    this content, was trusted now or earlier.
+    Loading a Stable-Baselines3 file unpickles Python objects, which can run arbitrary code. Files
+    in run folders are trusted. Any other file is loaded only with ``trust``, or if a file with the
+    same content was loaded with ``trust`` before.
 
     Args:
         path: A run folder, a folder above a single run, a file in a run folder, or any other
@@ -76,8 +79,8 @@ def load_agent(
             by its name or step. An unfinished run has no final agent, so its newest checkpoint is
             loaded.
         algo: One of `ALGORITHMS`; None detects it from the file.
-        trust: Also load a file from outside a run folder, and remember its content as trusted.
-        device: As torch names it, or ``auto``.
+        trust: Load a file that is not from a run folder, and remember its content as trusted.
+        device: A torch device, or ``auto``.
 
     Raises:
         UserError: There is no such agent, it cannot be loaded, or it is not trusted.
@@ -89,13 +92,13 @@ def load_agent(
     if path.is_dir() and run:
         file = _model_file(run, checkpoint)
     elif checkpoint != "final":
-        raise UserError(f"--checkpoint needs a run folder, and {path} is a file.")
+        raise UserError(f"--checkpoint needs a run folder, but {path} is a file.")
     else:
         file = path.resolve() if run else path.absolute()
     if run is None and not (trust or _is_trusted(file)):
         raise UserError(
-            f"Loading {file} runs the pickled Python code in it; if you trust where it"
-            " comes from, add --trust once."
+            f"Loading {file} runs the pickled Python code in it; if you trust its source,"
+            " add --trust once."
         )
     model_class = _model_class(algo or (config.experiment if config else _algorithm_of(file)))
     custom_objects = _UNNEEDED | (pickled_classes(config) if config else {})
@@ -125,7 +128,7 @@ def read_config(run: Run) -> AtariConfig:
 
 
 def _is_trusted(file: Path) -> bool:
-    """Return whether a file was trusted earlier, with the content that it has now."""
+    """Return whether a file with the same content was trusted before."""
     try:
         return _digest(file) in _trusted_list().read_text(encoding="utf-8").split()
     except (OSError, RuntimeError, ValueError):  # no list, no home folder, or a damaged list
@@ -133,8 +136,8 @@ def _is_trusted(file: Path) -> bool:
 
 
 def _remember_trust(file: Path) -> None:
-    # Not every file in the working folder is trusted instead: downloads end up there too.
-    with suppress(OSError, RuntimeError):  # asking again does no harm
+    # Trust by content, not by folder: downloads may be in the working folder, too.
+    with suppress(OSError, RuntimeError):  # then --trust is needed again
         if not _is_trusted(file):
             _trusted_list().parent.mkdir(parents=True, exist_ok=True)
             with _trusted_list().open("a", encoding="utf-8") as known:
@@ -146,7 +149,7 @@ def _digest(file: Path) -> str:
 
 
 def _trusted_list() -> Path:
-    """Return the file of the contents that the user trusts; torch.hub has such a list too."""
+    """Return the path of the list of trusted hashes, which is similar to torch.hub's."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "rl_coordconv" / "trusted_list"
 
@@ -160,9 +163,9 @@ def _only_run(folder: Path) -> Run:
     if len(runs) == 1:
         return runs[0]
     if runs:
-        raise UserError(f"{folder} contains {len(runs)} runs; name one, such as {runs[0].folder}.")
+        raise UserError(f"{folder} contains {len(runs)} runs; pass one, such as {runs[0].folder}.")
     agents = sorted(folder.rglob("*.zip"))
-    hint = f"; to load a single file, name it: {agents[0]}" if agents else ""
+    hint = f"; to load a single file, pass its path: {agents[0]}" if agents else ""
     raise UserError(f"{folder} contains no run of an Atari agent{hint}.")
 
 
@@ -199,7 +202,7 @@ def _model_file(run: Run, checkpoint: str) -> Path:
 
 
 def _algorithm_of(file: Path) -> str:
-    """Return the algorithm that made a file, from its plain text: nothing is unpickled."""
+    """Detect the algorithm of a file from the JSON in it, without unpickling anything."""
     try:
         with zipfile.ZipFile(file) as archive:
             data: dict[str, Any] = json.loads(archive.read("data"))
@@ -210,7 +213,7 @@ def _algorithm_of(file: Path) -> str:
     settings = {"exploration_fraction": "dqn", "clip_range": "ppo", "gae_lambda": "a2c"}
     found = next((algo for key, algo in settings.items() if key in data), None)
     if found is None:
-        raise UserError(f"Which algorithm made {file}? Name it with --algo.")
+        raise UserError(f"Cannot detect the algorithm of {file}; pass it with --algo.")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Callbacks beside a training: evaluation, checkpoints, the progress bar."""
+"""Callbacks for evaluation, checkpoints and the progress bar."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _STREAM = 1  # separates evaluation games from the training games of the same ru
 
 
 def is_due(every: int, last_step: int, step: int) -> bool:
-    """Return whether a multiple of ``every`` is after ``last_step``, up to ``step``; 0: never."""
+    """Return whether a multiple of ``every`` is in (``last_step``, ``step``]; False if it is 0."""
     return every > 0 and step // every > last_step // every
 
 
 class Evaluation(RolloutCallback):
-    """Whole games with the stochastic policy, in separate environments.
+    """Evaluation on whole games with the stochastic policy, in separate environments.
 
-    The training's random numbers are not touched. The best model so far is saved. A resumed run
-    passes the ``state`` of its checkpoint. A signal interrupts an evaluation, before which
-    `Checkpoints` has saved; the resumed run repeats it.
+    It does not change the training's random numbers, and saves the best model so far. A signal
+    interrupts an evaluation; the resumed run repeats it, because `Checkpoints` saves before it. To
+    resume, pass the ``state`` from the checkpoint.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Evaluation(RolloutCallback):
 
     @property
     def state(self) -> State:
-        """The state that a checkpoint stores."""
+        """The state to store in a checkpoint."""
         return {"last_step": self._last_step, "best_return": self._best_return}
 
     @property
@@ -111,14 +111,14 @@ class Evaluation(RolloutCallback):
             return evaluate_games(self.model, self.env, n_games, callback=self._show)
 
     def _show(self, state: Mapping[str, Any], _: Mapping[str, Any]) -> None:
-        """Show the number of finished games, from `evaluate_policy`'s variables."""
+        """Show the number of finished games, from the local variables of ``evaluate_policy``."""
         if state["done"]:
             n_finished = len(state["episode_rewards"]) + 1  # this one is not in the list yet
             self._bar.note(f"evaluating {n_finished}/{self._config.eval_episodes}")
 
 
 class Checkpoints(RolloutCallback):
-    """Checkpoints between updates; goes before `Evaluation` in the list of callbacks.
+    """Checkpoints between updates; must precede `Evaluation` in the list of callbacks.
 
     They are saved at the start, every ``save_freq`` steps, before each evaluation, at the end, and
     when a signal stops the run.
@@ -159,7 +159,7 @@ class Checkpoints(RolloutCallback):
         step = f"step {self.num_timesteps:,}"
         refuse_diverged(self._run, step, self.model.policy, self._losses())
         self._last_step = self.num_timesteps
-        # The last update's losses are logged after the next rollout.
+        # Stable-Baselines3 logs the last update's losses after the next rollout.
         log = self.logger
         pending = [
             (name, float(value), log.name_to_excluded[name])
@@ -170,7 +170,7 @@ class Checkpoints(RolloutCallback):
 
 
 class ProgressBar(RolloutCallback):
-    """Steps, speed, time left and the mean score of the last 100 games."""
+    """A progress bar with steps, speed, time left and the mean score of the last 100 games."""
 
     def __init__(self, bar: Bar, total_timesteps: int) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Checkpoints of an agent, and the log of a training that can be killed at any moment.
+"""Checkpoints and logger of a training that can be killed at any time.
 
-A checkpoint is an ordinary Stable-Baselines3 ``.zip``, which ``A2C.load`` reads too, with one more
-member: the state of the random number generators and of the callbacks.
+A checkpoint is an ordinary Stable-Baselines3 ``.zip``, which ``A2C.load`` can load. An additional
+file in it has the states of the random number generators and of the callbacks.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ _STATE_MEMBER = "rl_coordconv_state.pt"
 
 
 def save_checkpoint(run: Run, model: BaseAlgorithm, state: State) -> Path:
-    """Save a model and a state, whole or not at all, and delete the oldest checkpoints.
+    """Save a checkpoint atomically, and delete all but the newest two.
 
     Args:
         run: The run.
-        model: Saved with its optimiser, schedules and counters.
-        state: The state of the callbacks.
+        model: The model, saved with its optimiser, schedules and counters.
+        state: The states of the callbacks.
 
     Returns:
-        The new file.
+        The path of the checkpoint.
     """
     path = run.checkpoints / f"step-{model.num_timesteps:010d}.zip"
     with atomic_write(path) as temporary:
@@ -75,14 +75,14 @@ def load_checkpoint(
     device: str,
     custom_objects: Mapping[str, Any] | None = None,
 ) -> tuple[Algorithm, State] | None:
-    """Load the newest checkpoint that is not damaged, and restore the random number generators.
+    """Load the newest undamaged checkpoint, and restore the random number generators.
 
     Args:
         run: The run.
         algorithm: The model's class.
-        env: The games to train on.
-        device: The device, as torch names it.
-        custom_objects: Values that replace pickled ones, as for ``algorithm.load``.
+        env: The training environments.
+        device: A torch device.
+        custom_objects: Replacements for pickled objects, as for ``algorithm.load``.
 
     Returns:
         The model, and the state that was saved with it; None if there is no checkpoint.
@@ -106,22 +106,22 @@ def load_checkpoint(
 def make_logger(run: Run, step: int, last_evaluation: int = 0) -> Logger:
     """Return a logger for TensorBoard and ``progress.csv`` that resumes after a step.
 
-    Everything that earlier starts logged after that step is dropped, because those updates were
-    lost; so are evaluations after ``last_evaluation``, which are repeated.
+    Rows that were logged after ``step``, and evaluations after ``last_evaluation``, are dropped,
+    because the resumed run repeats them.
     """
     formats = [_ResumedTensorBoard(run, step), _ResumedCsv(run.progress, step, last_evaluation)]
     return Logger(str(run.folder), formats)
 
 
 def tensorboard_writer(logger: Logger) -> SummaryWriter:
-    """Return the writer behind a logger of `make_logger`, to log at any step."""
+    """Return the TensorBoard writer of a logger from `make_logger`, to log at any step."""
     (writer,) = [f.writer for f in logger.output_formats if isinstance(f, TensorBoardOutputFormat)]
     return writer
 
 
 class _ResumedTensorBoard(TensorBoardOutputFormat):
     def __init__(self, run: Run, step: int) -> None:
-        # Not the parent's constructor, which cannot tell TensorBoard what to hide.
+        # The parent's constructor is not called, because it cannot set ``purge_step``.
         self.writer = summary_writer(run, step or -1)
         self._is_closed = False
 
@@ -129,7 +129,7 @@ class _ResumedTensorBoard(TensorBoardOutputFormat):
 class _ResumedCsv(KVWriter):
     """``progress.csv``: ``step``, ``seconds`` of training over all starts, then SB3's metrics.
 
-    Only numbers are written; texts, images and the like are for TensorBoard.
+    Only numbers are written; text and images are logged to TensorBoard only.
     """
 
     def __init__(self, path: Path, step: int, last_evaluation: int) -> None:
@@ -145,14 +145,14 @@ class _ResumedCsv(KVWriter):
     def write(
         self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0
     ) -> None:
-        """Write a row, which is on disk when this returns."""
+        """Write a row and flush it to disk."""
         seconds = self._seconds_before + time.perf_counter() - self._started
         metrics = filter_excluded_keys(key_values, key_excluded, "csv")
         numbers = {name: value for name, value in metrics.items() if isinstance(value, NUMBER)}
         self._csv.write({"step": step, "seconds": round(seconds, 3), **numbers})
 
     def close(self) -> None:
-        """Do nothing: every row is on disk."""
+        """Do nothing; every row is already on disk."""
 
 
 def _add_step(path: Path) -> None:

@@ -1,9 +1,8 @@
-"""What a finished run says at its end: its scores, and the commands for what comes next."""
+"""The closing lines of a finished run: its scores, and the next commands to run."""
 
 from __future__ import annotations
 
 import math
-import shlex
 from statistics import fmean
 
 from rich.text import Text
@@ -12,15 +11,15 @@ from rl_coordconv.experiments.atari.config import AtariConfig
 from rl_coordconv.runs.console import lines_to_copy, tensorboard
 from rl_coordconv.runs.files import rows_until
 from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.shell import shell_command
 
 
-def closing(config: AtariConfig, run: Run, scripts: str) -> Text:
+def closing(config: AtariConfig, run: Run) -> Text:
     """Return the final scores and the next commands, for the terminal.
 
     Args:
         config: The run's settings.
         run: The finished run.
-        scripts: The folder of the scripts.
     """
     games = [float(row["episode_return"]) for row in rows_until(run.episodes, "step", math.inf)]
     rows = rows_until(run.evaluations, "step", math.inf)
@@ -33,18 +32,18 @@ def closing(config: AtariConfig, run: Run, scripts: str) -> Text:
             "training score": _mean(games[-100:], "the last {} training games"),
             "evaluation score": _mean(evaluated, "{} evaluation games"),
             "watch": tensorboard(config),
-            "evaluate": shlex.join(["python", f"{scripts}/evaluate.py", str(run.folder)]),
-            "compare": shlex.join(["python", f"{scripts}/compare.py", str(variants)]),
+            "evaluate": shell_command("evaluate", str(run.folder)),
+            "compare": shell_command("compare", str(variants)),
         }
     )
 
 
 def _mean(scores: list[float], games: str) -> str:
-    """Return a mean score in words.
+    """Format a mean score.
 
     >>> _mean([100.0, 300.0], "{} evaluation games")
     '200.0, the mean of 2 evaluation games'
     """
     if not scores:
-        return "no whole game"
+        return "no finished game"
     return f"{fmean(scores):,.1f}, the mean of {games.format(len(scores))}"

@@ -1,4 +1,4 @@
-"""Scores of whole games: play them, show them, and save them with the agent's run."""
+"""Evaluation of an agent on whole games."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from rl_coordconv.experiments.atari.video import FRAMES_PER_SECOND
 from rl_coordconv.runs.files import rows_until, write_rows
 from rl_coordconv.runs.folder import InUse, Run, lock
 
-_GAME = set(GAME_COLUMNS) - {"game"}  # columns that are equal if the same game is played again
+_GAME = set(GAME_COLUMNS) - {"game"}  # columns that are equal for a repeated game
 _EVALUATION = _GAME - {"episode_return", "length_frames"}
 
 
 def evaluate(agent: Agent, settings: PlaySettings, n_games: int, console: Console) -> Games:
-    """Play whole games and print the scores; save those of a run's agent in the run's own game.
+    """Play whole games, print the scores, and save them in the agent's run folder.
+
+    The scores are not saved if the agent is not from a run folder, if the game is not the run's, or
+    if another process is using the run.
 
     Args:
         agent: The agent.
-        settings: How it plays; ``game`` as `game_name` spells it.
+        settings: How it plays; ``game`` in the spelling of `game_name`.
         n_games: Number of games.
         console: Where to print.
 
@@ -46,13 +49,13 @@ def evaluate(agent: Agent, settings: PlaySettings, n_games: int, console: Consol
         rows = games.rows(step, settings.protocol, settings.policy, settings.seed, agent.checkpoint)
         save_scores(agent.run, rows)
         console.print(f"Scores saved in {agent.run.evaluations}", soft_wrap=True)
-    except InUse as error:  # by a training, say
+    except InUse as error:
         console.print(f"Scores not saved: {error}", soft_wrap=True)
     return games
 
 
 def file_name(agent: Agent, settings: PlaySettings) -> str:
-    """Return a name for an agent's files: which agent, and how it plays unless as usual.
+    """Return a file name from an agent's checkpoint and step, and any settings unlike its run's.
 
     Examples: ``final-step-0000100000``, ``best-step-0000050000-sticky-deterministic-seed-7``.
     """
@@ -70,7 +73,7 @@ def file_name(agent: Agent, settings: PlaySettings) -> str:
 
 
 def save_scores(run: Run, games: Sequence[Mapping[str, object]]) -> None:
-    """Add rows of games to ``evaluations.csv``, except games that it contains already.
+    """Add games to ``evaluations.csv``, except those that it already contains.
 
     Raises:
         InUse: Another process is using the run.
@@ -103,7 +106,7 @@ def scores_table(games: Games, agent: Agent, settings: PlaySettings) -> Table:
     table.add_row("mean score", f"{np.mean(games.returns):,.1f}")
     if len(games.returns) > 1:
         low, high = games.interval()
-        table.add_row("95% interval of the mean", f"{low:,.1f} to {high:,.1f}")
+        table.add_row("95% confidence interval", f"{low:,.1f} to {high:,.1f}")
     table.add_row("median score", f"{np.median(games.returns):,.1f}")
     table.add_row("best score", f"{max(games.returns):,.0f}")
     table.add_row("mean length", f"{frames:,.0f} frames ({frames / FRAMES_PER_SECOND:,.0f} s)")

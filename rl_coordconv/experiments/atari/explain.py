@@ -1,4 +1,4 @@
-"""Figures of what an agent's coordinates do: maps, shares, and scores without them."""
+"""Figures about an agent's use of coordinates: positional maps, and scores without coordinates."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ def explain(
     Args:
         model: The agent.
         settings: How it plays.
-        games: Games that it played so; it plays the same ones without its coordinates.
-        path: The start of the figures' paths.
+        games: Games that it played with these settings. It plays the same number of games, with the
+            same seeds, without its coordinates.
+        path: The prefix of the figures' paths.
         console: Where to show progress.
 
     Raises:
@@ -52,7 +53,7 @@ def explain(
         "coordinates_by_filter": _maps(layer, x, f"{settings.game}: {name}"),
         "without_coordinates": _bars(scores, f"{settings.game}, {len(games.returns)} games"),
     }
-    console.print("Mean score and its 95% interval:")
+    console.print("Mean score and 95% confidence interval:")
     for variant, played in scores.items():
         low, high = played.interval()
         console.print(f"{variant}: {np.mean(played.returns):,.1f} ({low:,.1f} to {high:,.1f})")
@@ -65,21 +66,21 @@ def explain(
 
 
 def first_layer(model: BaseAlgorithm) -> tuple[str, CoordConv2d]:
-    """Return the name and the first of an agent's layers that see coordinates.
+    """Return the name and the module of an agent's first CoordConv layer.
 
     Raises:
         UserError: It has none.
     """
     layers = coordconv_layers(model.policy, controls=False)
     if not layers:
-        raise UserError("This agent's network sees no coordinates, so there is nothing to explain.")
+        raise UserError("This agent's network has no coordinates, so there is nothing to explain.")
     return next(iter(layers.items()))
 
 
 def watch(model: BaseAlgorithm, settings: PlaySettings) -> NDArray[Any]:
-    """Return every tenth observation of 160 steps in 8 games, ``[128, C, H, W]``.
+    """Play 160 steps of 8 games, and return every tenth observation, ``[128, C, H, W]``.
 
-    They are the same for every ``settings.seed``, and the actions are drawn.
+    The policy is stochastic. The seed is fixed: ``settings.seed`` is ignored.
     """
     seen = []
     with open_games(model, replace(settings, seed=0), n_envs=8, env_seed=0) as env:
@@ -94,7 +95,7 @@ def watch(model: BaseAlgorithm, settings: PlaySettings) -> NDArray[Any]:
 
 
 def layer_input(model: BaseAlgorithm, layer: CoordConv2d, observations: NDArray[Any]) -> Tensor:
-    """Return the input of one of an agent's layers at observations, ``[N, C, H, W]``."""
+    """Return the input that a layer of an agent gets for some observations, ``[N, C, H, W]``."""
     seen: list[Tensor] = []
     hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     model.predict(observations)
@@ -106,7 +107,7 @@ def layer_input(model: BaseAlgorithm, layer: CoordConv2d, observations: NDArray[
 def response_shares(layer: CoordConv2d, x: Tensor) -> Tensor:
     """Return the share of the coordinates in each filter's response.
 
-    The response is the sum of a part from the pixels and a map from the coordinates. The share is
+    A filter's response is the sum of a part from the pixels and the positional map. The share is
     the map's variance over positions, divided by the sum of both parts' variances.
 
     Args:
@@ -123,12 +124,12 @@ def response_shares(layer: CoordConv2d, x: Tensor) -> Tensor:
 
 
 def without_coordinates(model: BaseAlgorithm, ablation: Ablation) -> BaseAlgorithm:
-    """Return a copy of an agent whose coordinates carry no information; nothing is retrained.
+    """Return a copy of an agent whose coordinates carry no information, without retraining.
 
     Args:
         model: The agent, which is not changed.
-        ablation: ``zeroed``: their weights are 0. ``shuffled``: each channel's values are shuffled
-            among the pixels, once for all, so that weights and values are unchanged.
+        ablation: ``zeroed`` sets the coordinate weights to 0. ``shuffled`` permutes the coordinates
+            among the pixels, always in the same way; weights and values do not change.
     """
     ablated = copy.copy(model)
     ablated.policy = copy.deepcopy(model.policy)
@@ -138,7 +139,7 @@ def without_coordinates(model: BaseAlgorithm, ablation: Ablation) -> BaseAlgorit
                 layer.split_weight()[1].zero_()
         else:
             shuffled = partial(_shuffled, layer.make_coordinates)
-            # On this object only (mypy forbids it): the agent's own layer is unchanged.
+            # Assign to this object only, which mypy forbids: the original layer is unchanged.
             layer.make_coordinates = shuffled  # type: ignore[method-assign]
     return ablated
 
@@ -155,14 +156,14 @@ def _shuffled(
 
 
 def _maps(layer: CoordConv2d, x: Tensor, title: str) -> Figure:
-    """Draw each filter's positional map, with its share, the largest share first."""
+    """Draw the positional map and the share of each filter, the largest share first."""
     shares = response_shares(layer, x).cpu()
     maps = layer.positional_map(x.shape[-2:]).detach().cpu()
     largest = float(maps.abs().max()) or 1.0
     columns = 8
     rows = -(-len(maps) // columns)
     figure = Figure(figsize=(1.2 * columns, 1.35 * rows + 0.8), dpi=110, layout="constrained")
-    figure.suptitle(f"{title}: what the coordinates add to each filter, and their share")
+    figure.suptitle(f"{title}: positional map of each filter, and its share of the response")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels:
         axes.set_axis_off()
@@ -175,11 +176,11 @@ def _maps(layer: CoordConv2d, x: Tensor, title: str) -> Figure:
 
 
 def _bars(scores: Mapping[str, Games], title: str) -> Figure:
-    """Draw the mean score of each variant with its 95% interval, and every game as a dot."""
+    """Draw the mean score of each variant with its 95% CI, and every game as a dot."""
     figure = Figure(figsize=(6, 4), dpi=110, layout="constrained")
     axes = figure.subplots()
     jitter = np.random.default_rng(0)
-    labels = ["95% interval of the mean", "one game"]
+    labels = ["95% confidence interval of the mean", "one game"]
     for i, games in enumerate(scores.values()):
         mean, (low, high) = np.mean(games.returns), games.interval()
         axes.bar(i, mean, color=BLUE if i == 0 else GREY, width=0.6)
@@ -187,7 +188,7 @@ def _bars(scores: Mapping[str, Games], title: str) -> Figure:
         axes.errorbar(i, mean, around, color="black", capsize=6, label=labels[0])
         places = i + jitter.uniform(-0.2, 0.2, len(games.returns))
         axes.plot(places, games.returns, ".k", alpha=0.3, markersize=4, label=labels[1])
-        labels = ["", ""]  # one entry of the legend for all variants
+        labels = ["", ""]  # one legend entry for all variants
     axes.set_xticks(range(len(scores)), list(scores))
     axes.set_ylabel("mean score")
     axes.set_title(title)

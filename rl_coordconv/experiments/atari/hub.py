@@ -1,4 +1,4 @@
-"""A run as a folder for the Hugging Face Hub, with a card that has the agent's scores."""
+"""Export of a run to a folder for the Hugging Face Hub, with a model card."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rl_coordconv.experiments.atari.agents import load_agent
 from rl_coordconv.experiments.atari.play import Games
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import rows_until
+from rl_coordconv.runs.shell import shell_command
 
 _CARD = """---
 library_name: stable-baselines3
@@ -28,18 +29,18 @@ model-index:
 Trained with Stable-Baselines3 and `rl_coordconv`, [CoordConv](https://arxiv.org/abs/1807.03247) for
 reinforcement learning: {steps:,} steps, {frames:,} frames, {protocol} protocol, seed {seed}.
 
-| protocol | actions | games | mean score | standard deviation | 95% interval of the mean |
+| protocol | actions | games | mean score | standard deviation | 95% CI of the mean |
 |---|---|---|---|---|---|
 {table}
 
-Raw scores of whole games of this agent. The interval says nothing about other seeds.
+Raw scores of whole games played by this agent. The interval does not cover other training seeds.
 
-The agent's file contains pickled Python code, which runs when it is loaded: trust its author first.
-In a checkout of `rl_coordconv`, with this repository in `FOLDER`:
+Loading the agent runs the pickled Python code in its file: load it only if you trust its author.
+With `rl_coordconv` installed, and this repository in `FOLDER`:
 
 ```bash
-python scripts/evaluate.py FOLDER                         # play more games
-python scripts/train_{experiment}.py --config FOLDER/config.yaml  # train it again
+rl-coordconv evaluate FOLDER                        # play more games
+rl-coordconv train-{experiment} --config FOLDER/config.yaml  # train it again
 ```
 
 Versions: {versions}.
@@ -54,15 +55,15 @@ _ROW = "| {protocol} | {policy} | {games} | {mean:,.1f} | {std:,.1f} | {low:,.1f
 
 
 def make_hub_folder(run_folder: Path, folder: Path) -> None:
-    """Make a folder for the Hub from a finished run of A2C or PPO.
+    """Export a finished run of A2C or PPO to a new folder for the Hub.
 
-    It has the final agent, its settings and logs, the video if there is one, and a card with the
-    scores of the games that ``scripts/evaluate.py`` played with this agent. It is a run folder too:
-    `load_agent` loads it.
+    The folder contains the final agent, its settings and logs, the video if there is one, and a
+    model card with the agent's scores from ``rl-coordconv evaluate``. It is also a run folder,
+    which `load_agent` can load.
 
     Args:
-        run_folder: The run.
-        folder: The new folder.
+        run_folder: The run folder.
+        folder: The folder to create.
 
     Raises:
         UserError: There is no finished run, its agent was not evaluated, or ``folder`` exists.
@@ -77,8 +78,9 @@ def make_hub_folder(run_folder: Path, folder: Path) -> None:
             games = scores.setdefault((row["protocol"], row["policy"]), [])
             games.append(float(row["episode_return"]))
     if not scores:
-        raise UserError(f"Evaluate the agent first: python scripts/evaluate.py {run_folder}")
-    settings = {**config.model_dump(), "log_dir": "runs"}  # and no path of this machine
+        command = shell_command("evaluate", str(run_folder))
+        raise UserError(f"Evaluate the agent first: {command}")
+    settings = {**config.model_dump(), "log_dir": "runs"}  # no path of this machine
     card = _CARD.format(
         **settings,
         algorithm=config.experiment.upper(),
@@ -100,7 +102,7 @@ def make_hub_folder(run_folder: Path, folder: Path) -> None:
         if file.exists():
             shutil.copy(file, folder)
     for video in run.folder.glob(f"videos/final-step-{steps:010d}.mp4"):
-        shutil.copy(video, folder / "replay.mp4")  # the name that the Hub plays beside a card
+        shutil.copy(video, folder / "replay.mp4")  # the Hub shows a file of this name with the card
     text = yaml.safe_dump(settings, sort_keys=False)
     (folder / "config.yaml").write_text(text, encoding="utf-8")
     (folder / "README.md").write_text(card, encoding="utf-8")

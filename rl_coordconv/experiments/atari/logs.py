@@ -1,4 +1,4 @@
-"""Callbacks that log a training: its games, its speed, the weights of the coordinates."""
+"""Callbacks that log games, speed and settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RolloutCallback(BaseCallback):
 
 
 class EpisodeLog(BaseCallback):
-    """A row in ``episodes.csv`` and two points in TensorBoard for every finished game."""
+    """A log of every finished game in ``episodes.csv`` and in TensorBoard."""
 
     def __init__(self, run: Run) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class EpisodeLog(BaseCallback):
 
 
 class SpeedLog(RolloutCallback):
-    """``time/steps_per_second`` over the last ten seconds; ``time/fps`` is since the start."""
+    """``time/steps_per_second`` over ten seconds; SB3's ``time/fps`` averages since the start."""
 
     def _on_training_start(self) -> None:
         self._marks = deque([(time.perf_counter(), self.num_timesteps)])
@@ -71,9 +71,9 @@ class SpeedLog(RolloutCallback):
 
 
 class MoreRows(RolloutCallback):
-    """More rows than one every ``log_interval`` updates: nine before the first, and a last one.
+    """Extra rows in the log: nine before the first of Stable-Baselines3, and one at the end.
 
-    So a run of a few thousand steps has a curve. Goes after the callbacks that record values.
+    They give a curve to a run of a few thousand steps. Must follow callbacks that record values.
     """
 
     def __init__(self, config: AtariConfig) -> None:
@@ -81,19 +81,19 @@ class MoreRows(RolloutCallback):
         self._config = config
 
     def _on_training_start(self) -> None:
-        self._iteration = 0  # counted from each start, as by Stable-Baselines3
+        self._iteration = 0  # since this start, as in Stable-Baselines3
 
     def _on_rollout_end(self) -> None:
         assert isinstance(self.model, OnPolicyAlgorithm)
         config, step, self._iteration = self._config, self.num_timesteps, self._iteration + 1
         update = step // (config.n_envs * config.n_steps)
-        tenth = config.log_interval // 10  # 0 for a log that is dense anyway
+        tenth = config.log_interval // 10  # 0 if ``log_interval`` is below 10
         is_early = update < config.log_interval and tenth > 0 and update % tenth == 0
         if (is_early or step >= config.total_timesteps) and self._iteration % config.log_interval:
             self.model.dump_logs(self._iteration)
 
 
-# The page of custom scalars: the curves of all runs, by section and chart.
+# The layout of TensorBoard's page Custom Scalars: tags by section and chart.
 _CURVES = {
     "Score": {
         "mean of the last 100 training games": ["Multiline", ["rollout/ep_rew_mean"]],
@@ -109,7 +109,7 @@ _CURVES = {
 
 
 class ComparisonPages(RolloutCallback):
-    """TensorBoard's pages that compare runs: HParams, and custom scalars for the main curves."""
+    """TensorBoard's pages for comparing runs: HParams, and Custom Scalars with the main curves."""
 
     def __init__(self, config: AtariConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Whole games of an agent: how they are played, and their scores."""
+"""Playing of whole games with an agent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
-from rl_coordconv.envs.atari import Protocol, make_atari_env
+from rl_coordconv.envs.atari import make_atari_env
+from rl_coordconv.envs.games import Protocol
 from rl_coordconv.runs.checkpoint import environment_seed
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.console import Bar
@@ -30,13 +31,13 @@ _STREAM = 2  # separates these games from those of a training and of its evaluat
 
 @dataclass(frozen=True)
 class PlaySettings:
-    """How an agent plays games.
+    """Settings for playing games.
 
     Attributes:
-        game: Any spelling that `game_name` knows.
+        game: The game, in any spelling that `game_name` accepts.
         protocol: See `make_atari_env`.
-        deterministic: Take the most likely action instead of drawing one.
-        n_envs: Games played at once.
+        deterministic: Take the most likely action instead of sampling one.
+        n_envs: Number of parallel environments.
         seed: Seed of games and actions.
     """
 
@@ -58,14 +59,14 @@ class Games:
 
     Attributes:
         returns: Raw score of each game.
-        frames: Its length in emulator frames.
+        frames: Length of each game in emulator frames.
     """
 
     returns: Sequence[float]
     frames: Sequence[int]
 
     def interval(self) -> tuple[float, float]:
-        """Return the 95% interval of the mean score, by bootstrap over the games."""
+        """Return the 95% confidence interval of the mean score, by the percentile bootstrap."""
         draws = np.random.default_rng(0).choice(self.returns, (10_000, len(self.returns)))
         low, high = np.quantile(draws.mean(axis=1), [0.025, 0.975])
         return float(low), float(high)
@@ -76,7 +77,7 @@ class Games:
         """Return the games as rows of ``evaluations.csv``.
 
         Args:
-            step: Training steps of the agent.
+            step: Number of training steps of the agent.
             protocol: ``classic`` or ``sticky``.
             policy: ``stochastic`` or ``deterministic``.
             seed: Seed of the games; ``training`` for an evaluation during training.
@@ -91,16 +92,16 @@ class Games:
 def play(
     model: BaseAlgorithm, settings: PlaySettings, n_games: int, console: Console | None = None
 ) -> Games:
-    """Let an agent play whole games, several at once.
+    """Play whole games with an agent, in parallel environments.
 
-    The number of games of each environment is fixed in advance: the first ``n_games`` to end would
-    too often be short ones.
+    The number of games per environment is fixed in advance: counting the first ``n_games`` to end
+    would favour short games.
 
     Args:
         model: The agent.
         settings: How it plays.
         n_games: Number of games.
-        console: Where to show a progress bar; None for nowhere.
+        console: Where to show a progress bar; None shows none.
 
     Raises:
         UserError: The agent does not fit the game.
@@ -124,10 +125,14 @@ def open_games(
     *,
     collect_frames: bool = False,
 ) -> Iterator[VecEnv]:
-    """Open ``n_envs`` whole games for an agent, and seed them and its actions.
+    """Open parallel environments for whole games, and seed them and the agent's actions.
 
-    The actions are seeded with ``settings.seed``. With ``collect_frames`` the games can be
-    rendered, see `make_atari_env`.
+    Args:
+        model: The agent.
+        settings: How it plays; its ``seed`` is that of the actions.
+        n_envs: Number of environments.
+        env_seed: Seed of the environments.
+        collect_frames: Allow rendering, see `make_atari_env`.
 
     Raises:
         UserError: The agent does not fit the game, or its output is NaN.
@@ -141,14 +146,16 @@ def open_games(
         collect_frames=collect_frames,
     )
     try:
-        for verb, agents, games in (
-            ("sees", model.observation_space, env.observation_space),
-            ("chooses from", model.action_space, env.action_space),
+        for space, agents, games in (
+            ("observation space", model.observation_space, env.observation_space),
+            ("action space", model.action_space, env.action_space),
         ):
             if agents != games:
-                raise UserError(f"The agent {verb} {agents}, but {settings.game} has {games}.")
+                raise UserError(
+                    f"The agent's {space} is {agents}, but that of {settings.game} is {games}."
+                )
         env.seed(env_seed)
-        model.set_random_seed(settings.seed)  # of torch, and of NumPy, which a DQN explores with
+        model.set_random_seed(settings.seed)  # torch, and NumPy for the exploration of DQN
         yield env
     except ValueError as error:
         if is_nan_output(error):
@@ -173,7 +180,7 @@ def evaluate_games(
     deterministic: bool = False,
     callback: Callable[[dict[str, Any], dict[str, Any]], None] | None = None,
 ) -> Games:
-    """Play whole games by Stable-Baselines3's ``evaluate_policy``, whose arguments these are."""
+    """Play whole games with Stable-Baselines3's ``evaluate_policy``; see there for arguments."""
     returns, frames = evaluate_policy(
         model,
         env,
@@ -188,6 +195,6 @@ def evaluate_games(
 
 
 def _show(bar: Bar, state: Mapping[str, Any], _: Mapping[str, Any]) -> None:
-    """Show the number of finished games, from `evaluate_policy`'s variables."""
+    """Show the number of finished games, from the local variables of ``evaluate_policy``."""
     if state["done"] and (returns := state["episode_rewards"]):
         bar.update(len(returns), f"mean score {np.mean(returns):,.0f}")

@@ -1,4 +1,4 @@
-"""Train A2C or PPO on an Atari game, from scratch or from the run's last checkpoint."""
+"""Training of A2C and PPO on Atari games."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ from rl_coordconv.speedups.policy import OrderedRolloutBuffer, ReuseCnnPolicy
 
 
 def train(config: AtariConfig, run: Run, callbacks: Sequence[BaseCallback] = ()) -> None:
-    """Train for ``total_timesteps``; write only into the run folder.
+    """Train until ``total_timesteps``, from scratch or from the run's last checkpoint.
 
-    A run resumes from its last checkpoint. The emulators' state cannot be saved: a resumed run
-    begins new games, so it is as good as an uninterrupted run but not equal to it.
+    Write only into the run folder. The state of the emulators is not saved: a resumed run begins
+    new games, so it does not equal an uninterrupted run.
 
     Args:
         config: An `A2CConfig` or a `PPOConfig`.
         run: An open run folder.
-        callbacks: Further callbacks. If one stops the training, the run counts as unfinished: the
-            same call resumes it.
+        callbacks: Further callbacks. If one stops the training, the run is unfinished, and the same
+            call resumes it.
 
     Raises:
-        Stopped: SIGINT or SIGTERM came; a checkpoint was saved first.
-        UserError: The disk could not be written, or the training diverged.
+        Stopped: SIGINT or SIGTERM was received; a checkpoint was saved first.
+        UserError: A file could not be written, or the training diverged.
     """
     device = str(use_device(config.device, config.num_threads))
     if device == "cpu":
@@ -77,7 +77,7 @@ def train(config: AtariConfig, run: Run, callbacks: Sequence[BaseCallback] = ())
         checkpoints = Checkpoints(config.save_freq, run, signals, evaluation, state)
         last = [MoreRows(config), ProgressBar(bar, config.total_timesteps)]
         try:
-            # If the training diverges, SB3's statistics would warn before the check finds it.
+            # If the training diverges, SB3's statistics would warn before the check reports it.
             with bar, np.errstate(over="ignore", invalid="ignore"):
                 model.learn(
                     config.total_timesteps - model.num_timesteps,
@@ -85,7 +85,7 @@ def train(config: AtariConfig, run: Run, callbacks: Sequence[BaseCallback] = ())
                     log_interval=config.log_interval,
                     reset_num_timesteps=False,
                 )
-            checkpoints.save()  # with the last evaluation, which an extended run keeps
+            checkpoints.save()  # including the last evaluation, for extending the run
         except ValueError as error:
             if is_nan_output(error):
                 step = f"step {model.num_timesteps:,}"
@@ -109,12 +109,12 @@ def load_model(config: AtariConfig, run: Run) -> A2C | PPO:
 
 
 def algorithm_of(config: AtariConfig) -> type[A2C] | type[PPO]:
-    """Return the class of the algorithm that a config is for."""
+    """Return the Stable-Baselines3 algorithm of a config."""
     return A2C if isinstance(config, A2CConfig) else PPO
 
 
 def make_env(config: AtariConfig, *, training: bool = True) -> VecEnv:
-    """Return the games to train on, or whole games to evaluate on."""
+    """Return the environments for training, or for evaluation on whole games."""
     return make_atari_env(
         config.env,
         config.n_envs if training else min(config.n_envs, config.eval_episodes),
@@ -126,7 +126,7 @@ def make_env(config: AtariConfig, *, training: bool = True) -> VecEnv:
 
 
 def make_model(config: AtariConfig, env: VecEnv, device: str) -> A2C | PPO:
-    """Return a new model with the settings of a config."""
+    """Return an untrained model with the settings of a config."""
     shared: dict[str, Any] = {
         "learning_rate": _schedule(config.learning_rate, config.learning_rate_schedule),
         "n_steps": config.n_steps,
@@ -152,14 +152,14 @@ def make_model(config: AtariConfig, env: VecEnv, device: str) -> A2C | PPO:
 
 
 def network(config: AtariConfig) -> dict[str, Any]:
-    """Return the ``policy_kwargs`` for a config: the network and its optimiser."""
+    """Return the ``policy_kwargs`` of a config: the network and the optimiser."""
     precision = {"precision": config.precision}
     if isinstance(config, A2CConfig):
         return policy_kwargs(
             config.extractor,
             reuse_steps=config.n_steps,
             features_extractor_kwargs=precision,
-            # torch's RMSprop, with epsilon outside the root, is less stable (SB3's page on A2C).
+            # torch's RMSprop, with epsilon outside the root, is less stable (SB3's docs on A2C).
             optimizer_class=LightRMSpropTFLike,
             optimizer_kwargs={"eps": config.rms_prop_eps},
         )
@@ -167,14 +167,14 @@ def network(config: AtariConfig) -> dict[str, Any]:
         config.extractor,
         features_extractor_kwargs=precision,
         optimizer_class=LightAdam,
-        optimizer_kwargs={"eps": 1e-5},  # that of SB3's default, Adam
+        optimizer_kwargs={"eps": 1e-5},  # as SB3 sets it for its default, Adam
     )
 
 
 def pickled_classes(config: AtariConfig) -> dict[str, Any]:
-    """Return the ``custom_objects`` that load a model of any version.
+    """Return the ``custom_objects`` for loading a model of any version of this package.
 
-    A file names the classes of its policy by module, and some have moved or are gone.
+    A file refers to classes by module, and some have been moved or removed.
     """
     is_a2c = isinstance(config, A2CConfig)
     return {

@@ -1,7 +1,7 @@
-"""Videos of an agent's games: every frame of the emulator, in colour, with the score.
+"""Videos of an agent's games: the emulator's frames in colour, with the score.
 
-A long game has gigabytes of frames, so an MP4 is written frame by frame. A GIF, smaller and with
-few colours, is written at once.
+An MP4 is written frame by frame, because the frames of a long game can take gigabytes. A GIF, with
+fewer frames and colours, is written at once.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from rl_coordconv.runs.files import atomic_write
 
 FRAMES_PER_SECOND = 60
 _STREAM = 3  # separates recorded games from others of the same seed
-_GIF_EVERY = 4  # frames; 15 a second
-_STRIP = 14  # pixels above the game, for the score
+_GIF_EVERY = 4  # every fourth frame: 15 per second
+_STRIP = 14  # height in pixels of the strip with title and score
 
 ScoredFrame = tuple[NDArray[np.uint8], float]
-"""A frame, ``[H, W, 3]``, and the raw score at it."""
+"""A frame, ``[H, W, 3]``, and the raw score so far."""
 
 
 def record_best(
@@ -47,9 +47,9 @@ def record_best(
 
     Args:
         model: The agent.
-        settings: How it plays; game i is played with the seed ``settings.seed + i``.
+        settings: How it plays; game i has the seed ``settings.seed + i``.
         n_games: Number of games.
-        title: Shown above the game.
+        title: Text to show above the game.
         paths: The files to write: ``.mp4`` or ``.gif``.
         console: Where to print.
 
@@ -93,13 +93,13 @@ def render_game(model: BaseAlgorithm, settings: PlaySettings) -> Generator[Score
             observations, rewards, dones, _ = env.step(actions)
             score += float(rewards[0])
             is_over = bool(dones[0])
-        yield frame, score  # the last step's frames are lost: the next game has begun
+        yield frame, score  # the env has reset, so the last step's frames are lost
 
 
 def require_encoder() -> None:
     """Raise a `UserError` if the package that encodes MP4 is missing."""
     if find_spec("imageio_ffmpeg") is None:
-        raise UserError("Videos need another package: pip install -e '.[video]'.")
+        raise UserError("Videos need another package: pip install 'rl_coordconv[video]'.")
 
 
 def final_score(frames: Iterable[ScoredFrame]) -> float:
@@ -109,10 +109,10 @@ def final_score(frames: Iterable[ScoredFrame]) -> float:
 
 
 def write_mp4(frames: Iterable[ScoredFrame], path: Path, title: str) -> None:
-    """Write a video at the game's own speed, twice as large, in the browsers' format (H.264).
+    """Write an MP4 (H.264) at the game's speed, 60 frames per second, and twice its size.
 
     Raises:
-        UserError: The package that encodes is missing.
+        UserError: The package that encodes MP4 is missing.
     """
     require_encoder()
     images = (with_score(frame, score, title, 2) for frame, score in frames)
@@ -133,9 +133,9 @@ def write_mp4(frames: Iterable[ScoredFrame], path: Path, title: str) -> None:
 
 
 def write_gif(frames: Iterable[ScoredFrame], path: Path, title: str) -> None:
-    """Write a video at the game's own speed, 15 frames a second, at the game's own size."""
+    """Write a GIF at the game's speed, with 15 frames per second, and at the game's size."""
     images = [image.quantize(32) for image in _gif_images(iter(frames), title)]
-    # A GIF counts hundredths of a second: 15 frames a second are 70, 70, 60 milliseconds in turn.
+    # GIF delays are multiples of 10 ms: for 15 frames per second they are 70, 70, 60 ms in turn.
     milliseconds = [(70, 70, 60)[i % 3] for i in range(len(images))]
     with atomic_write(path) as temporary:
         images[0].save(
@@ -145,7 +145,7 @@ def write_gif(frames: Iterable[ScoredFrame], path: Path, title: str) -> None:
 
 def _gif_images(frames: Iterator[ScoredFrame], title: str) -> Iterator[Image.Image]:
     while group := list(itertools.islice(frames, _GIF_EVERY)):
-        # Games draw some things in every other frame only: two together show all.
+        # Games draw some objects in every other frame only; two frames together show all.
         both = np.maximum(group[0][0], group[1 % len(group)][0])
         yield with_score(both, group[0][1], title, 1)
 

@@ -1,4 +1,4 @@
-"""Games of an agent in a window, at the game's own speed."""
+"""A window that shows an agent's games at the game's speed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SCALE = 3  # screen pixels per pixel of the game
 
 
 class Window:
-    """A window of Tk that shows images; closed by its button, Esc or Q.
+    """A Tk window that shows images; its close button, Esc or Q close it.
 
     Args:
         root: The ``tkinter.Tk`` to draw in.
@@ -42,7 +42,7 @@ class Window:
         self._photo: Any = None
 
     def show(self, image: Image.Image) -> None:
-        """Show an image as soon as the last one was shown for long enough."""
+        """Wait until the previous image was shown for 1/60 s, and show an image."""
         image_tk = import_module("PIL.ImageTk")
         if self._photo is None:
             self._photo = image_tk.PhotoImage(image, master=self._root)
@@ -50,7 +50,7 @@ class Window:
         else:
             self._photo.paste(image)
         self._root.update()
-        # At most a tenth of a second of a delay is caught up.
+        # After a delay, show images faster to catch up, but by at most 0.1 s.
         self._due = max(self._due + 1 / FRAMES_PER_SECOND, time.monotonic() - 0.1)
         time.sleep(max(self._due - time.monotonic(), 0))
 
@@ -69,7 +69,7 @@ def open_window(title: str) -> Iterator[Window]:
         tkinter = import_module("tkinter")
     except ImportError:
         raise UserError(
-            "A window needs Python's tkinter (Debian: apt install python3-tk); --gif needs none."
+            "A window needs Python's tkinter (Debian: apt install python3-tk); --gif works without."
         ) from None
     try:
         root = tkinter.Tk()
@@ -91,13 +91,13 @@ def show_games(
 ) -> None:
     """Show games until the window is closed, and print the scores.
 
-    The scores are not saved: those of games that someone watched to their end are a choice.
+    The scores are not saved: games that a viewer watches to the end are a biased sample.
 
     Args:
         model: The agent.
-        settings: How it plays; game i is played with the seed ``settings.seed + i``.
-        n_games: The largest number of games.
-        title: Shown above the game.
+        settings: How it plays; game i has the seed ``settings.seed + i``.
+        n_games: Maximum number of games.
+        title: Text to show above the game.
         window: Where to show them.
         console: Where to print the scores.
 
@@ -117,4 +117,4 @@ def show_games(
         scores.append(score)
         console.print(f"Game {i + 1}: score {score:,.0f}")
     if scores:
-        console.print(f"Mean score {np.mean(scores):,.1f}; watched games are not saved.")
+        console.print(f"Mean score {np.mean(scores):,.1f} (scores of watched games are not saved).")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-from pathlib import Path
-
 from rich.console import Group
 from rich.table import Table
 
+from rl_coordconv.experiments import CONFIGS
 from rl_coordconv.experiments.not_so_clevr.config import ToyConfig
-from rl_coordconv.experiments.not_so_clevr.models import MODELS
+from rl_coordconv.experiments.not_so_clevr.names import MODEL_NAMES
 from rl_coordconv.experiments.not_so_clevr.paper import claim
 from rl_coordconv.experiments.not_so_clevr.results import Result, read_result
 from rl_coordconv.experiments.not_so_clevr.tasks import TASKS
@@ -17,25 +15,24 @@ from rl_coordconv.runs.config import flag
 from rl_coordconv.runs.console import lines_to_copy, tensorboard
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.kept import read_stored_run
+from rl_coordconv.runs.shell import shell_command
 
 
-def closing(config: ToyConfig, run: Run, scripts: str) -> Group:
+def closing(config: ToyConfig, run: Run) -> Group:
     """Return the last evaluation and useful commands, for printing.
 
     Args:
         config: The run's settings.
         run: The finished run.
-        scripts: The folder of the scripts.
     """
     chosen = config.model_dump(include={"task", "split", "model", "preset", "log_dir"})
-    configs = Path(scripts).parent / "configs" / "toy"
-    paper = ToyConfig.find_defaults(configs, {**chosen, "preset": "paper"}).values
-    baseline = next(iter(MODELS[config.task]))
+    paper = ToyConfig.find_defaults(CONFIGS / "toy", {**chosen, "preset": "paper"}).values
+    baseline = MODEL_NAMES[config.task][0]
     chosen["model"] = baseline if config.model != baseline else "coordconv"
     flags = [word for name, value in chosen.items() for word in (flag(name), str(value))]
     commands = {
         "watch": tensorboard(config),
-        "compare": shlex.join(["python", f"{scripts}/train_toy.py", *flags]),
+        "compare": shell_command("train-toy", *flags),
         "figures": str(run.figures),
     }
     result = read_result(read_stored_run(run.folder, ["progress"]))

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-import torch
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from rl_coordconv.experiments.not_so_clevr.data import split
-from rl_coordconv.experiments.not_so_clevr.models import MODELS, Shape, build_model, find_model
-from rl_coordconv.experiments.not_so_clevr.tasks import TASKS
+from rl_coordconv.experiments.not_so_clevr.names import MODEL_NAMES, check_model
 from rl_coordconv.runs.config import (
     Count,
     Defaults,
     NonNegativeFloat,
     Positive,
     SmallCount,
+    TrainingConfig,
     UserError,
     nearest,
     read_yaml,
 )
-from rl_coordconv.runs.training import TrainingConfig
+
+if TYPE_CHECKING:
+    from rl_coordconv.experiments.not_so_clevr.models import Shape
+    from rl_coordconv.experiments.not_so_clevr.tasks import Task
 
 Preset = Literal["paper", "quick"]
 
@@ -41,7 +42,8 @@ class ToyConfig(TrainingConfig):
         description="test positions: random, or the lower right quadrant"
     )
     model: str = Field(
-        description="network: " + "; ".join(f"{t}: {', '.join(MODELS[t])}" for t in MODELS)
+        description="network: "
+        + "; ".join(f"{task}: {', '.join(models)}" for task, models in MODEL_NAMES.items())
     )
     preset: Preset = Field(description="paper: the paper's settings; quick: a shorter training")
     inputs: Literal["raw", "normalised", "image"] = Field(
@@ -77,21 +79,35 @@ class ToyConfig(TrainingConfig):
     @property
     def score(self) -> str:
         """Name of the task's main metric on the test samples."""
-        return f"test/{TASKS[self.task].metric}"
+        return f"test/{self._task.metric}"
 
     @property
     def lower_is_better(self) -> bool:
         """Whether lower scores are better, as for distances."""
-        return TASKS[self.task].lower_is_better
+        return self._task.lower_is_better
 
     @property
     def shape(self) -> Shape:
         """The settings that determine the network."""
+        from rl_coordconv.experiments.not_so_clevr.models import Shape
+
         return Shape(self.split, self.canvas, self.filter_size, self.channels)
+
+    @property
+    def _task(self) -> Task:
+        # Imported here because it imports torch, which --help does not need.
+        from rl_coordconv.experiments.not_so_clevr.tasks import TASKS
+
+        return TASKS[self.task]
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        task = TASKS[self.task]
+        import torch
+
+        from rl_coordconv.experiments.not_so_clevr.data import split
+        from rl_coordconv.experiments.not_so_clevr.models import build_model
+
+        task = self._task
         for name, value, known in (
             ("inputs", self.inputs, task.inputs),
             ("loss", self.loss, task.losses),
@@ -126,7 +142,7 @@ class ToyConfig(TrainingConfig):
         own = Defaults(path, {}).overridden_by(flags.get("config")).values
         chosen |= {key: str(value) for key, value in {**own, **flags}.items() if key in chosen}
         task, model, preset = chosen["task"], chosen["model"], chosen["preset"]
-        find_model(task, model)
+        check_model(task, model)
         if preset not in get_args(Preset):
             raise UserError(f"There is no preset {preset!r}; {nearest(preset, get_args(Preset))}")
         file = path / f"{task}.yaml"

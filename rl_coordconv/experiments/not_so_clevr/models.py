@@ -21,9 +21,10 @@ from rl_coordconv.experiments.not_so_clevr.layers import (
     initialise,
     same_conv,
 )
+from rl_coordconv.experiments.not_so_clevr.names import check_model
 from rl_coordconv.experiments.not_so_clevr.one_hot import OneHotConvs
 from rl_coordconv.experiments.not_so_clevr.pixel_mlp import PixelMLP
-from rl_coordconv.runs.config import UserError, nearest
+from rl_coordconv.runs.config import UserError
 
 
 @dataclass(frozen=True)
@@ -41,19 +42,6 @@ class Shape:
     canvas: int = 64
     filter_size: int = 2
     channels: int = 1
-
-
-def find_model(task: str, model: str) -> Callable[[Shape], nn.Module]:
-    """Return the function that builds a model.
-
-    Raises:
-        UserError: The task or model is unknown.
-    """
-    if task not in MODELS:
-        raise UserError(f"There is no task {task!r}; {nearest(task, MODELS)}")
-    if model not in MODELS[task]:
-        raise UserError(f"There is no {task} model {model!r}; {nearest(model, MODELS[task])}")
-    return MODELS[task][model]
 
 
 def make_model(task: str, model: str, shape: Shape) -> nn.Module:
@@ -77,10 +65,10 @@ def build_model(task: str, model: str, shape: Shape) -> nn.Module:
     Raises:
         UserError: The task or model is unknown, or the model does not support this shape.
     """
-    build = find_model(task, model)
+    check_model(task, model)
     if shape.filter_size < 1 or shape.channels < 1:
         raise UserError("The filter size and the channels must be at least 1.")
-    return build(shape)
+    return MODELS[task][model](shape)
 
 
 class OnePixelImage(nn.Module):

@@ -1,4 +1,4 @@
-"""The commands for Atari, run through the scripts' own main functions on the real game."""
+"""Functions that run the Atari scripts on the real game."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def only_run(folder: Path) -> Run:
 
 
 def evaluate(*arguments: object) -> int:
-    """The exit code of `scripts/evaluate.py`."""
+    """Run `scripts/evaluate.py` and return its exit code."""
     try:
         flags = [*map(str, arguments), "--device", "cpu", "--n-envs", "2"]
         return load_script("evaluate").main(flags)
@@ -62,7 +62,7 @@ def column(path: Path, name: str) -> list[float]:
 
 
 def save_elsewhere(path: Path, algorithm: str, **settings: object) -> Path:
-    """Save an untrained agent as plain Stable-Baselines3 does."""
+    """Save an untrained agent of plain Stable-Baselines3."""
     env = make_atari_env("MsPacman", 1, backend="sb3")
     module = sb3_contrib if algorithm == "QRDQN" else stable_baselines3
     getattr(module, algorithm)("CnnPolicy", env, device="cpu", **settings).save(path)

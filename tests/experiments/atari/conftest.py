@@ -1,4 +1,4 @@
-"""Trained runs that several files of tests read."""
+"""Trained runs that several test files share."""
 
 from pathlib import Path
 
@@ -19,14 +19,14 @@ def _nothing_is_trusted_yet(
 
 @pytest.fixture(scope="session")
 def a2c_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """2,000 steps with evaluations: long enough for whole games."""
+    """A run of 2,000 steps with evaluations, long enough for whole games."""
     flags = "--total-timesteps 2000 --eval-freq 1000 --save-freq 1000"
     return train("a2c", tmp_path_factory.mktemp("a2c"), flags)
 
 
 @pytest.fixture(scope="session")
 def short_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """100 steps of A2C with CoordConv, with a checkpoint after 60; tests evaluate its agents."""
+    """A run of A2C with CoordConv for 100 steps, with a checkpoint after 60, to evaluate."""
     return train("a2c", tmp_path_factory.mktemp("short"), SHORT_FLAGS)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints as files of Stable-Baselines3, and the log of a training that is resumed."""
+"""Checkpoints in the format of Stable-Baselines3, and the log of a resumed training."""
 
 import csv
 import os
@@ -52,7 +52,7 @@ def draws() -> tuple[float, float, float]:
     return random.random(), float(np.random.random()), float(torch.rand(()))  # noqa: NPY002 - global
 
 
-def test_a_checkpoint_brings_everything_back(run, model):
+def test_a_checkpoint_restores_the_whole_state(run, model):
     save_checkpoint(run, model, {"best_return": 3.5})
     expected = draws()
     loaded, state = load(run, model)
@@ -95,13 +95,13 @@ def damage(path: Path, how: str) -> None:
     elif how == "flipped":
         middle = len(content) // 2
         path.write_bytes(content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :])
-    elif how == "foreign":
+    elif how == "another file":
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("readme.txt", "not a model")
 
 
-@pytest.mark.parametrize("how", ["truncated", "empty", "flipped", "foreign"])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_serves(run, model, how, capsys):
+@pytest.mark.parametrize("how", ["truncated", "empty", "flipped", "another file"])
+def test_a_damaged_checkpoint_is_reported_and_the_previous_one_used(run, model, how, capsys):
     save_checkpoint(run, model, {"best_return": 1.0})
     model.num_timesteps = 40
     newest = save_checkpoint(run, model, {"best_return": 2.0})
@@ -111,11 +111,11 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_serves(run, model, how
     assert f"{newest} is damaged" in capsys.readouterr().err
 
 
-def test_no_checkpoint_is_none(run, model):
+def test_without_a_checkpoint_returns_none(run, model):
     assert load(run, model) is None
 
 
-def test_a_failed_save_leaves_the_last_checkpoint(run, model, monkeypatch):
+def test_a_failed_save_keeps_the_last_checkpoint(run, model, monkeypatch):
     save_checkpoint(run, model, {})
 
     def full(*_: object) -> None:
@@ -156,7 +156,7 @@ class TestLog:
         assert [float(row["train/loss"]) for row in table] == [10, 20, 25.02, 35.02]
         assert [row["eval/mean_reward"] for row in table] == ["", "", "1.0", "1.0"]
 
-    def test_of_a_run_that_starts_again_has_nothing_of_before(self, run):
+    def test_of_a_run_that_restarts_is_empty(self, run):
         for loss in (1.0, 2.0):  # killed before its first checkpoint
             logger = make_logger(run, 0)
             logger.record("train/loss", loss)

@@ -1,4 +1,4 @@
-"""Trainings on a GPU: every choice, resumed and evaluated on either device, and with DQN."""
+"""Training on a GPU with every option, resuming and evaluation on either device, and DQN."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Agents evaluated by `scripts/evaluate.py`: through its own main, on the real game."""
+"""Evaluation of agents by `scripts/evaluate.py`, on the real game."""
 
 import csv
 import re
@@ -52,20 +52,20 @@ class TestScores:
         assert {(row["protocol"], row["policy"], row["seed"]) for row in new} == {
             ("classic", "stochastic", "0")
         }
-        assert all(score >= 60 for score in scores)  # three lives, pills lie everywhere
+        assert all(score >= 60 for score in scores)  # three lives, and pills everywhere
         assert f"{np.mean(scores):,.1f}" in shown
         assert f"{max(scores):,.0f}" in shown
         for word in ("interval", "median", "frames"):
             assert word in shown
 
-    def test_the_same_evaluation_again_gives_the_same_games_once(self, run):
+    def test_repeating_an_evaluation_adds_no_rows(self, run):
         evaluate(run.folder, "--episodes", 2, "--seed", 7)
         once = rows(run)
         evaluate(run.folder, "--episodes", 2, "--seed", 7)
         assert rows(run) == once
 
     def test_every_game_is_kept_with_its_checkpoint(self, run, tmp_path):
-        """One game replaced five, and those of the best agent replaced the final one's."""
+        """Regression: one game replaced five, and the best agent's replaced the final one's."""
         folder = tmp_path / "run"
         shutil.copytree(run.folder, folder)
         copy = Run(folder)
@@ -95,7 +95,7 @@ class TestScores:
         assert (old["episode_return"], old["checkpoint"]) == ("60.0", "")
         assert new["checkpoint"] == "final"
 
-    def test_other_ways_to_play_stand_beside(self, run):
+    def test_other_play_settings_add_rows(self, run):
         flags = ("--protocol", "sticky", "--deterministic", "--seed", 8)
         evaluate(run.folder, "--episodes", 1, *flags)
         last = rows(run)[-1]
@@ -123,7 +123,7 @@ class TestScores:
         assert evaluate(folder, "--episodes", 1, "--seed", 10) == 0
         assert rows(Run(folder))[-1] == rows(run)[-1]
 
-    def test_are_not_saved_while_a_training_writes(self, run, capsys):
+    def test_are_not_saved_while_a_training_uses_the_run(self, run, capsys):
         before = rows(run)
         with lock(run.folder):
             assert evaluate(run.folder, "--episodes", 1) == 0
@@ -162,7 +162,7 @@ def test_agents_do_not_replace_each_others_files(run, checkpoint, changes, name)
 
 
 class Clock(gym.Env):
-    """A game of a fixed number of steps, which is also its score."""
+    """A game with a fixed number of steps, which is also its score."""
 
     observation_space = spaces.Box(0, 1, (1,), np.float32)
     action_space = spaces.Discrete(2)
@@ -221,7 +221,7 @@ class TestAgentsFromElsewhere:
         agents._trusted_list().write_bytes(b"\xff damaged")
         assert evaluate(tmp_path / "renamed.zip", "--env", "MsPacman") == 2
 
-    def test_are_trusted_where_nothing_can_be_remembered(self, tmp_path, monkeypatch):
+    def test_can_be_trusted_without_a_cache_folder(self, tmp_path, monkeypatch):
         agent = save_elsewhere(tmp_path / "agent.zip", "A2C")
         monkeypatch.setattr(agents, "_trusted_list", lambda: agent / "no folder" / "list")
         assert load_agent(agent, trust=True, device="cpu").checkpoint == "agent"
@@ -232,11 +232,11 @@ class TestAgentsFromElsewhere:
             load_agent(agent, algo="dqn", trust=True)
         assert not agents._trusted_list().exists()
 
-    def test_bring_no_replay_buffer(self, tmp_path):
+    def test_are_loaded_without_their_replay_buffer(self, tmp_path):
         path = save_elsewhere(tmp_path / "agent.zip", "DQN", buffer_size=1000)
         assert load_agent(path, trust=True, device="cpu").model.replay_buffer.buffer_size == 1
 
-    def test_beside_another_program_s_config_are_from_elsewhere(self, tmp_path, capsys):
+    def test_next_to_another_programs_config_are_not_of_a_run(self, tmp_path, capsys):
         agent = save_elsewhere(tmp_path / "final_model.zip", "A2C")
         (tmp_path / "config.yaml").write_text("hydra: {}\n")
         flags = ("--env", "MsPacman", "--episodes", 1)
@@ -255,8 +255,8 @@ class TestAgentsFromElsewhere:
 
 
 class TestAFolderAboveRuns:
-    def test_with_one_run_stands_for_it(self, run, tmp_path):
-        """Also beside a toy run and another program's files."""
+    def test_with_one_run_is_that_run(self, run, tmp_path):
+        """Even if there are a toy run and another program's files, too."""
         folder = tmp_path / "runs" / "a2c" / "MsPacman" / "coordconv" / "seed-0"
         shutil.copytree(run.folder, folder)
         toy = tmp_path / "runs" / "toy" / "seed-0"
@@ -268,10 +268,10 @@ class TestAFolderAboveRuns:
             assert evaluate(path, "--episodes", 1, "--seed", len(str(path))) == 0
         assert len(rows(Run(folder))) == before + 2
 
-    def test_with_several_runs_names_one(self, two_runs, capsys):
+    def test_with_several_runs_suggests_one(self, two_runs, capsys):
         assert evaluate(two_runs, "--episodes", 1) == 2
         error = capsys.readouterr().err
-        assert f"contains 2 runs; name one, such as {two_runs / 'a2c'}" in error
+        assert f"contains 2 runs; pass one, such as {two_runs / 'a2c'}" in error
         assert error.count("\n") == 1
 
 
@@ -294,14 +294,14 @@ class TestMistakes:
             (["--env", "MsPacmen"], "MsPacman"),
         ],
     )
-    def test_are_named(self, run, capsys, flags, says):
+    def test_are_reported(self, run, capsys, flags, says):
         assert evaluate(run.folder, *flags) == 2
         error = capsys.readouterr().err
         assert says in error
         assert len(error.strip().splitlines()) == 1
 
     def test_an_agent_that_diverged(self, run, tmp_path, capsys, monkeypatch):
-        """Also under a path that a shell would have expanded."""
+        """With ``~`` in the path, too."""
         monkeypatch.setenv("HOME", str(tmp_path))
         shutil.copytree(run.folder, tmp_path / "run")
         model = stable_baselines3.A2C.load(run.final_model)
@@ -318,7 +318,7 @@ class TestMistakes:
         assert "contains no run of an Atari agent.\n" in capsys.readouterr().err
         (tmp_path / "best_model.zip").touch()
         assert evaluate(tmp_path) == 2
-        assert f"name it: {tmp_path / 'best_model.zip'}" in capsys.readouterr().err
+        assert f"pass its path: {tmp_path / 'best_model.zip'}" in capsys.readouterr().err
         assert evaluate(tmp_path / "best_model.zip", "--checkpoint", "best") == 2
         assert "--checkpoint needs a run folder" in capsys.readouterr().err
 

@@ -36,7 +36,7 @@ class TestShares:
             layer.bias.zero_()
             # Only pixels; only rows; both in equal parts.
             layer.weight[:, :, 0, 0] = torch.tensor([[1.0, 0, 0], [0, 1, 0], [1, 0, 1]])
-        # The pixels hold the rows' coordinate, so that their variance is that of a coordinate.
+        # The pixels equal the rows' coordinate, so their variance is that of a coordinate.
         rows = torch.linspace(-1, 1, 5)[:, None].expand(5, 5)
         shares = response_shares(layer, rows[None, None])
         torch.testing.assert_close(shares, torch.tensor([0.0, 1.0, 0.5]))
@@ -54,14 +54,14 @@ class TestWithoutCoordinates:
         with torch.no_grad():
             return layer(x)
 
-    def test_zeroed_is_the_convolution_of_the_pixels_alone(self, agent):
+    def test_zeroed_equals_the_convolution_of_the_pixels_alone(self, agent):
         x = torch.rand(2, 4, 84, 84)
         (layer,) = layers_of(agent)
         pixels = torch.nn.functional.conv2d(x, layer.weight[:, :4], layer.bias, layer.stride)
         zeroed = without_coordinates(agent, "zeroed")
         torch.testing.assert_close(self.responses(zeroed, x), pixels, atol=1e-5, rtol=1e-4)
 
-    def test_shuffled_keeps_weights_and_values_but_not_places(self, agent):
+    def test_shuffled_keeps_weights_and_values_but_not_positions(self, agent):
         (layer,) = layers_of(agent)
         (shuffled,) = layers_of(without_coordinates(agent, "shuffled"))
         torch.testing.assert_close(shuffled.weight, layer.weight)
@@ -81,7 +81,7 @@ class TestWithoutCoordinates:
         with torch.device("meta"):
             assert self.responses(without_coordinates(agent, ablation), x).equal(expected)
 
-    def test_the_agent_stays_as_it_is(self, agent):
+    def test_the_agent_is_unchanged(self, agent):
         observations = np.random.default_rng(0).integers(0, 256, (3, 4, 84, 84), np.uint8)
         x = torch.rand(1, 4, 84, 84)
         before = self.responses(agent, x)
@@ -123,5 +123,5 @@ class TestCommand:
         for folder in (two_runs / "a2c" / "MsPacman" / "nature-n_envs-2" / "seed-0", noise.folder):
             before = Run(folder).evaluations.read_text()
             assert evaluate(folder, "--explain", "--episodes", 1) == 2
-            assert "sees no coordinates" in capsys.readouterr().err
+            assert "has no coordinates" in capsys.readouterr().err
             assert Run(folder).evaluations.read_text() == before

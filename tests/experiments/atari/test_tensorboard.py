@@ -1,4 +1,4 @@
-"""A real TensorBoard over the folder of all runs, read as a browser reads it, and by a browser."""
+"""A real TensorBoard server for the folder of all runs, read over HTTP and in a browser."""
 
 import json
 import re
@@ -27,7 +27,7 @@ RUNS = ["a2c/MsPacman/coordconv-n_envs-2/seed-0", "a2c/MsPacman/nature-n_envs-2/
 
 @pytest.fixture(scope="module")
 def address(two_runs: Path) -> Iterator[str]:
-    """Of a TensorBoard over two runs that differ in the extractor."""
+    """The address of a TensorBoard server for two runs that differ in the extractor."""
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(two_runs), "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
@@ -39,7 +39,7 @@ def address(two_runs: Path) -> Iterator[str]:
 
 
 def ask(address: str, path: str, ready: Callable[[Any], bool] = bool, body: Any = None) -> Any:
-    """TensorBoard's answer, as soon as it is ready."""
+    """Return TensorBoard's answer as soon as the server is ready."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{address}data/{path}", data)
     request.add_header("Content-Type", "application/json")
@@ -63,7 +63,7 @@ def test_runs_are_named_by_their_folders(address):
     assert ask(address, "runs", lambda content: len(content) == 2) == RUNS
 
 
-def test_one_page_has_the_curves_that_matter(address):
+def test_custom_scalars_have_the_main_curves(address):
     layout = ask(address, "plugin/custom_scalars/layout", lambda content: "category" in content)
     sections = {section["title"]: section["chart"] for section in layout["category"]}
     assert list(sections) == ["Score", "Learning", "Speed"]
@@ -80,7 +80,7 @@ def test_one_page_has_the_curves_that_matter(address):
         assert drawn or pattern in ("rollout/ep_rew_mean", "eval/mean_reward")
 
 
-def test_the_hparams_page_tells_the_variants_apart(address):
+def test_the_hparams_page_shows_the_settings_that_differ_first(address):
     body = {
         "experimentName": "",
         "allowedStatuses": ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_RUNNING"],
@@ -110,7 +110,7 @@ class TestInABrowser:
         return lambda name: open_page(f"{address}#{name}", width=1400)
 
     def check(self, opened: OpenPage) -> None:
-        """TensorBoard itself may ask for a font or the like, which is not to be had here."""
+        """TensorBoard may request fonts, which are not available offline."""
         assert [error for error in opened.errors if "ERR_NAME_NOT_RESOLVED" not in error] == []
 
     def test_runs_are_listed_by_short_names(self, open_tab):

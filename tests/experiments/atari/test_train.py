@@ -105,19 +105,19 @@ class TestFinishedRun:
         assert column(a2c_run.evaluations, "step") == [1000, 2000]
         assert all(frames > 1000 for frames in column(a2c_run.evaluations, "length_frames"))
 
-    def test_is_left_alone_by_the_same_command(self, a2c_run, capsys):
+    def test_is_unchanged_by_the_same_command(self, a2c_run, capsys):
         folder = a2c_run.folder.parents[3]
         before = a2c_run.final_model.stat()
         train("a2c", folder, "--total-timesteps 2000 --eval-freq 1000 --save-freq 1000")
         assert "is already finished" in capsys.readouterr().out
         assert a2c_run.final_model.stat() == before
 
-    def test_is_not_mixed_with_another_config(self, a2c_run, capsys):
+    def test_is_not_resumed_with_other_settings(self, a2c_run, capsys):
         folder = a2c_run.folder.parents[3]
         with pytest.raises(SystemExit) as exit_:
             train("a2c", folder, "--total-timesteps 1000 --eval-freq 1000 --save-freq 1000")
         assert exit_.value.code == 2
-        assert "total_timesteps (2000 there, 1000 now)" in capsys.readouterr().err
+        assert "total_timesteps was 2000, now 1000" in capsys.readouterr().err
 
 
 def test_ppo_anneals_and_steps_as_the_zoo_says(tmp_path):
@@ -142,7 +142,7 @@ def test_every_choice_trains(tmp_path, flags):
 
 
 def test_a_short_run_has_a_curve(tmp_path):
-    """The first row came after ``log_interval`` updates."""
+    """Regression: the first row came after ``log_interval`` updates."""
     flags = "--eval-freq 0 --log-interval 50 --save-freq 30"
     run = train("a2c", tmp_path, f"{flags} --total-timesteps 125")
     assert column(run.progress, "step") == [50, 100, 130]
@@ -160,7 +160,7 @@ def test_an_evaluation_shows_how_far_it_is(tmp_path, monkeypatch):
     ]
 
 
-def test_a_finished_run_says_its_scores_and_the_next_commands(a2c_run, capsys):
+def test_a_finished_run_prints_its_scores_and_the_next_commands(a2c_run, capsys):
     folder = a2c_run.folder.parents[3]
     train("a2c", folder, "--total-timesteps 2000 --eval-freq 1000 --save-freq 1000")
     out = capsys.readouterr().out
@@ -181,7 +181,7 @@ def weights(run: Run) -> dict[str, torch.Tensor]:
     return A2C.load(run.final_model).policy.state_dict()
 
 
-def test_equal_seeds_train_equal_weights_and_evaluation_disturbs_nothing(a2c_run, tmp_path):
+def test_equal_seeds_train_equal_weights_with_or_without_evaluation(a2c_run, tmp_path):
     plain = train("a2c", tmp_path, "--total-timesteps 2000 --eval-freq 0")
     evaluated = weights(a2c_run)
     assert all(torch.equal(value, evaluated[name]) for name, value in weights(plain).items())
@@ -257,10 +257,8 @@ def test_a_run_that_was_stopped_resumes(tmp_path, number, capsys):
     ("how", "step"),
     [("Ctrl-C", 60), ("SIGTERM", 100), ("killed after it", 60), ("killed after it", 100)],
 )
-def test_an_interrupted_evaluation_is_given_up_and_repeated(
-    evaluated_run, tmp_path, monkeypatch, how, step
-):
-    """A signal waited for its end, and was lost with the steps since the last save."""
+def test_an_interrupted_evaluation_is_repeated(evaluated_run, tmp_path, monkeypatch, how, step):
+    """Regression: a signal had no effect until its end, and unsaved steps could be lost."""
 
     def evaluate(evaluation):
         if evaluation.num_timesteps == step:
@@ -306,7 +304,7 @@ def interrupt_after(steps: int, env: AtariVecEnv, number: int) -> None:
 
 
 def unfinished_copy(finished: Run, folder: Path) -> Run:
-    """A run as it was at its checkpoint."""
+    """Return a copy of a run as it was at its checkpoint."""
     shutil.copytree(finished.folder.parents[3], folder)
     run = only_run(folder)
     for path in (run.done, run.final_model, run.saved[0]):
@@ -333,7 +331,7 @@ def test_a_run_of_an_earlier_version_is_resumed(short_run, tmp_path, capsys):
 
 
 def refused(name: str, folder: Path, flags: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """The sentence with which a command is refused."""
+    """Return the error message of a command."""
     with pytest.raises(SystemExit) as exit_:
         load_script(f"train_{name}").main(arguments(name, folder, flags))
     assert exit_.value.code == 2
@@ -343,11 +341,11 @@ def refused(name: str, folder: Path, flags: str, capsys: pytest.CaptureFixture[s
 
 
 def test_a_checkpoint_is_not_resumed_with_other_settings(short_run, tmp_path, capsys):
-    """Without config.yaml, the new settings were written as if they had always held."""
+    """Regression: without config.yaml, the run was resumed and the new settings were stored."""
     run = unfinished_copy(short_run, tmp_path / "runs")
     run.config.unlink()
     error = refused("a2c", tmp_path / "runs", f"{SHORT_FLAGS} --total-timesteps 80", capsys)
-    assert "another total_timesteps (100 there, 80 now)" in error
+    assert "total_timesteps was 100, now 80" in error
     assert not run.config.exists()
     train("a2c", tmp_path / "runs", SHORT_FLAGS)
     assert "from step 60" in capsys.readouterr().out
@@ -357,7 +355,7 @@ def test_a_checkpoint_is_not_resumed_with_other_settings(short_run, tmp_path, ca
 
 
 def test_a_run_that_cannot_be_resumed_is_refused(short_run, tmp_path, capsys):
-    """Lost checkpoints, and a damaged row of a log."""
+    """Its checkpoints are missing, or a row of a log is damaged."""
     run = unfinished_copy(short_run, tmp_path / "runs")
     with run.progress.open("a") as file:
         file.write("garbage\n")
@@ -371,7 +369,7 @@ def test_a_run_that_cannot_be_resumed_is_refused(short_run, tmp_path, capsys):
     assert run.progress.read_bytes() == before
 
 
-def test_a_full_disk_leaves_the_last_checkpoint(short_run, tmp_path):
+def test_a_full_disk_keeps_the_last_checkpoint(short_run, tmp_path):
     run = unfinished_copy(short_run, tmp_path / "runs")
     before = {path.name: path.read_bytes() for path in run.checkpoints.iterdir()}
 
@@ -406,7 +404,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(short_run, tmp_path):
         ("a2c", "--log-dir /dev/null/runs", "Cannot write to /dev/null/runs/a2c/MsPacman/"),
     ],
 )
-def test_a_mistake_is_one_sentence_with_exit_code_2(name, flags, sentence, capsys, monkeypatch):
+def test_a_mistake_gives_one_sentence_with_exit_code_2(name, flags, sentence, capsys, monkeypatch):
     monkeypatch.chdir("/")
     with pytest.raises(SystemExit) as exit_:
         load_script(f"train_{name}").main([*TINY[name].split(), *flags.split()])
@@ -432,7 +430,7 @@ def test_a_mistake_is_one_sentence_with_exit_code_2(name, flags, sentence, capsy
     ],
 )
 def test_a_refused_start_leaves_no_folder(tmp_path, monkeypatch, capsys, flags, sentence):
-    """The folder that it left refused the next start."""
+    """Regression: it left a folder that made the next start fail."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "some" / "runs"
     flags = f"--total-timesteps 20 {flags.format(folder)}"
@@ -466,7 +464,7 @@ def test_a_refused_overwrite_deletes_nothing(short_run, tmp_path, capsys):
 
 
 def test_paths_and_games_in_other_spellings(tmp_path, monkeypatch, capsys):
-    """`~` became a folder of that name, and a game with its module was unknown."""
+    """Regression: `~` became a folder of that name, and `ALE/...` an unknown game."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("HERE", "here")
     monkeypatch.chdir(tmp_path)
@@ -483,13 +481,13 @@ def test_paths_and_games_in_other_spellings(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", ["a2c", "ppo"])
 @pytest.mark.parametrize("rate", ["1e6", "1e30"])
-def test_a_training_that_diverges_is_one_sentence(tmp_path, capsys, name, rate):
-    """A traceback, with the step and the last good checkpoint nowhere."""
+def test_a_training_that_diverges_is_a_one_sentence_error(tmp_path, capsys, name, rate):
+    """Regression: it gave a traceback without the step and the last good checkpoint."""
     flags = f"--total-timesteps 1000 --eval-freq 32 --learning-rate {rate}"
     error = refused(name, tmp_path, flags, capsys)
     found = re.fullmatch(
-        r"The training diverged: .* is NaN or infinite at step ([\d,]+)\. The last good checkpoint"
-        r" is (.*zip); start over with a lower --learning-rate\.",
+        r"The training diverged: .* is NaN or infinite at step ([\d,]+)\. Last good checkpoint:"
+        r" (.*zip)\. Start over with a lower --learning-rate\.",
         error.splitlines()[-1],
     )
     assert found, error
@@ -512,7 +510,7 @@ def test_a_weight_that_is_nan_at_the_end_is_never_saved(tmp_path, monkeypatch, c
     assert [path.name for path in tmp_path.rglob("*.zip")] == ["step-0000000000.zip"]
 
 
-def test_a_missing_gpu_is_one_sentence(capsys, monkeypatch):
+def test_a_missing_gpu_is_a_one_sentence_error(capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(SystemExit) as exit_:
         load_script("train_a2c").main(["--device", "cuda"])
@@ -539,7 +537,7 @@ def test_yaml_and_config_class_agree():
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder_is_one_sentence(tmp_path, capsys):
+def test_a_read_only_folder_is_a_one_sentence_error(tmp_path, capsys):
     tmp_path.chmod(0o500)
     with pytest.raises(SystemExit) as exit_:
         train("a2c", tmp_path, "")

@@ -29,7 +29,7 @@ PIPES = {"capture_output": True, "check": True}
 
 @pytest.fixture(scope="module")
 def agent() -> A2C:
-    """Knows nothing, but plays."""
+    """An untrained agent."""
     env = make_atari_env("MsPacman", 1, backend="sb3")
     env.close()
     return A2C("CnnPolicy", env, seed=0, device="cpu")
@@ -41,7 +41,7 @@ def game(agent) -> list[ScoredFrame]:
 
 
 def dummy(n: int) -> list[ScoredFrame]:
-    """Brighter from frame to frame; the score is the frame's number times ten."""
+    """Return frames of increasing brightness, whose score is ten times their number."""
     return [(np.full((HEIGHT, WIDTH, 3), i % 256, np.uint8), 10.0 * i) for i in range(n)]
 
 
@@ -115,7 +115,7 @@ class TestGif:
 
 
 def test_the_command_records_both_files_and_shows_scores(tmp_path, monkeypatch, capfd):
-    """A result is saved beside its agent, and ale-py prints no banner."""
+    """The files are saved in the run folder, and ale-py prints no banner."""
     monkeypatch.chdir(tmp_path)
     ALEInterface.setLoggerMode(LoggerMode.Info)
     (tmp_path / "mine").mkdir()

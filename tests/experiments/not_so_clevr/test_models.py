@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from rl_coordconv import CoordConv2d
 from rl_coordconv.experiments.not_so_clevr.models import MODELS, Shape, make_model
+from rl_coordconv.experiments.not_so_clevr.names import MODEL_NAMES
 from rl_coordconv.runs.config import UserError
 
 
@@ -93,6 +94,10 @@ class TestParameters:
     @pytest.mark.parametrize("split", ["uniform", "quadrant"])
     def test_coordconv_for_regression(self, model, split):
         assert n_parameters("regression", model, Shape(split=split)) == 906
+
+
+def test_the_names_are_those_of_the_models():
+    assert {task: (*models,) for task, models in MODELS.items()} == MODEL_NAMES
 
 
 ALL_MODELS = [(task, model) for task, models in MODELS.items() for model in models]

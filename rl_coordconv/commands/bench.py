@@ -1,0 +1,87 @@
+"""The command ``bench``."""
+
+from __future__ import annotations
+
+import json
+import math
+from argparse import ArgumentTypeError
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import import_module
+
+from rl_coordconv.bench import DTYPES, MEMORY_FORMATS, N_ENVS, N_RUNS
+from rl_coordconv.experiments import CONFIGS
+from rl_coordconv.runs.command_line import Parser, one_sentence_errors
+from rl_coordconv.runs.config import UserError, expand_path
+from rl_coordconv.runs.signals import end_import
+
+
+def count(text: str) -> int:
+    """Parse an integer from 1 to 4096."""
+    if not 1 <= (number := int(text)) <= 4096:
+        raise ArgumentTypeError(f"must be from 1 to 4096, not {number}")
+    return number
+
+
+def seconds(text: str) -> float:
+    """Parse a positive, finite number."""
+    if not 0 < (number := float(text)) < math.inf:
+        raise ArgumentTypeError(f"must be above 0 and finite, not {number}")
+    return number
+
+
+def main(description: str, argv: Sequence[str]) -> int:
+    """Parse the command line, measure, print, and return the exit code."""
+    parser = Parser(description=description)
+    benches = parser.add_subparsers(dest="bench", required=True)
+    flags = benches.add_parser("layer", help="compare CoordConv2d with nn.Conv2d and concatenation")
+    flags.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    flags.add_argument("--dtype", default="float32", choices=DTYPES)
+    flags.add_argument("--memory-format", default="contiguous", choices=MEMORY_FORMATS)
+    flags.set_defaults(
+        run=lambda bench, o: bench.run(o.repeats, o.device, o.dtype, o.memory_format)
+    )
+    flags = benches.add_parser("toy", help="compare the toy networks with plain implementations")
+    flags.set_defaults(run=lambda bench, o: bench.run(o.repeats, CONFIGS / "toy"))
+    flags = benches.add_parser("envs", help="compare AtariVecEnv with ale-py and Stable-Baselines3")
+    help_text = "numbers of parallel games to measure"
+    flags.add_argument(
+        "--n-envs", type=count, nargs="+", default=N_ENVS, metavar="N", help=help_text
+    )
+    flags.set_defaults(run=lambda bench, o: bench.run(o.repeats, o.n_envs))
+    help_text = "compare training with plain Stable-Baselines3 and an upper bound"
+    flags = benches.add_parser("train", help=help_text)
+    flags.set_defaults(run=lambda bench, o: bench.run(o.repeats, o.algorithm, o.seconds))
+    flags = benches.add_parser("runs", help="measure several runs in parallel, as in a study")
+    help_text = "numbers of parallel runs to measure"
+    flags.add_argument(
+        "--n-runs", type=count, nargs="+", default=N_RUNS, metavar="N", help=help_text
+    )
+    flags.set_defaults(
+        run=lambda bench, o: bench.run(o.repeats, CONFIGS, o.algorithm, o.seconds, o.n_runs)
+    )
+    for name, default in {"train": 2.0, "runs": 20.0}.items():
+        flags = benches.choices[name]
+        flags.add_argument("--algorithm", default="a2c", choices=["a2c", "ppo"])
+        help_text = "seconds per measurement (default: %(default)s)"
+        flags.add_argument("--seconds", type=seconds, default=default, metavar="X", help=help_text)
+    for name, flags in benches.choices.items():
+        repeats = 3 if name == "runs" else 40  # each measurement of `runs` takes half a minute
+        help_text = "number of measured rounds (default: %(default)s)"
+        flags.add_argument("--repeats", type=count, default=repeats, metavar="N", help=help_text)
+        flags.add_argument(
+            "--json", type=expand_path, metavar="FILE", help="write the numbers to this file too"
+        )
+    with one_sentence_errors():
+        options = parser.parse_args(argv)
+        if options.json and not options.json.parent.is_dir():
+            raise UserError(f"There is no folder {options.json.parent} to write to.")
+        bench = import_module(f"rl_coordconv.bench.{options.bench}")
+        end_import()
+        report = options.run(bench, options)
+    print(report.text)
+    if options.json:
+        numbers = {"bench": options.bench, **report.numbers}
+        text = json.dumps(numbers, indent=2, default=asdict)
+        options.json.write_text(text + "\n", encoding="utf-8")
+    return 0

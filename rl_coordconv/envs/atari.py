@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecTranspose
 
 from rl_coordconv.envs.games import GAMES, Backend, Protocol, game_name
 from rl_coordconv.envs.vec_env import AtariVecEnv
+from rl_coordconv.runs.config import UserError
 
 _PROTOCOLS: dict[Protocol, dict[str, Any]] = {
     "classic": {"noop_max": 30, "action_repeat_probability": 0.0},  # Mnih et al. 2015
@@ -22,7 +23,7 @@ _PROTOCOLS: dict[Protocol, dict[str, Any]] = {
 
 def make_atari_env(
     game: str,
-    n_envs: int,
+    n_envs: int = 1,
     *,
     protocol: Protocol = "classic",
     backend: Backend = "native",
@@ -54,8 +55,10 @@ def make_atari_env(
             each game since the last call, in colour, uint8 ``[210, 160, 3]`` for most games.
 
     Raises:
-        UserError: The game is unknown.
+        UserError: The game is unknown, or there are no games.
     """
+    if n_envs < 1:
+        raise UserError(f"n_envs must be at least 1, not {n_envs}.")
     name = game_name(game)
     settings = _PROTOCOLS[protocol] | {
         "terminal_on_life_loss": training and protocol == "classic",

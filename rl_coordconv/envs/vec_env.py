@@ -19,6 +19,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
+from rl_coordconv.runs.config import UserError
+
 
 class AtariVecEnv(VecEnv):
     """A vector of Atari games, like Stable-Baselines3's ``AtariWrapper`` and ``VecFrameStack``.
@@ -82,6 +84,8 @@ class AtariVecEnv(VecEnv):
         full_action_space: bool = False,
         num_threads: int = 0,
     ) -> None:
+        if n_envs < 1:
+            raise UserError(f"n_envs must be at least 1, not {n_envs}.")
         self.games = AtariVectorEnv(
             game,
             n_envs,

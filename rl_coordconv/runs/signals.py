@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import _thread
 import atexit
+import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -77,9 +76,7 @@ class StopSignals:
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self._answer and not self.received:
             name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-            # Print in another thread, because the signal may have interrupted a print in this one.
-            # `_thread` does not need the locks of `threading`, which may be held for that reason.
-            _thread.start_new_thread(_say, (f"{name} received: {self._answer}",))
+            _say(f"{name} received: {'stopping.' if self._at_once else self._answer}")
         self.received = signal.Signals(number)
         signal.signal(signal.SIGINT, self._previous[signal.SIGINT])
         if self._at_once:
@@ -87,6 +84,11 @@ class StopSignals:
 
 
 def _say(text: str) -> None:
-    with suppress(OSError):  # the terminal may be closed
-        # As an argument: `print` would not keep a bar's stdout alive while the bar stops.
-        print(text, file=sys.stdout, flush=True)
+    """Print from a signal handler, which may have interrupted a print to the same stream.
+
+    In a terminal, the text replaces the progress bar's line, which is then drawn again below it.
+    """
+    stdout = 1
+    with suppress(OSError):  # it may be closed
+        clear = "\r\x1b[2K" if os.isatty(stdout) else ""
+        os.write(stdout, f"{clear}{text}\n".encode())

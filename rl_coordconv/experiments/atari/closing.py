@@ -26,11 +26,13 @@ def closing(config: AtariConfig, run: Run) -> Text:
     rows = [row for row in rows if row.get("seed", "training") == "training"]
     last = [row for row in rows if row["step"] == rows[-1]["step"]]
     evaluated = [float(row["episode_return"]) for row in last]
+    end = max((int(path.stem[5:]) for path in run.saved), default=0)
+    when = f" at step {int(last[0]['step']):,}" if last and int(last[0]["step"]) < end else ""
     variants = run.folder.parents[1]
     return lines_to_copy(
         {
             "training score": _mean(games[-100:], "the last {} training games"),
-            "evaluation score": _mean(evaluated, "{} evaluation games"),
+            "evaluation score": _mean(evaluated, f"{{}} evaluation games{when}", "no evaluation"),
             "watch": tensorboard(config),
             "evaluate": shell_command("evaluate", str(run.folder)),
             "compare": shell_command("compare", str(variants)),
@@ -38,12 +40,12 @@ def closing(config: AtariConfig, run: Run) -> Text:
     )
 
 
-def _mean(scores: list[float], games: str) -> str:
+def _mean(scores: list[float], games: str, none: str = "no game is over yet") -> str:
     """Format a mean score.
 
     >>> _mean([100.0, 300.0], "{} evaluation games")
     '200.0, the mean of 2 evaluation games'
     """
     if not scores:
-        return "no finished game"
+        return none
     return f"{fmean(scores):,.1f}, the mean of {games.format(len(scores))}"

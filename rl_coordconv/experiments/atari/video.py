@@ -63,12 +63,12 @@ def record_best(
             scores.append(final_score(render_game(model, trial)))
             bar.update(len(scores), f"best score {max(scores):,.0f}")
     best = int(np.argmax(scores))
-    chosen = f", the best of {n_games} games" if n_games > 1 else ""
+    chosen = f"the best of {n_games} other games" if n_games > 1 else "another game"
     for path in paths:
         path.parent.mkdir(exist_ok=True)
         write = write_mp4 if path.suffix == ".mp4" else write_gif
         write(render_game(model, trials[best]), path, title)
-        console.print(f"Saved {path} (score {scores[best]:,.0f}{chosen})", soft_wrap=True)
+        console.print(f"Saved {path} ({chosen}, score {scores[best]:,.0f})", soft_wrap=True)
 
 
 def render_game(model: BaseAlgorithm, settings: PlaySettings) -> Generator[ScoredFrame, None, None]:

@@ -92,7 +92,7 @@ class TestMp4:
 
     def test_says_which_package_is_missing(self, tmp_path, monkeypatch):
         monkeypatch.setattr(video, "find_spec", lambda name: None)
-        with pytest.raises(UserError, match=r"pip install -e '\.\[video\]'"):
+        with pytest.raises(UserError, match=r"pip install 'rl_coordconv\[video\]'"):
             write_mp4(dummy(2), tmp_path / "video.mp4", "title")
         assert not list(tmp_path.iterdir())
 
@@ -127,6 +127,6 @@ def test_the_command_records_both_files_and_shows_scores(tmp_path, monkeypatch, 
     assert files == {f"{name}.mp4", f"{name}.gif"}
     out, err = capfd.readouterr()
     assert "mean score" in out
-    assert re.search(rf"Saved .*{name}\.gif \(score \d+, the best of 2 games\)", out)
+    assert re.search(rf"Saved .*{name}\.gif \(the best of 2 other games, score \d+\)", out)
     assert err == ""
     assert "moviepy" not in sys.modules

@@ -311,6 +311,8 @@ def _refuse_other_settings(
     differing = [key for key in keys if stored.get(key) != wanted.get(key)]
     if differing:
         changes = ", ".join(f"{k} was {stored.get(k)}, now {wanted.get(k)}" for k in differing)
+        if config.length_setting in differing:
+            changes += "; a run can be extended, not shortened"
         raise UserError(
             f"The run in {run.folder} has other settings ({changes});"
             f" use the same settings, choose another --log-dir, or {remedy}."

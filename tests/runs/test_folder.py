@@ -103,7 +103,7 @@ def test_a_run_is_finished_for_its_length_only(config):
     assert Run(config.folder).is_finished
     assert Run(config.folder, config).is_finished
     assert not Run(config.folder, longer).is_finished
-    with pytest.raises(UserError, match=r"other settings \(n_steps was 1, now 0\)"):
+    with pytest.raises(UserError, match=r"other settings \(n_steps was 1, now 0"):
         run_experiment(finish, shorter)
     run_experiment(finish, longer)
     assert Run(config.folder, longer).is_finished

@@ -79,7 +79,7 @@ def test_ctrl_c_raises_an_exception_again_after_the_imports():
 @pytest.mark.slow
 def test_tests_pass_where_sigint_is_ignored():
     """SIGINT is ignored in a script's `nohup pytest &`, for example."""
-    command = [sys.executable, "-m", "pytest", "-n0", "-q", __file__, "-k", "is_noted"]
+    command = [sys.executable, "-m", "pytest", "-n0", "-q", __file__, "-k", "is_recorded"]
 
     def ignore() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

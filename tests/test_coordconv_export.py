@@ -272,6 +272,7 @@ class TestFx:
 
     @pytest.mark.parametrize("make", [CoordConv2d, CoordConvTranspose2d])
     def test_torchvision_extracts_features(self, make):
+        # Not a dependency of this package.
         extraction = pytest.importorskip("torchvision.models.feature_extraction")
         network = nn.Sequential(make(4, 6, 3), nn.ReLU(), nn.Conv2d(6, 3, 1))
         extractor = extraction.create_feature_extractor(network, ["0", "1"])

@@ -33,9 +33,9 @@ def test_a_message_is_printed_once_and_immediately(capfd):
 
 def test_a_message_in_an_evaluation_is_complete_when_the_evaluation_stops(capfd):
     """Regression: another thread printed it, to a stream that the ending bar had closed."""
-    with StopSignals("finishing this update.") as signals, pytest.raises(Stopped):  # noqa: SIM117
-        with signals.at_once():
-            os.kill(os.getpid(), signal.SIGTERM)
+    stop = StopSignals("finishing this update.")
+    with stop as signals, pytest.raises(Stopped), signals.at_once():
+        os.kill(os.getpid(), signal.SIGTERM)
     assert capfd.readouterr().out == "SIGTERM received: stopping.\n"
 
 

@@ -15,7 +15,7 @@ from rl_coordconv.experiments.atari import window as window_module
 from rl_coordconv.experiments.atari.play import PlaySettings
 from rl_coordconv.experiments.atari.window import open_window, show_games
 
-tkinter = pytest.importorskip("tkinter")
+tkinter = pytest.importorskip("tkinter")  # some builds of Python lack it
 
 
 class ClosedAfter:
@@ -56,7 +56,7 @@ class TestGames:
 @pytest.fixture
 def display(monkeypatch) -> Iterator[None]:
     if not shutil.which("Xvfb"):
-        pytest.skip("needs Xvfb")
+        pytest.skip("A real window needs Xvfb, a display without a screen.")
     command = ["Xvfb", "-displayfd", "1", "-screen", "0", "800x700x24"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

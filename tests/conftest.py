@@ -9,8 +9,12 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch
-from browser import OpenPage, launch, open_page
-from playwright.sync_api import Browser
+
+# Before the first import of these modules, whose failed assertions then show the values.
+pytest.register_assert_rewrite("browser", "study.runs", "atari_commands")
+
+from browser import OpenPage, launch, open_page  # noqa: E402
+from playwright.sync_api import Browser  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

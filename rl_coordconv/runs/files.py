@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +30,16 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def delete_unfinished_writes(folder: Path) -> None:
+    """Delete the temporary files that killed processes left in a folder and in its subfolders.
+
+    No other process may be writing to the folder.
+    """
+    for path in [*folder.glob(".*"), *folder.glob("*/.*")]:
+        if re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name) and path.is_file():  # see `atomic_write`
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

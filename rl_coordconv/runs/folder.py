@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 
 from rl_coordconv.runs import tracking
 from rl_coordconv.runs.config import MAY_CHANGE_ON_RESUME, C, Config, UserError, flag, read_yaml
-from rl_coordconv.runs.files import atomic_write, new_folder
+from rl_coordconv.runs.files import atomic_write, delete_unfinished_writes, new_folder
 from rl_coordconv.runs.signals import Stopped
 
 _PACKAGES = ("rl_coordconv", "torch", "stable-baselines3", "gymnasium", "ale-py", "numpy")
@@ -352,6 +352,7 @@ def record_start(run: Run, device: str) -> None:
         for path in sorted(paths, key=lambda path: (path == run.config, path != run.done)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         run.overwrite = False
+    delete_unfinished_writes(run.folder)
     if (length := run.stored_length) and length < run.length:
         print(_extension(run, length))
     # Delete DONE first: if killed between, it is an unfinished run.

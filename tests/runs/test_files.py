@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ from rl_coordconv.runs.files import (
     CsvLog,
     ProgressLog,
     atomic_write,
+    delete_unfinished_writes,
     disk_errors,
     last_rows,
     rows_until,
@@ -30,6 +33,27 @@ class TestAtomicWrite:
             raise RuntimeError
         assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
         assert path.read_text() == "old"
+
+    def test_leaves_a_file_when_killed_that_can_be_deleted(self, tmp_path):
+        inner = tmp_path / "checkpoints"
+        inner.mkdir()
+        names = {".lock", ".hidden.pt", "step-0.pt", "step.1.pt"}
+        for name in names:
+            (inner / name).touch()
+        write_and_die = (
+            "import os, signal, sys, pathlib\n"
+            "from rl_coordconv.runs.files import atomic_write\n"
+            "with atomic_write(pathlib.Path(sys.argv[1])) as temporary:\n"
+            "    temporary.touch()\n"
+            "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+        for path in (inner / "step-0.pt", tmp_path / "DONE"):
+            subprocess.run([sys.executable, "-c", write_and_die, path], check=False)
+        assert len(list(inner.iterdir())) == len(names) + 1
+        assert len(list(tmp_path.iterdir())) == 2
+        delete_unfinished_writes(tmp_path)
+        assert {path.name for path in inner.iterdir()} == names
+        assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
 
     def test_gives_the_permissions_of_an_ordinary_file(self, tmp_path):
         (tmp_path / "ordinary").touch()

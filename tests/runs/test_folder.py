@@ -49,6 +49,15 @@ def test_a_new_run_stores_its_config(config):
         assert not run.is_finished
 
 
+def test_a_start_deletes_what_a_killed_process_had_half_written(config):
+    run = begin(config)
+    run.checkpoints.joinpath(".step-1.4242.pt").write_text("half")
+    run.folder.joinpath(".DONE.4242").write_text("half")
+    before = {path for path in contents(run.folder) if ".4242" not in path.name}
+    begin(config)
+    assert contents(run.folder).keys() == before
+
+
 def test_the_same_config_opens_the_run_again_even_if_it_was_moved(config, tmp_path):
     with open_run(config.folder, config) as run:
         record_start(run, device="cpu")

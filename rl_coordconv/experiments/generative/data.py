@@ -60,19 +60,18 @@ def object_areas(canvas: int) -> tuple[int, int]:
     >>> object_areas(64)
     (317, 441)
     """
-    half = half_width(canvas)
-    circle, square = _covered(
-        torch.full((1, 2, 2), half), torch.tensor([[True, False]]), canvas
-    ).sum(dim=(0, 2, 3))
-    return int(circle), int(square)
+    centres = torch.full((1, 2, 2), half_width(canvas))
+    covered = _covered(centres, torch.tensor([[True, False]]), canvas)
+    circle, square = covered.sum(dim=(0, 2, 3)).tolist()
+    return circle, square
 
 
 def place_objects(number: int, canvas: int, seed: int) -> Objects:
     """Draw positions and shapes at random.
 
-    The blue centre is uniform where the object fits. So is the red one, but it is drawn again while
-    it is closer to the blue one than an object's width. On 64 pixels that is 10 to 53 per axis and
-    a distance of at least 20, as in the authors' code.
+    Centres are uniform where an object fits, but the red one is drawn again while it is closer to
+    the blue one than an object's width. On 64 pixels, they are 10 to 53 per axis, at a distance of
+    at least 20, as in the authors' code.
 
     Args:
         number: Number of images.

@@ -54,11 +54,24 @@ def half_width(canvas: int) -> int:
     return max(round(10 * canvas / 64), 2)
 
 
+def object_areas(canvas: int) -> tuple[int, int]:
+    """Return the number of pixels of a circle and of a square.
+
+    >>> object_areas(64)
+    (317, 441)
+    """
+    centres = torch.full((1, 2, 2), half_width(canvas))
+    covered = _covered(centres, torch.tensor([[True, False]]), canvas)
+    circle, square = covered.sum(dim=(0, 2, 3)).tolist()
+    return circle, square
+
+
 def place_objects(number: int, canvas: int, seed: int) -> Objects:
     """Draw positions and shapes at random.
 
-    Centres are uniform where the object fits; both are drawn again while they are closer than the
-    width of an object. On 64 pixels that is 10 to 53 per axis and a distance of at least 20.
+    Centres are uniform where an object fits, but the red one is drawn again while it is closer to
+    the blue one than an object's width. On 64 pixels, they are 10 to 53 per axis, at a distance of
+    at least 20, as in the authors' code.
 
     Args:
         number: Number of images.
@@ -71,12 +84,14 @@ def place_objects(number: int, canvas: int, seed: int) -> Objects:
     half = half_width(canvas)
     rng = np.random.default_rng(seed)
     circles = rng.random((number, 2)) < 0.5
-    centres = np.empty((number, 2, 2), dtype=np.int64)
+    blue = rng.integers(half, canvas - half, (number, 2))
+    red = np.empty_like(blue)
     redraw = np.arange(number)
     while len(redraw):
-        centres[redraw] = rng.integers(half, canvas - half, (len(redraw), 2, 2))
-        difference = centres[redraw, 1] - centres[redraw, 0]
-        redraw = redraw[(difference**2).sum(axis=1) < (2 * half) ** 2]
+        red[redraw] = rng.integers(half, canvas - half, (len(redraw), 2))
+        squared = ((red[redraw] - blue[redraw]) ** 2).sum(axis=1)
+        redraw = redraw[squared < (2 * half) ** 2]
+    centres = np.stack([red, blue], axis=1)
     return Objects(torch.from_numpy(centres), torch.from_numpy(circles), canvas)
 
 

@@ -14,7 +14,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
@@ -130,14 +130,20 @@ def read_kept(folder: Path) -> list[StoredRun]:
         raise UserError(f"{file} is damaged.") from None
 
 
-def keep(runs: Path, folder: Path, tables: Sequence[str], *, experiment: str | None = None) -> None:
+def keep(
+    runs: Path,
+    folder: Path,
+    tables: Sequence[str],
+    *,
+    wanted: Callable[[Mapping[str, Any]], bool] = lambda settings: True,
+) -> None:
     """Add the finished runs below a folder to a kept study; a run of the same name is replaced.
 
     Args:
         runs: A folder of run folders.
         folder: The kept study; created if missing.
         tables: The logs to keep; a run without the first of them is skipped.
-        experiment: Keep only the runs of this experiment; None keeps all.
+        wanted: Returns whether to keep a run with these settings.
 
     Raises:
         UserError: There is no such finished run, or a file is damaged.
@@ -148,7 +154,7 @@ def keep(runs: Path, folder: Path, tables: Sequence[str], *, experiment: str | N
         if not (done.parent / f"{tables[0]}.csv").exists():
             continue
         run = read_stored_run(done.parent, tables)
-        if experiment in (None, run.settings["experiment"]):
+        if wanted(run.settings):
             # Use the full name even if `runs` is an inner folder or the run folder itself.
             inner = done.parent.relative_to(runs).parts
             name = "/".join(inner) if len(inner) >= _LEVELS else run.name

@@ -80,10 +80,7 @@ class TrainingLog:
 
     def animation(self, name: str, frames: Tensor) -> None:
         """Save frames ``[T, 3, H, W]`` in [0, 1] as a GIF, ten per second."""
-        from PIL import Image  # here, to save Atari trainings its memory
+        from rl_coordconv.runs.animation import save_animation  # to save Atari trainings memory
 
         self._run.figures.mkdir(exist_ok=True)
-        bytes_ = (frames * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        first, *others = map(Image.fromarray, bytes_)
-        with atomic_write(self._run.figures / f"{name}.gif") as path:
-            first.save(path, save_all=True, append_images=others, duration=100, loop=0)
+        save_animation(frames, self._run.figures / f"{name}.gif")

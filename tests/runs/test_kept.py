@@ -100,15 +100,19 @@ def test_a_run_has_only_its_own_columns(tmp_path):
         assert run.tables == read_stored_run(tmp_path / "runs" / run.name).tables
 
 
-def test_only_runs_with_the_first_log_and_of_the_experiment_are_kept(runs, tmp_path):
+def test_only_wanted_runs_with_the_first_log_are_kept(runs, tmp_path):
     write_toy_run(runs / "toy" / "rendering" / "conv" / "seed-0", "iou")
     (runs / NAMES[0] / "progress.csv").write_text("step\n1\n")
     keep(runs, tmp_path / "games", GAMES)
     assert [run.name for run in read_kept(tmp_path / "games")] == NAMES
-    keep(runs, tmp_path / "toy", ["progress"], experiment="toy")
+
+    def is_toy(settings):
+        return settings["experiment"] == "toy"
+
+    keep(runs, tmp_path / "toy", ["progress"], wanted=is_toy)
     assert [run.name for run in read_kept(tmp_path / "toy")] == ["toy/rendering/conv/seed-0"]
     with pytest.raises(UserError, match="There is no finished run in"):
-        keep(runs / "a2c", tmp_path / "none", ["progress"], experiment="toy")
+        keep(runs / "a2c", tmp_path / "none", ["progress"], wanted=is_toy)
     assert not (tmp_path / "none").exists()
 
 

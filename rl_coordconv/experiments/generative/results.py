@@ -29,8 +29,13 @@ def rows(config: GenerativeConfig) -> list[Row]:
     """Return what is reported of a run, in the order of tables."""
     if config.data:
         return [Row("distance to the nearest real image", "samples/nearest_real", "{:.3f}")]
-    is_gan = config.experiment == "gan"
-    paper = ENTROPIES.get(config.model, {}) if is_gan else {}
+    return object_rows(config.experiment, config.model)
+
+
+def object_rows(experiment: str, model: str) -> list[Row]:
+    """Return what is reported of a run on images of two objects, in the order of tables."""
+    is_gan = experiment == "gan"
+    paper = ENTROPIES.get(model, {}) if is_gan else {}
     entropies = [
         Row(f"entropy, {label}", f"samples/entropy_{kind}", "{:.2f}", paper.get(kind, "-"))
         for kind, label in (("red", "red"), ("blue", "blue"), ("difference", "blue - red"))
@@ -46,7 +51,7 @@ def rows(config: GenerativeConfig) -> list[Row]:
         Row("position cells covered", "samples/coverage", "{:.1%}"),
         *entropies,
         Row("distance to the nearest real image", "samples/nearest_real", "{:.3f}"),
-        Row("walks, frames with both objects", "walk/good", "{:.1%}", WALKS.get(config.model, "-")),
+        Row("walks, frames with both objects", "walk/good", "{:.1%}", WALKS.get(model, "-")),
         Row("walks, middle frames with both", "walk/middle_good", "{:.1%}"),
         Row("walks, straightness", "walk/straightness", "{:.2f}"),
         Row("walks, evenness", "walk/evenness", "{:.2f}"),

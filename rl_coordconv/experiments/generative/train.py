@@ -67,6 +67,20 @@ def read_images(config: GenerativeConfig) -> tuple[Tensor, Tensor]:
 def load_model(config: GenerativeConfig, run: Run) -> nn.Module:
     """Return the trained networks of a finished run, a ``ModuleDict``, on the CPU."""
     nothing = torch.empty(0, 3, config.canvas, config.canvas, dtype=torch.uint8)
-    learner = make_learner(config, nothing, nothing)
+    return load_learner(config, run, nothing, nothing).model
+
+
+def load_learner(
+    config: GenerativeConfig, run: Run, images: Tensor, test: Tensor
+) -> GenerativeLearner:
+    """Return a learner with the trained networks of a finished run.
+
+    Args:
+        config: The run's settings.
+        run: The finished run.
+        images: The training images, uint8 ``[N, 3, H, W]``, on the learner's device.
+        test: Other images, for evaluation.
+    """
+    learner = make_learner(config, images, test)
     learner.model.load_state_dict(load_tensors(run.final_weights))
-    return learner.model
+    return learner

@@ -11,17 +11,18 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from rl_coordconv.experiments import CONFIGS
 from rl_coordconv.experiments.not_so_clevr.config import ToyConfig
 from rl_coordconv.experiments.not_so_clevr.data import SPLITS
 from rl_coordconv.experiments.not_so_clevr.models import MODELS
 from rl_coordconv.experiments.not_so_clevr.paper import claim
-from rl_coordconv.experiments.not_so_clevr.results import Result, Row, read_result
-from rl_coordconv.runs.config import UserError, flag
+from rl_coordconv.experiments.not_so_clevr.results import Result, read_result
+from rl_coordconv.runs import reports
 from rl_coordconv.runs.kept import stored_runs
+from rl_coordconv.runs.reports import Report, Row
 from rl_coordconv.runs.results import (
     BLUE,
     GREEN,
-    MAY_DIFFER_IN_GROUP,
     ORANGE,
     PURPLE,
     SKY_BLUE,
@@ -52,16 +53,8 @@ _GOALS = {
 
 
 @dataclass(frozen=True)
-class Group:
-    """Runs that differ only in their seed: one row of each table.
-
-    Attributes:
-        results: One per seed, at least one.
-        deviations: Settings that differ from the preset's.
-    """
-
-    results: Sequence[Result]
-    deviations: Mapping[str, Any]
+class Group(reports.Group[Result]):
+    """Runs that differ only in their seed: one row of each table."""
 
     @property
     def config(self) -> ToyConfig:
@@ -80,12 +73,8 @@ class Group:
         words = [config.model, *([] if config.inputs == "image" else [config.inputs])]
         if config.preset == "quick":
             words.append("quick")
-        for key, value in self.deviations.items():
-            if key == "n_epochs":
-                words.append(f"{value} epochs")
-            elif key != "inputs":
-                words.append(f"{key.replace('_', ' ')} {value}")
-        return ", ".join(words)
+        others = {key: value for key, value in self.deviations.items() if key != "inputs"}
+        return ", ".join([*words, *reports.words(others)])
 
     @property
     def command(self) -> str:
@@ -93,10 +82,7 @@ class Group:
         chosen = _chosen(self.config)
         if self.config.preset == "paper":
             del chosen["preset"]
-        seed = {"seed": self.config.seed} if self.config.seed else {}
-        flags = {**chosen, **self.deviations, **seed}.items()
-        words = [f"{flag(key)} {value}" for key, value in flags]
-        return " ".join(["python scripts/train_toy.py", *words])
+        return self.train_command(chosen)
 
     @property
     def goodness(self) -> float:
@@ -104,41 +90,29 @@ class Group:
         sign = -1 if self.config.lower_is_better else 1
         return sign * fmean(result.last[self.config.score] for result in self.results)
 
-    def spread(self, column: str, number: str) -> str:
-        """Return mean, least and largest value over seeds of a column of the last evaluation."""
-        return spread([result.last[column] for result in self.results], number)
-
 
 def read_groups(folder: Path, configs: Path) -> list[Group]:
     """Read all toy runs below a folder, and group them over seeds.
 
     Args:
-        folder: A folder of run folders, or of results saved by ``scripts/report_toy.py``.
+        folder: A folder of run folders, or of runs kept by ``scripts/report_paper.py``.
         configs: The folder ``configs/toy``, which has the presets.
 
     Raises:
-        UserError: There are no runs.
+        UserError: A run cannot be read.
     """
     groups = []
     for runs in groups_over_seeds(stored_runs(folder, ["progress"])):
         results = [read_result(run) for run in runs]
-        groups.append(Group(results, _deviations(results[0].config, configs)))
-    if not groups:
-        raise UserError(f"There are no runs in {folder}.")
+        chosen = _chosen(results[0].config)
+        defaults = ToyConfig.find_defaults(configs, chosen).values
+        groups.append(Group(results, reports.deviations(results[0].config, defaults, chosen)))
     return sorted(groups, key=_rank)
 
 
 def _chosen(config: ToyConfig) -> dict[str, Any]:
     """Return the settings that select a preset's values."""
     return config.model_dump(include={"task", "split", "model", "preset"})
-
-
-def _deviations(config: ToyConfig, configs: Path) -> dict[str, Any]:
-    """Return the settings that differ from the preset's, in the order of ``--help``."""
-    defaults = ToyConfig.find_defaults(configs, _chosen(config)).values
-    settings = config.model_dump(exclude={"experiment", *MAY_DIFFER_IN_GROUP})
-    names = [name for name in ToyConfig.flags() if name in settings]
-    return {name: settings[name] for name in names if settings[name] != defaults[name]}
 
 
 def _rank(group: Group) -> tuple[int, ...]:
@@ -315,3 +289,25 @@ def curves(groups: Sequence[Group], task: str) -> Figure:
     if results[0].config.lower_is_better:
         panels[0].set_yscale("log")
     return figure
+
+
+class ToyReport(Report):
+    """The contents of ``docs/toy.md`` and ``docs/results/toy``."""
+
+    name = "toy"
+
+    def wants(self, settings: Mapping[str, Any]) -> bool:
+        """Return whether a run is a toy run."""
+        return bool(settings["experiment"] == "toy")
+
+    def figures(self, kept: Path) -> dict[str, Figure]:
+        """Draw the learning curves of each task."""
+        groups = read_groups(kept, CONFIGS / "toy")
+        return {task: curves(groups, task) for task in sorted({g.config.task for g in groups})}
+
+    def tables(self, kept: Path) -> dict[str, str]:
+        """Return all tables in Markdown, by name."""
+        return tables(read_groups(kept, CONFIGS / "toy"))
+
+
+REPORT = ToyReport()

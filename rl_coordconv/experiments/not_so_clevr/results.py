@@ -4,43 +4,26 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from pydantic import ValidationError
 
 from rl_coordconv.experiments.not_so_clevr.config import ToyConfig
 from rl_coordconv.experiments.not_so_clevr.models import make_model
 from rl_coordconv.experiments.not_so_clevr.tasks import TASKS
-from rl_coordconv.runs.config import UserError
+from rl_coordconv.runs import reports
 from rl_coordconv.runs.kept import StoredRun
-
-Row = Mapping[str, float]
-"""An evaluation: ``step`` (epochs), ``seconds``, ``updates``, and metrics where known."""
+from rl_coordconv.runs.reports import Row
 
 
 @dataclass(frozen=True)
-class Result:
-    """Settings and evaluations of a run, finished or not.
-
-    Args:
-        config: The settings.
-        rows: The evaluations in order; the first is before the first update.
-    """
-
-    config: ToyConfig
-    rows: Sequence[Row]
+class Result(reports.Result[ToyConfig]):
+    """Settings and evaluations of a toy run."""
 
     @property
     def metric(self) -> str:
         """The main metric of the task."""
         return TASKS[self.config.task].metric
-
-    @property
-    def last(self) -> Row:
-        """The last evaluation."""
-        return self.rows[-1]
 
     @property
     def best_test(self) -> float:
@@ -67,17 +50,9 @@ def read_result(run: StoredRun) -> Result:
     Raises:
         UserError: The run is not a toy run, is damaged, or has not been evaluated yet.
     """
-    try:
-        config = ToyConfig.model_validate(run.settings)
-        rows = [
-            {_column(name): float(value) for name, value in row.items() if value}
-            for row in run.rows("progress")
-        ]
-    except (ValidationError, ValueError) as error:
-        raise UserError(f"{run.folder} is not a readable toy run: {error}") from None
-    if not rows:
-        raise UserError(f"The run in {run.folder} has not been evaluated yet.")
-    return Result(config, rows)
+    result = reports.read_result(run, ToyConfig)
+    rows = [{_column(name): value for name, value in row.items()} for row in result.rows]
+    return Result(run, result.config, rows)
 
 
 def _column(name: str) -> str:

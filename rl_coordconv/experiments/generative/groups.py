@@ -1,0 +1,117 @@
+"""Runs of the GAN and the VAE, grouped over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from rl_coordconv.experiments import CONFIGS
+from rl_coordconv.experiments.generative.config import GANConfig, GenerativeConfig, VAEConfig
+from rl_coordconv.experiments.generative.names import GANModel, VAEModel
+from rl_coordconv.runs import reports
+from rl_coordconv.runs.kept import StoredRun
+from rl_coordconv.runs.reports import Result, deviations, read_result
+from rl_coordconv.runs.results import groups_over_seeds
+
+MODELS = {"gan": get_args(GANModel), "vae": get_args(VAEModel)}
+"""Models in the order of tables, by experiment."""
+
+_CONFIGS: dict[str, type[GenerativeConfig]] = {"gan": GANConfig, "vae": VAEConfig}
+
+GroupImages = tuple[str, int, int]
+"""A preset, the width and height of the images in pixels, and the number of training images."""
+
+
+@dataclass(frozen=True)
+class Group(reports.Group[Result[GenerativeConfig]]):
+    """Runs that differ only in their seed: one row of each table."""
+
+    @property
+    def config(self) -> GenerativeConfig:
+        """The settings of the first seed."""
+        return self.results[0].config
+
+    @property
+    def tanh(self) -> str:
+        """The GAN's setting ``tanh``; a dash for a VAE."""
+        return self.config.tanh if isinstance(self.config, GANConfig) else "-"
+
+    @property
+    def name(self) -> str:
+        """The model, and settings other than ``tanh`` that differ from the preset's."""
+        others = {key: value for key, value in self.deviations.items() if key != "tanh"}
+        return ", ".join([self.config.model, *reports.words(others)])
+
+    @property
+    def label(self) -> str:
+        """The name, and ``tanh`` if it differs from the preset's."""
+        changed = "tanh" in self.deviations
+        return f"{self.name}, tanh {self.tanh}" if changed else self.name
+
+    @property
+    def images(self) -> GroupImages:
+        """The settings that determine the training images, and the preset."""
+        return self.config.preset, self.config.canvas, self.config.n_images
+
+    @property
+    def image_deviations(self) -> dict[str, Any]:
+        """The settings of `images` that differ from the preset's."""
+        return {k: value for k, value in self.deviations.items() if k in ("canvas", "n_images")}
+
+    @property
+    def devices(self) -> list[str]:
+        """The devices that trained some of the seeds, such as ``cpu`` and ``cuda``."""
+        return sorted({result.run.versions.get("device") or "-" for result in self.results})
+
+    @property
+    def command(self) -> str:
+        """The command that trains the first seed."""
+        chosen = self.config.model_dump(include={"model", "preset"})
+        if self.config.preset == "quick":
+            del chosen["preset"]
+        return self.train_command(chosen)
+
+
+def shows_objects(settings: Mapping[str, Any]) -> bool:
+    """Return whether a run is of the GAN or the VAE, on images of two objects."""
+    return settings["experiment"] in MODELS and not settings["data"]
+
+
+def group_runs(runs: Iterable[StoredRun]) -> list[Group]:
+    """Group runs on images of two objects over seeds; other runs are ignored.
+
+    Raises:
+        UserError: A run cannot be read.
+    """
+    groups = []
+    for own in groups_over_seeds(run for run in runs if shows_objects(run.settings)):
+        experiment = own[0].settings["experiment"]
+        results = [read_result(run, _CONFIGS[experiment]) for run in own]
+        results.sort(key=lambda result: result.config.seed)
+        chosen = results[0].config.model_dump(include={"model", "preset"})
+        path = CONFIGS / f"{experiment}.yaml"
+        defaults = results[0].config.find_defaults(path, chosen).values
+        groups.append(Group(results, deviations(results[0].config, defaults, chosen)))
+    return sorted(groups, key=_rank)
+
+
+def by_experiment(groups: Iterable[Group]) -> dict[str, list[Group]]:
+    """Return the groups of each experiment that has any."""
+    parts: dict[str, list[Group]] = {}
+    for group in groups:
+        parts.setdefault(group.config.experiment, []).append(group)
+    return parts
+
+
+def _rank(group: Group) -> tuple[object, ...]:
+    """Return a group's sort key in tables; a preset's own images come first."""
+    config = group.config
+    return (
+        list(MODELS).index(config.experiment),
+        config.preset == "quick",
+        bool(group.image_deviations),
+        group.images,
+        MODELS[config.experiment].index(config.model),
+        len(group.deviations),
+    )

@@ -1,0 +1,150 @@
+"""Pictures of the report: learning curves, and samples and walks of several models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from rl_coordconv.experiments.generative.data import scale
+from rl_coordconv.experiments.generative.figures import animation, grid
+from rl_coordconv.experiments.generative.groups import Group
+from rl_coordconv.experiments.generative.learner import GenerativeLearner
+from rl_coordconv.experiments.generative.results import object_rows
+from rl_coordconv.experiments.generative.train import load_learner, read_images
+from rl_coordconv.runs.checkpoint import rng_untouched
+from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.kept import StoredRun
+from rl_coordconv.runs.results import BLUE, GREEN, ORANGE, SKY_BLUE, VERMILION
+
+COLOURS = {
+    "conv": BLUE,
+    "coordconv": VERMILION,
+    "coordconv-g": ORANGE,
+    "coordconv-zeros": SKY_BLUE,
+    "coordconv-noise": GREEN,
+}
+_LEGEND = 110  # characters in a row
+_N_SAMPLES = 12  # per model
+_WIDTH = 100  # pixels, at least, of a model's part of an animation
+_CAPTION = 24  # pixels
+
+
+def curves(groups: Sequence[Group]) -> Figure:
+    """Draw the main metric of one experiment over updates, with a line per seed.
+
+    Args:
+        groups: The experiment's groups, at least one; each preset gets a panel.
+    """
+    presets = list(dict.fromkeys(group.config.preset for group in groups))
+    figure = Figure(figsize=(9, 4.4), dpi=100, layout="constrained")
+    panels = figure.subplots(1, len(presets), sharey=True, squeeze=False)[0]
+    lines = {}
+    score = groups[0].config.score
+    names = {row.column: row.name for row in object_rows(groups[0].config.experiment, "")}
+    panels[0].set_ylabel(names[score])
+    for axes, preset in zip(panels, presets, strict=True):
+        axes.set_title(f"{groups[0].config.experiment.upper()}, {preset} preset")
+        axes.set_xlabel("updates")
+        axes.set_ylim(-0.02, 1.02)
+        axes.yaxis.set_major_formatter("{x:.0%}")
+        for group in groups:
+            if group.config.preset != preset:
+                continue
+            for result in group.results:
+                (lines[group.label],) = axes.plot(
+                    [row["updates"] for row in result.rows],
+                    [row[score] for row in result.rows],
+                    color=COLOURS[group.config.model],
+                    linestyle="--" if group.deviations else "-",
+                    linewidth=1,
+                    alpha=0.7,
+                )
+    figure.legend(
+        list(lines.values()),
+        list(lines),
+        loc="outside lower center",
+        ncols=max(_LEGEND // (max(map(len, lines)) + 6), 1),  # 6 for the line and its margin
+        fontsize="small",
+        title="one line per seed",
+        title_fontsize="small",
+    )
+    return figure
+
+
+def has_weights(run: StoredRun) -> bool:
+    """Return whether a run is in the run folder of a finished training."""
+    files = Run(run.folder)
+    return files.done.exists() and files.final_weights.exists()
+
+
+@rng_untouched()
+def from_weights(experiment: str, groups: Sequence[Group]) -> dict[str, Figure | Tensor]:
+    """Draw samples of all models, and walks of the one without and with coordinates.
+
+    The first seed of each model is shown, so none is chosen by its looks.
+
+    Args:
+        experiment: ``gan`` or ``vae``.
+        groups: The experiment's groups, at least one, of run folders with weights.
+
+    Returns:
+        Figures and the frames of an animation by file name without suffix. Without both models,
+        there is no animation.
+    """
+    drawn: dict[str, Figure | Tensor] = {f"samples-{experiment}": _samples(groups)}
+    if pair := _pair(groups):
+        parts = [
+            _captioned(animation(_load(group).walks()[0]), group.config.model) for group in pair
+        ]
+        drawn[f"walks-{experiment}"] = torch.cat(parts, dim=3)
+    return drawn
+
+
+def _load(group: Group) -> GenerativeLearner:
+    first = group.results[0]
+    return load_learner(first.config, Run(first.run.folder), *read_images(first.config))
+
+
+def _samples(groups: Sequence[Group]) -> Figure:
+    """Draw a row of samples per group, below a row of real images."""
+    rows = {"data": scale(read_images(groups[0].config)[1][:_N_SAMPLES])}
+    several = len({group.config.preset for group in groups}) > 1
+    for group in groups:
+        name = f"{group.label}, {group.config.preset} preset" if several else group.label
+        rows[name] = _load(group).prior_samples(_N_SAMPLES)
+    figure = Figure(figsize=(9, len(rows)), dpi=100, layout="constrained")
+    panels = figure.subplots(len(rows), 1)
+    for axes, (name, images) in zip(panels, rows.items(), strict=True):
+        axes.imshow(grid(images, _N_SAMPLES).permute(1, 2, 0).numpy(), interpolation="nearest")
+        axes.set_axis_off()
+        axes.set_title(name, loc="left", fontsize="small")
+    return figure
+
+
+def _pair(groups: Sequence[Group]) -> list[Group]:
+    """Return the first groups without and with coordinates of equal settings; none if missing."""
+    for conv in groups:
+        for coordconv in groups:
+            models = conv.config.model, coordconv.config.model
+            equal = conv.images == coordconv.images and conv.deviations == coordconv.deviations
+            if models == ("conv", "coordconv") and equal:
+                return [conv, coordconv]
+    return []
+
+
+def _captioned(frames: Tensor, caption: str) -> Tensor:
+    """Enlarge frames ``[T, 3, H, W]`` and write a caption above them."""
+    times = -(-_WIDTH // frames.shape[3])
+    frames = frames.repeat_interleave(times, dim=2).repeat_interleave(times, dim=3)
+    length, _, _, width = frames.shape
+    strip = Image.new("RGB", (width, _CAPTION), "white")
+    font = ImageFont.load_default(_CAPTION * 2 / 3)
+    position = width / 2, _CAPTION / 2
+    ImageDraw.Draw(strip).text(position, caption, "black", font, anchor="mm")
+    above = torch.from_numpy(np.array(strip)).permute(2, 0, 1) / 255
+    return torch.cat([above.expand(length, -1, -1, -1), frames], dim=2)

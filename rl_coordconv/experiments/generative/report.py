@@ -1,0 +1,201 @@
+"""Make the tables and figures of ``docs/generative.md`` and ``docs/results/generative``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from rl_coordconv.experiments.generative import pictures
+from rl_coordconv.experiments.generative.data import scale
+from rl_coordconv.experiments.generative.groups import (
+    Group,
+    GroupImages,
+    by_experiment,
+    group_runs,
+    shows_objects,
+)
+from rl_coordconv.experiments.generative.metrics import sample_metrics
+from rl_coordconv.experiments.generative.results import object_rows
+from rl_coordconv.experiments.generative.train import make_learner, read_images
+from rl_coordconv.runs.checkpoint import rng_untouched
+from rl_coordconv.runs.kept import stored_runs
+from rl_coordconv.runs.reports import Report, words
+from rl_coordconv.runs.results import markdown_table
+
+_PAPER = "paper: entropy of red / blue / blue - red"
+# Pictures by their place on the pages, with their descriptions.
+_PICTURES = {
+    "pictures-gan": {
+        "results/generative/samples-gan.png": "Real images, and samples of each GAN",
+        "results/generative/walks-gan.gif": "Walks of the GAN without coordinates, and with them",
+    },
+    "pictures-vae": {
+        "results/generative/samples-vae.png": "Real images, and samples of each VAE",
+        "results/generative/walks-vae.gif": "Walks of the VAE without coordinates, and with them",
+    },
+    "curves": {
+        "gan.png": "GAN: share of position cells covered, by update",
+        "vae.png": "VAE: share of middle frames with both objects, by update",
+    },
+}
+
+Line = Mapping[str, str]
+"""A line of a table: cells by column."""
+
+
+def tables(groups: Sequence[Group]) -> dict[str, str]:
+    """Return every table of the pages in Markdown, by name."""
+    real = {group.images: group for group in groups}
+    data = {images: data_metrics(group) for images, group in real.items()}
+    walks = ["walk", "pixel_walk"]
+    return {
+        "gan": metrics_table("gan", ["samples"], groups, data),
+        "gan-walks": metrics_table("gan", walks, groups),
+        "vae": metrics_table("vae", ["test", "samples"], groups, data),
+        "vae-walks": metrics_table("vae", walks, groups),
+        "runs": runs_table(groups),
+    }
+
+
+def data_metrics(group: Group) -> dict[str, float]:
+    """Return metrics of test images as if a model had made them, by column of its progress."""
+    training, test = read_images(group.config)
+    metrics = sample_metrics(scale(test), training)
+    return {f"samples/{name}": value for name, value in metrics.items()}
+
+
+def metrics_table(
+    experiment: str,
+    parts: Sequence[str],
+    groups: Sequence[Group],
+    data: Mapping[GroupImages, Mapping[str, float]] | None = None,
+) -> str:
+    """Return a table of metrics at the last evaluation: mean (min to max) over seeds.
+
+    Args:
+        experiment: ``gan`` or ``vae``.
+        parts: The metrics to show, by the part of their column in ``progress.csv`` before ``/``.
+        groups: All groups in the order of tables.
+        data: Metrics of real images, which are shown before the models that learn these images.
+    """
+    columns = [row for row in object_rows(experiment, "") if row.column.split("/")[0] in parts]
+    lines: list[Line] = []
+    own = by_experiment(groups).get(experiment, [])
+    for images, block in groupby(own, key=lambda group: group.images):
+        models = list(block)
+        preset = models[0].config.preset
+        if data is not None:
+            known = data[images]
+            numbers = {
+                row.name: row.number.format(known[row.column])
+                for row in columns
+                if row.column in known
+            }
+            name = ", ".join(["data", *words(models[0].image_deviations)])
+            paper = _paper_entropies("data")
+            lines.append({"model": name, "preset": preset, _PAPER: paper, **numbers})
+        for group in models:
+            numbers = {row.name: group.spread(row.column, row.number) for row in columns}
+            paper = _paper_entropies(group.config.model)
+            lines.append({**_settings(group), _PAPER: paper, **numbers})
+    head = ["model", "tanh", "preset"] if experiment == "gan" else ["model", "preset"]
+    if experiment == "gan" and data is not None:
+        head.append(_PAPER)
+    return _table([*head, *(row.name for row in columns), "seeds"], lines)
+
+
+def _paper_entropies(model: str) -> str:
+    values = [row.paper for row in object_rows("gan", model) if "/entropy_" in row.column]
+    return "-" if "-" in values else " / ".join(values)
+
+
+def runs_table(groups: Iterable[Group]) -> str:
+    """Return a table of commands, times and numbers of parameters."""
+    lines = [
+        {
+            **_settings(group),
+            "experiment": group.config.experiment.upper(),
+            "command": f"`{group.command}`",
+            "updates": group.spread("updates", "{:,.0f}"),
+            "seconds": group.spread("seconds", "{:,.0f}"),
+            "device": ", ".join(group.devices),
+            "parameters": _parameters(group),
+        }
+        for group in groups
+    ]
+    head = "experiment, model, tanh, preset, command, updates, seconds, device, parameters, seeds"
+    return _table(head.split(", "), lines)
+
+
+def _settings(group: Group) -> dict[str, str]:
+    return {
+        "model": group.name,
+        "tanh": group.tanh,
+        "preset": group.config.preset,
+        "seeds": str(len(group.results)),
+    }
+
+
+def _parameters(group: Group) -> str:
+    """Return the number of parameters of each network."""
+    nothing = torch.empty(0, 3, group.config.canvas, group.config.canvas, dtype=torch.uint8)
+    with rng_untouched():
+        networks = make_learner(group.config, nothing, nothing).model
+    sizes = {
+        name: sum(p.numel() for p in network.parameters())
+        for name, network in networks.named_children()
+    }
+    return ", ".join(f"{name} {size:,}" for name, size in sizes.items())
+
+
+def _table(head: Sequence[str], lines: Iterable[Line]) -> str:
+    """Return a table in Markdown, with a dash for each missing cell."""
+    return markdown_table(head, [[line.get(name, "-") for name in head] for line in lines])
+
+
+def links(kept: Path) -> dict[str, str]:
+    """Return links in Markdown to the pictures in the folder of kept runs, by their place."""
+    return {
+        place: "\n\n".join(
+            f"![{text}]({path})"
+            for path, text in texts.items()
+            if (kept / Path(path).name).exists()
+        )
+        for place, texts in _PICTURES.items()
+    }
+
+
+class GenerativeReport(Report):
+    """The contents of ``docs/generative.md`` and ``docs/results/generative``."""
+
+    name = "generative"
+
+    def wants(self, settings: Mapping[str, Any]) -> bool:
+        """Return whether a run is of the GAN or the VAE, on images of two objects."""
+        return shows_objects(settings)
+
+    def figures(self, kept: Path) -> dict[str, Figure]:
+        """Draw the learning curves of the GAN and of the VAE."""
+        groups = group_runs(stored_runs(kept, ["progress"]))
+        return {name: pictures.curves(own) for name, own in by_experiment(groups).items()}
+
+    def pictures(self, runs: Path) -> dict[str, Figure | Tensor]:
+        """Draw samples and walks of the first seed of each model."""
+        finished = filter(pictures.has_weights, stored_runs(runs, ["progress"]))
+        drawn: dict[str, Figure | Tensor] = {}
+        for experiment, own in by_experiment(group_runs(finished)).items():
+            drawn |= pictures.from_weights(experiment, own)
+        return drawn
+
+    def tables(self, kept: Path) -> dict[str, str]:
+        """Return all tables, and links to pictures, in Markdown, by name."""
+        return tables(group_runs(stored_runs(kept, ["progress"]))) | links(kept)
+
+
+REPORT = GenerativeReport()

@@ -1,0 +1,188 @@
+"""Pages about the paper's experiments, made from kept runs by ``scripts/report_paper.py``.
+
+An experiment's ``report.py`` has a `Report`, named ``REPORT``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from matplotlib.figure import Figure
+from pydantic import ValidationError
+from torch import Tensor
+
+from rl_coordconv.runs.animation import save_animation
+from rl_coordconv.runs.config import C, Config, UserError, flag
+from rl_coordconv.runs.files import atomic_write
+from rl_coordconv.runs.kept import StoredRun, is_kept, keep
+from rl_coordconv.runs.results import MAY_DIFFER_IN_GROUP, fill_tables, spread
+
+Row = Mapping[str, float]
+"""An evaluation: ``step`` (epochs), ``seconds``, ``updates``, and metrics where known."""
+
+
+@dataclass(frozen=True)
+class Result(Generic[C]):
+    """Settings and evaluations of a run, finished or not.
+
+    Args:
+        run: The run.
+        config: Its settings.
+        rows: The evaluations in order; the first is before the first update.
+    """
+
+    run: StoredRun
+    config: C
+    rows: Sequence[Row]
+
+    @property
+    def last(self) -> Row:
+        """The last evaluation."""
+        return self.rows[-1]
+
+
+def read_result(run: StoredRun, config_class: type[C]) -> Result[C]:
+    """Read the settings and evaluations of a run.
+
+    Raises:
+        UserError: The run has other settings, is damaged, or has not been evaluated yet.
+    """
+    try:
+        config = config_class.model_validate(run.settings)
+        rows = [
+            {name: float(value) for name, value in row.items() if value}
+            for row in run.rows("progress")
+        ]
+    except (ValidationError, ValueError) as error:
+        raise UserError(f"The run in {run.folder} is not readable: {error}") from None
+    if not rows:
+        raise UserError(f"The run in {run.folder} has not been evaluated yet.")
+    return Result(run, config, rows)
+
+
+R = TypeVar("R", bound=Result[Any])
+
+
+@dataclass(frozen=True)
+class Group(Generic[R]):
+    """Runs that differ only in their seed: one row of each table.
+
+    Attributes:
+        results: One per seed, at least one.
+        deviations: Settings that differ from the preset's.
+    """
+
+    results: Sequence[R]
+    deviations: Mapping[str, Any]
+
+    def spread(self, column: str, number: str) -> str:
+        """Return mean, least and largest value over seeds of a column of the last evaluation.
+
+        A metric may be undefined, such as the straightness of a path without objects. Seeds without
+        a value are left out and counted, and a dash is returned if there are no others.
+        """
+        values = [result.last[column] for result in self.results if column in result.last]
+        if not values:
+            return "-"
+        missing = len(self.results) - len(values)
+        return spread(values, number) + (f", undefined in {missing}" if missing else "")
+
+    def train_command(self, chosen: Mapping[str, Any]) -> str:
+        """Return the command that trains the first seed.
+
+        Args:
+            chosen: Settings to name first, whether or not they are the defaults.
+        """
+        config: Config = self.results[0].config
+        seed = {"seed": config.seed} if config.seed else {}
+        flags = {**chosen, **self.deviations, **seed}.items()
+        words = [f"{flag(key)} {value}" for key, value in flags]
+        return " ".join([f"python scripts/train_{config.experiment}.py", *words])
+
+
+def deviations(
+    config: Config, defaults: Mapping[str, Any], chosen: Iterable[str]
+) -> dict[str, Any]:
+    """Return the settings that differ from their defaults, in the order of ``--help``.
+
+    Args:
+        config: The settings.
+        defaults: The default values by name.
+        chosen: Names of settings to leave out.
+    """
+    others = MAY_DIFFER_IN_GROUP.union(chosen)
+    settings = {name: getattr(config, name) for name in config.flags() if name not in others}
+    return {name: value for name, value in settings.items() if value != defaults[name]}
+
+
+def words(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Describe settings in a few words each.
+
+    >>> list(words({"n_epochs": 5, "learning_rate": 0.1}))
+    ['5 epochs', 'learning rate 0.1']
+    """
+    for key, value in settings.items():
+        yield f"{value} epochs" if key == "n_epochs" else f"{key.replace('_', ' ')} {value}"
+
+
+class Report(ABC):
+    """The contents of an experiment's pages: ``docs/<name>.md`` and ``docs/results/<name>``."""
+
+    name: str
+
+    @abstractmethod
+    def wants(self, settings: Mapping[str, Any]) -> bool:
+        """Return whether the pages are about runs with these settings."""
+
+    @abstractmethod
+    def figures(self, kept: Path) -> Mapping[str, Figure]:
+        """Draw figures from kept runs, by file name without suffix."""
+
+    def pictures(self, runs: Path) -> Mapping[str, Figure | Tensor]:
+        """Draw pictures that need the weights in run folders, by file name without suffix.
+
+        A tensor has the frames of an animation, ``[T, 3, H, W]`` in [0, 1].
+        """
+        return {}
+
+    @abstractmethod
+    def tables(self, kept: Path) -> Mapping[str, str]:
+        """Return all tables in Markdown from kept runs, by name; the figures have been saved."""
+
+    def update(self, docs: Path, runs: Path | None = None) -> list[Path]:
+        """Keep new runs, draw the figures and fill the tables of the pages.
+
+        Args:
+            docs: The folder of the documentation.
+            runs: A folder of run folders to add; None adds none and draws no `pictures`.
+
+        Returns:
+            The pages.
+
+        Raises:
+            UserError: A page is missing, or there are no runs, or one cannot be read.
+        """
+        kept = docs / "results" / self.name
+        pages = [docs / f"{self.name}.md", kept / "README.md"]
+        for page in pages:
+            if not page.is_file():
+                raise UserError(f"There is no page {page}; choose another --docs.")
+        if runs:
+            keep(runs, kept, ["progress"], wanted=self.wants)
+        elif not is_kept(kept):
+            raise UserError(f"There are no runs in {kept}; name a folder of runs to add.")
+        drawn = {**self.figures(kept), **(self.pictures(runs) if runs else {})}
+        for name, picture in drawn.items():
+            if isinstance(picture, Tensor):
+                save_animation(picture, kept / f"{name}.gif")
+            else:
+                with atomic_write(kept / f"{name}.png") as path:
+                    picture.savefig(path)
+        tables = self.tables(kept)
+        for page in pages:
+            fill_tables(page, tables)
+        return pages

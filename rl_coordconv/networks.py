@@ -16,11 +16,11 @@ from functools import partial
 from numbers import Integral
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, fx, nn
 from typing_extensions import Unpack
 
+from rl_coordconv.controls import COORD_LAYERS, NoiseChannels, ZeroChannels
 from rl_coordconv.coordconv import CoordConv2d
 from rl_coordconv.coordinates import above_zero, true_or_false
 from rl_coordconv.names import (
@@ -35,43 +35,6 @@ from rl_coordconv.names import (
 MakeConv = Callable[..., nn.Module]
 
 
-class _ZeroChannels(CoordConv2d):
-    """Control: a `CoordConv2d` with zeros in place of the coordinates."""
-
-    def make_coordinates(
-        self, size: Sequence[int], *, device: torch.device, dtype: torch.dtype
-    ) -> Tensor:
-        return torch.zeros_like(super().make_coordinates(size, device=device, dtype=dtype))
-
-
-class _NoiseChannels(CoordConv2d):
-    """Control: a `CoordConv2d` with fixed uniform noise, in [-1, 1), in place of the coordinates.
-
-    Every pixel has a distinct code, but neighbouring codes are unrelated.
-    """
-
-    def make_coordinates(
-        self, size: Sequence[int], *, device: torch.device, dtype: torch.dtype
-    ) -> Tensor:
-        noise: Tensor = _noise(self.n_coords, size)
-        return noise.to(device=device, dtype=dtype)
-
-
-def _noise(n_channels: int, size: Sequence[int]) -> Tensor:
-    """Return uniform noise in [-1, 1), ``[n_channels, *size]``, the same at every call.
-
-    The values are those of a torch generator with seed 0, but drawn by NumPy: a traced network
-    would draw new values from a torch generator at every call.
-    """
-    draw = np.random.RandomState(0).randint  # the same algorithm as torch's
-    bits = draw(0, 2**32, (n_channels, *map(int, size)), np.uint32) % 2**24
-    return torch.from_numpy(bits.astype(np.float32) * np.float32(2**-23) - 1)
-
-
-fx.wrap(_noise)  # a single node in a torch.fx graph, where sizes are unknown
-
-
-_COORD_LAYERS = {None: CoordConv2d, "zeros": _ZeroChannels, "noise": _NoiseChannels}
 _PRECISIONS: dict[str, Precision] = {"float32": "float32", "bf16": "bf16"}
 
 
@@ -111,7 +74,7 @@ class ImageNetwork(nn.Module, ABC):
             features_dim = self.paper_features_dim
         self.features_dim = above_zero("features_dim", features_dim)
         self.precision = find_by_name(precision, _PRECISIONS, "precision")
-        layer = find_by_name(control, _COORD_LAYERS, "control")
+        layer = find_by_name(control, COORD_LAYERS, "control")
         coord_conv = partial(layer, with_r=true_or_false("with_r", with_r))
         # Build a copy without weights, for the names: it draws no random numbers.
         outline = self._make_cnn(input_shape[0], nn.Identity)
@@ -297,5 +260,5 @@ def coordconv_layers(module: nn.Module, *, controls: bool) -> dict[str, CoordCon
         name: layer
         for name, layer in module.named_modules()
         if isinstance(layer, CoordConv2d)
-        and (controls or not isinstance(layer, _ZeroChannels | _NoiseChannels))
+        and (controls or not isinstance(layer, ZeroChannels | NoiseChannels))
     }

@@ -16,6 +16,8 @@ COMMANDS = {
     "train-a2c": "Train A2C, with or without CoordConv, on an Atari game.",
     "train-ppo": "Train PPO, with or without CoordConv, on an Atari game.",
     "train-toy": "Train one network on one of the CoordConv paper's toy tasks.",
+    "train-gan": "Train a GAN, with or without CoordConv, on images of two coloured objects.",
+    "train-vae": "Train a VAE, with or without CoordConv, on images of two coloured objects.",
     "evaluate": "Evaluate a trained agent: its scores, videos and coordinates.",
     "compare": "Compare runs: which variant is better, and with what confidence.",
     "study": "Train or resume all runs of a study, here or on a Ray cluster.",

@@ -96,6 +96,8 @@ EXPERIMENTS = {
     "a2c": Experiment("atari", "A2CConfig", "train-a2c", "a2c.yaml", ENVIRONMENT),
     "ppo": Experiment("atari", "PPOConfig", "train-ppo", "ppo.yaml", ENVIRONMENT),
     "toy": Experiment("not_so_clevr", "ToyConfig", "train-toy", "toy"),
+    "gan": Experiment("generative", "GANConfig", "train-gan", "gan.yaml"),
+    "vae": Experiment("generative", "VAEConfig", "train-vae", "vae.yaml"),
 }
 
 
@@ -114,7 +116,7 @@ def make_config(experiment: str, **settings: object) -> Config:
     """Return an experiment's default settings, with some of them changed.
 
     Args:
-        experiment: A name in `EXPERIMENTS`: ``a2c``, ``ppo`` or ``toy``.
+        experiment: A name in `EXPERIMENTS`, such as ``a2c``, ``toy`` or ``gan``.
         **settings: The changed settings, named as in the experiment's file in ``configs/``.
 
     Raises:
@@ -149,9 +151,9 @@ def train(
 
     Args:
         config: The settings, from `make_config`; ``config.folder`` is the run's folder.
-        callbacks: For ``a2c`` and ``ppo``, Stable-Baselines3 callbacks. For ``toy``, functions that
-            are called with the epoch and the metrics of each evaluation. An exception in a callback
-            ends the training; the same call resumes it.
+        callbacks: For ``a2c`` and ``ppo``, Stable-Baselines3 callbacks. For the others, functions
+            that are called with the epoch and the metrics of each evaluation. An exception in a
+            callback ends the training; the same call resumes it.
         overwrite: Delete an earlier run and start over.
         track: Also log to Weights & Biases.
 
@@ -202,7 +204,7 @@ class Result:
 
     @cached_property
     def model(self) -> Any:
-        """The final model: a Stable-Baselines3 agent, or the network of a toy task."""
+        """The final model: a Stable-Baselines3 agent, or a network."""
         with _process_untouched():
             return find_experiment(self.config.experiment).load_model(self.config, self.run)
 

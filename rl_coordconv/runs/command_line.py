@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, NoReturn, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from rl_coordconv.runs.config import C, Config, UserError, expand_path, flag, parse_value
+from rl_coordconv.runs.config import C, Config, UserError, expand_path, flag, is_path, parse_value
 from rl_coordconv.runs.hints import meant, nearest
 
 
@@ -86,13 +86,13 @@ def parse_args(
     )
     for name, info in fields.items():
         help_text = f"{info.description}".replace("%", "%%") + " (default: %(default)s)"
-        metavar = "DIR" if name == "log_dir" else _metavar(info)
-        parser.add_argument(flag(name), metavar=metavar, help=help_text)
+        parser.add_argument(flag(name), metavar=_metavar(info), help=help_text)
     known, unknown = parser.parse_known_args(argv)
     given = vars(known)
     found = config_class.find_defaults(defaults, given)
     if "help" in given:
-        parser.set_defaults(**{name: found.values.get(name, "none") for name in fields})
+        shown = {name: found.values.get(name, "") for name in fields}
+        parser.set_defaults(**{k: "none" if value == "" else value for k, value in shown.items()})
         parser.print_help()
         raise SystemExit(0)
     if unknown:
@@ -150,11 +150,11 @@ def _named_value(word: str, config_class: type[Config], defaults: Path) -> str |
     else:
         value = word.lstrip("-")
         settings = config_class.flags()
-        # Exclude settings that accept any text or any number; trying log_dir would import torch.
+        # Exclude settings that accept any text or any number; trying a path would import torch.
         picky = (
             name
             for name in settings
-            if name != "log_dir"
+            if not is_path(settings[name])
             and _accepts(config_class, defaults, name, value)
             and not _accepts(config_class, defaults, name, f"no {value}")
         )
@@ -174,6 +174,8 @@ def _accepts(config_class: type[Config], defaults: Path, name: str, value: str) 
 
 
 def _metavar(field: FieldInfo) -> str:
+    if is_path(field):
+        return "DIR"
     if get_origin(field.annotation) is Literal:
         return "|".join(get_args(field.annotation))
     return "N" if field.annotation is int else "X" if field.annotation is float else "NAME"

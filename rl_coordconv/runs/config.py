@@ -19,7 +19,15 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from typing_extensions import Self
@@ -77,11 +85,21 @@ def expand_path(text: str) -> Path:
     return Path(os.path.expandvars(path))
 
 
-def _expand(text: str) -> str:
+def _expand(text: str, info: ValidationInfo) -> str:
     try:
-        return str(expand_path(text))
+        return text and str(expand_path(text))
     except argparse.ArgumentTypeError as error:
-        raise ValueError(f"--log-dir {text}: {error}.") from None
+        raise ValueError(f"{flag(str(info.field_name))} {text}: {error}.") from None
+
+
+_EXPANDED = AfterValidator(_expand)
+PathText = Annotated[str, _EXPANDED]
+"""A folder's path as text, in which ``~`` and environment variables are expanded."""
+
+
+def is_path(field: FieldInfo) -> bool:
+    """Return whether a field is a `PathText`."""
+    return _EXPANDED in field.metadata
 
 
 DeviceName = Annotated[str, AfterValidator(_check_device)]
@@ -113,9 +131,7 @@ class Config(BaseModel, ABC):
     num_threads: Annotated[int, Field(ge=0, le=1024)] = Field(
         description="CPU threads; 0 uses one per core"
     )
-    log_dir: Annotated[str, AfterValidator(_expand)] = Field(
-        description="parent folder of all runs"
-    )
+    log_dir: PathText = Field(description="parent folder of all runs")
     save_freq: Count = Field(description="steps between checkpoints")
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
@@ -71,3 +72,18 @@ class TrainingLog:
         with atomic_write(self._run.figures / f"{name}.png") as path:
             figure.savefig(path)
         self._writer.add_figure(name, figure, step)
+
+    def images(self, images: Mapping[str, Tensor], step: int) -> None:
+        """Show images ``[3, H, W]`` in [0, 1] in TensorBoard."""
+        for name, image in images.items():
+            self._writer.add_image(name, image, step)
+
+    def animation(self, name: str, frames: Tensor) -> None:
+        """Save frames ``[T, 3, H, W]`` in [0, 1] as a GIF, ten per second."""
+        from PIL import Image  # here, to save Atari trainings its memory
+
+        self._run.figures.mkdir(exist_ok=True)
+        bytes_ = (frames * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        first, *others = map(Image.fromarray, bytes_)
+        with atomic_write(self._run.figures / f"{name}.gif") as path:
+            first.save(path, save_all=True, append_images=others, duration=100, loop=0)

@@ -58,8 +58,14 @@ class Learner(Protocol):
     def evaluate(self, updates: int) -> Mapping[str, float]:
         """Return the metrics after a number of updates, such as ``{"test/accuracy": 0.5}``."""
 
-    def figures(self) -> Mapping[str, Figure]:
-        """Return the figures of the finished training, by file name."""
+    def images(self) -> Mapping[str, Tensor]:
+        """Return images ``[3, H, W]`` in [0, 1] to show in TensorBoard at each evaluation."""
+
+    def figures(self) -> Mapping[str, Figure | Tensor]:
+        """Return the figures of the finished training, by file name.
+
+        A tensor has the frames of an animation, ``[T, 3, H, W]`` in [0, 1].
+        """
 
     def state(self) -> State:
         """Return the state to save in a checkpoint."""
@@ -137,8 +143,10 @@ def fit(
                     bar.note("evaluating")
                     with signals.at_once():
                         metrics = learner.evaluate(progress.updates)
+                        images = learner.images()
                     metrics = {**progress.mean_losses(), **metrics}
                     log.write(epoch, progress.seconds, progress.updates, metrics)
+                    log.images(images, epoch)
                     note = _scores(metrics, config)
                     bar.note(note)
                     for callback in callbacks:
@@ -146,8 +154,12 @@ def fit(
                 if not is_last:
                     _update(learner, progress, device)
                     bar.update(progress.updates, note)
+            bar.note("drawing figures")
             for name, figure in learner.figures().items():
-                log.figure(name, figure, config.n_epochs)
+                if isinstance(figure, Tensor):
+                    log.animation(name, figure)
+                else:
+                    log.figure(name, figure, config.n_epochs)
         save_tensors(run.final_weights, learner.model.state_dict())
         run.finish()
 

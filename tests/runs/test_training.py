@@ -81,10 +81,16 @@ class Regression:
         x, y = self.samples.tensors
         return {"test/error": (self.model(x) - y).abs().mean().item()}
 
+    def images(self):
+        return {"progress": torch.full((3, 4, 4), len(self.updates) / 9)}
+
     def figures(self):
         figure = Figure()
         figure.subplots().plot([0, 1])
-        return {"curve": figure}
+        return {
+            "curve": figure,
+            "moving": torch.linspace(0, 1, 3).view(3, 1, 1, 1).expand(3, 3, 4, 4),
+        }
 
     def state(self):
         return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}

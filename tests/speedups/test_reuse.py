@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from rl_coordconv import CoordConv2d
-from rl_coordconv.networks import _NoiseChannels, _ZeroChannels
+from rl_coordconv.controls import COORD_LAYERS
 from rl_coordconv.speedups.optimizers import LightAdam
 from rl_coordconv.speedups.reuse import RecordedForward
 
@@ -29,9 +29,6 @@ def make_network():
 @pytest.fixture
 def images():
     return torch.rand(N_STEPS, BATCH, 2, 12, 12, generator=torch.Generator().manual_seed(0))
-
-
-CONTROLS = {None: CoordConv2d, "zeros": _ZeroChannels, "noise": _NoiseChannels}
 
 
 class Counted(nn.Module):
@@ -238,7 +235,7 @@ def test_an_output_changed_by_an_in_place_sum_is_computed(images, way):
 @pytest.mark.parametrize("with_r", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
 def test_every_kind_of_coordconv_layer_is_replayed(images, control, with_r, bias):
-    layer = CONTROLS[control](2, 4, 3, padding=1, groups=2, bias=bias, with_r=with_r)
+    layer = COORD_LAYERS[control](2, 4, 3, padding=1, groups=2, bias=bias, with_r=with_r)
     network = Counted(nn.Sequential(layer, nn.ReLU(), nn.Conv2d(4, 2, 1)))
     check(network, recorded(network, images), images.flatten(0, 1), layers=0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -17,16 +17,13 @@ from rl_coordconv.runs.config import (
     Positive,
     SmallCount,
     TrainingConfig,
-    UserError,
-    nearest,
     read_yaml,
 )
+from rl_coordconv.runs.presets import PRESET_HELP, Preset, preset_values
 
 if TYPE_CHECKING:
     from rl_coordconv.experiments.not_so_clevr.models import Shape
     from rl_coordconv.experiments.not_so_clevr.tasks import Task
-
-Preset = Literal["paper", "quick"]
 
 
 class ToyConfig(TrainingConfig):
@@ -45,7 +42,7 @@ class ToyConfig(TrainingConfig):
         description="network: "
         + "; ".join(f"{task}: {', '.join(models)}" for task, models in MODEL_NAMES.items())
     )
-    preset: Preset = Field(description="paper: the paper's settings; quick: a shorter training")
+    preset: Preset = Field(description=PRESET_HELP)
     inputs: Literal["raw", "normalised", "image"] = Field(
         description="raw: integers, as in the paper; normalised: in [-1, 1]; image: for regression"
     )
@@ -143,14 +140,8 @@ class ToyConfig(TrainingConfig):
         chosen |= {key: str(value) for key, value in {**own, **flags}.items() if key in chosen}
         task, model, preset = chosen["task"], chosen["model"], chosen["preset"]
         check_model(task, model)
-        if preset not in get_args(Preset):
-            raise UserError(f"There is no preset {preset!r}; {nearest(preset, get_args(Preset))}")
         file = path / f"{task}.yaml"
         blocks = read_yaml(file)
-        try:
-            values = {**blocks["all"], **blocks[model]["paper"]}
-            if preset == "quick":
-                values |= blocks[model]["quick"]
-        except (KeyError, TypeError):
-            raise UserError(f"{file} has no {preset} settings for {model}.") from None
+        values = preset_values(f"{file}: {model}", blocks.get(model), preset)
+        values = {**blocks.get("all", {}), **values}
         return Defaults(file, values | chosen).overridden_by(flags.get("config"))

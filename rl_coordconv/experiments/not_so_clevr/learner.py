@@ -13,6 +13,7 @@ from rl_coordconv.experiments.not_so_clevr.data import PARTS, Samples
 from rl_coordconv.experiments.not_so_clevr.figures import make_figures
 from rl_coordconv.experiments.not_so_clevr.models import make_model
 from rl_coordconv.experiments.not_so_clevr.tasks import TASKS
+from rl_coordconv.runs.batches import Batches
 from rl_coordconv.runs.checkpoint import State
 from rl_coordconv.speedups.optimizers import LightAdam
 
@@ -22,8 +23,6 @@ _PREDICTED_AT_ONCE = 64
 
 class ToyLearner:
     """A `Learner` for `fit`, which trains one network on one task.
-
-    The order of samples depends only on the seed and the epoch's number, so training can resume.
 
     Args:
         config: The settings; the seed also determines the initial weights.
@@ -44,9 +43,9 @@ class ToyLearner:
         # On a CPU, channels-last makes stacks of convolutions a sixth to a third faster.
         self.model.to(memory_format=torch.channels_last)
         self._optimizer = make_optimizer(self.model, config.l2)
-        self.updates_per_epoch = -(-len(training) // config.batch_size)
+        self._batches = Batches(len(training), config.batch_size, config.seed, training.xy.device)
+        self.updates_per_epoch = self._batches.per_epoch
         """Number of updates per epoch; the last batch may be smaller."""
-        self._order = torch.empty(0)
 
     def learning_rate(self, number: int) -> float:
         """Return the learning rate of an update; the first has number 0."""
@@ -59,11 +58,7 @@ class ToyLearner:
 
     def update(self, number: int) -> tuple[dict[str, Tensor], int]:
         """Train on one batch; see `Learner`."""
-        epoch, position = divmod(number, self.updates_per_epoch)
-        if position == 0 or not len(self._order):
-            self._order = self._shuffle(epoch)
-        first = position * self._config.batch_size
-        batch = self._order[first : first + self._config.batch_size]
+        batch = self._batches.indices(number)
         for group in self._optimizer.param_groups:
             group["lr"] = self.learning_rate(number)
         self.model.train()
@@ -89,6 +84,10 @@ class ToyLearner:
                 metrics[f"{part}/{name}"] = metric(outputs, samples)
         return metrics
 
+    def images(self) -> dict[str, Tensor]:
+        """Return no images: the figures show the predictions."""
+        return {}
+
     def figures(self) -> dict[str, Figure]:
         """Draw the predictions for the training and the test samples."""
         outputs = [self.predict(samples) for samples in self._parts]
@@ -102,14 +101,6 @@ class ToyLearner:
         """Load a state that `state` returned."""
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self._order = torch.empty(0)  # drawn again at the next update
-
-    def _shuffle(self, epoch: int) -> Tensor:
-        """Return the order of the samples in an epoch, as indices ``[N]``."""
-        cpu = torch.device("cpu")
-        generator = torch.Generator(cpu).manual_seed(self._config.seed * 2**32 + epoch)
-        order = torch.randperm(len(self._inputs), generator=generator, device=cpu)
-        return order.to(self._inputs.device)
 
 
 def make_optimizer(model: nn.Module, l2: float) -> LightAdam:

@@ -13,18 +13,17 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from rl_coordconv.coordconv import CoordConv2d
-from rl_coordconv.experiments.not_so_clevr.layers import (
-    PixelSoftmax,
+from rl_coordconv.experiments.not_so_clevr.names import check_model
+from rl_coordconv.experiments.not_so_clevr.one_hot import OneHotConvs
+from rl_coordconv.experiments.not_so_clevr.pixel_mlp import PixelMLP
+from rl_coordconv.runs.config import UserError
+from rl_coordconv.tf_layers import (
     batch_norm,
     doubling_deconv,
     halving_conv,
     initialise,
     same_conv,
 )
-from rl_coordconv.experiments.not_so_clevr.names import check_model
-from rl_coordconv.experiments.not_so_clevr.one_hot import OneHotConvs
-from rl_coordconv.experiments.not_so_clevr.pixel_mlp import PixelMLP
-from rl_coordconv.runs.config import UserError
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,14 @@ class OnePixelImage(nn.Module):
     def forward(self, xy: Tensor) -> Tensor:
         """Reshape the coordinates."""
         return xy[:, :, None, None]
+
+
+class PixelSoftmax(nn.Module):
+    """Softmax over all pixels of each image ``[B, 1, H, W]``, which then sum to 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the softmax."""
+        return x.flatten(1).softmax(dim=1).view_as(x)
 
 
 def _deconv(shape: Shape) -> nn.Sequential:

@@ -7,8 +7,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from rl_coordconv import CoordConv2d
-from rl_coordconv.experiments.not_so_clevr.layers import same_conv
 from rl_coordconv.experiments.not_so_clevr.one_hot import OneHotConvs
+from rl_coordconv.tf_layers import same_conv
 
 
 def make_network(activation: type[nn.Module], *kernel_sizes: int) -> OneHotConvs:

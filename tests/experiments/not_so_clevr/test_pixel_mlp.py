@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from rl_coordconv import add_coords
-from rl_coordconv.experiments.not_so_clevr.layers import initialise
 from rl_coordconv.experiments.not_so_clevr.pixel_mlp import PixelMLP
+from rl_coordconv.tf_layers import initialise
 
 
 def plain_definition(network, xy):

@@ -289,17 +289,6 @@ class TestLearner:
         assert optimizer.param_groups[0]["weight_decay"] == 1.0
         assert optimizer.defaults["betas"] == (0.9, 0.99)
 
-    def test_each_epoch_has_every_sample_once_in_a_new_order(self):
-        training, test = split("quadrant", 32, 25)
-        learner = ToyLearner(toy_config(canvas=32, square=25), training, test)
-        orders = []
-        for number in range(2 * learner.updates_per_epoch):
-            learner.update(number)
-            if (number + 1) % learner.updates_per_epoch == 0:
-                orders.append(learner._order.tolist())
-        assert all(sorted(order) == list(range(len(training))) for order in orders)
-        assert orders[0] != orders[1]
-
     @pytest.mark.parametrize(
         ("epoch", "expected"), [(0, 1.0), (199, 1.0), (200, 0.1), (801, 1e-4), (1500, 1e-4)]
     )
@@ -384,5 +373,5 @@ class TestBadInput:
         with pytest.raises(UserError, match=r"classification.yaml: all is not a setting"):
             ToyConfig.load(ToyConfig.find_defaults(CONFIGS, {"config": str(file)}))
         (tmp_path / "classification.yaml").write_text("all: {}\n")
-        with pytest.raises(UserError, match="has no paper settings for coordconv"):
+        with pytest.raises(UserError, match="coordconv has no settings for the preset paper"):
             ToyConfig.find_defaults(tmp_path, {})

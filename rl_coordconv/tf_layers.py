@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 # Standard deviation of the standard normal distribution truncated at two standard deviations.
 _CUT_NORMAL_STD = 0.87962566103423978
-
-
-class PixelSoftmax(nn.Module):
-    """Softmax over all pixels of each image ``[B, 1, H, W]``, which then sum to 1."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Compute the softmax."""
-        return x.flatten(1).softmax(dim=1).view_as(x)
 
 
 class Crop(nn.Module):
@@ -79,23 +73,27 @@ def batch_norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
 
 
-def initialise(network: nn.Module) -> None:
+def initialise(network: nn.Module, convolutions: Literal["he", "glorot"] = "he") -> None:
     """Initialise weights as in the authors' code; biases start at 0.
 
-    Convolutions use Keras's ``he_normal``, a normal distribution truncated at two standard
-    deviations, with variance 2 / fan_in after truncation. As in Keras, the fan-in of a transposed
-    convolution is kernel size times *output* channels. Dense layers use Glorot's uniform
-    distribution.
+    Dense layers use Glorot's uniform distribution, TensorFlow's default.
+
+    Args:
+        network: The network.
+        convolutions: ``glorot``, as for dense layers, or ``he``, Keras's ``he_normal``: a normal
+            distribution truncated at two standard deviations, with variance 2 / fan_in after
+            truncation. As in Keras, the fan-in of a transposed convolution is kernel size times
+            *output* channels.
     """
     for layer in network.modules():
-        if isinstance(layer, nn.Linear):
+        if not isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            continue
+        if isinstance(layer, nn.Linear) or convolutions == "glorot":
             nn.init.xavier_uniform_(layer.weight)
-        elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        else:
             # ``[out, in, k, k]``, or ``[in, out, k, k]`` if transposed; both give Keras's fan-in.
             fan_in = layer.weight[0].numel()
             std = (2 / fan_in) ** 0.5 / _CUT_NORMAL_STD
             nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
-        else:
-            continue
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)

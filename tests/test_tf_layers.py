@@ -7,7 +7,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from rl_coordconv import CoordConv2d, add_coords
-from rl_coordconv.experiments.not_so_clevr.layers import (
+from rl_coordconv.tf_layers import (
     doubling_deconv,
     halving_conv,
     same_conv,

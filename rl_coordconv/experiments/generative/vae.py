@@ -1,0 +1,94 @@
+"""The learner of the VAE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rl_coordconv.experiments.generative.config import VAEConfig
+from rl_coordconv.experiments.generative.data import scale
+from rl_coordconv.experiments.generative.learner import N_WALKS, GenerativeLearner, evaluated
+from rl_coordconv.experiments.generative.metrics import find_objects
+from rl_coordconv.experiments.generative.models import make_decoder, make_encoder
+from rl_coordconv.speedups.optimizers import LightAdam
+
+
+class VAELearner(GenerativeLearner):
+    """A variational autoencoder (Kingma and Welling 2014) with a weighted divergence.
+
+    The likelihood is a Bernoulli distribution per pixel and colour, and the divergence from the
+    prior, a standard normal distribution, has the weight beta (Higgins et al. 2017).
+    """
+
+    config: VAEConfig
+
+    def make_networks(self) -> dict[str, nn.Module]:
+        """Return the encoder and the decoder."""
+        shape = self.config.shape
+        return {"encoder": make_encoder(shape), "decoder": make_decoder(self.config.model, shape)}
+
+    def make_optimizers(self) -> dict[str, LightAdam]:
+        """Return one Adam for both networks."""
+        return {"both": self.optimizer(self.model, self.config.learning_rate, beta_1=0.9)}
+
+    def noise(self, number: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw latents ``[number, latent_size]`` from a standard normal distribution."""
+        device = self.device if generator is None else generator.device
+        return torch.randn((number, self.config.latent_size), generator=generator, device=device)
+
+    def step(self, images: Tensor, noise: Tensor) -> Mapping[str, Tensor]:
+        """Train on images in [-1, 1], and return the loss and its parts, per image."""
+        optimizer = self.optimizers["both"]
+        losses = self._losses(images, noise)
+        optimizer.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        optimizer.step()
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _losses(self, images: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """Return the loss and its parts, in nats per image."""
+        mean, log_variance = self._encode(images)
+        logits = self.model["decoder"](mean + (log_variance / 2).exp() * noise)
+        brightness = (images + 1) / 2
+        reconstruction = F.binary_cross_entropy_with_logits(logits, brightness, reduction="sum")
+        divergence = (mean.square() + log_variance.exp() - log_variance - 1).sum() / 2
+        reconstruction, divergence = reconstruction / len(images), divergence / len(images)
+        return {
+            "loss": reconstruction + self.config.beta * divergence,
+            "reconstruction": reconstruction,
+            "divergence": divergence,
+        }
+
+    def _encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute means and log variances of latents, ``[B, latent_size]`` each."""
+        mean, log_variance = self.model["encoder"](images).chunk(2, dim=1)
+        return mean, log_variance
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Compute images in [-1, 1] of latents."""
+        # The mean of the Bernoulli distribution, from [0, 1] to [-1, 1].
+        return self.model["decoder"](latents).sigmoid() * 2 - 1  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def means(self, images: Tensor) -> Tensor:
+        """Compute the latents of images: the means of the posterior, ``[B, latent_size]``."""
+        with evaluated(self.model):
+            return torch.cat([self._encode(scale(part))[0] for part in images.split(250)])
+
+    def walk_ends(self) -> tuple[Tensor, Tensor]:
+        """Return the latents of test images."""
+        start, end = self.means(self.test[: 2 * N_WALKS]).chunk(2)
+        return start, end
+
+    def evaluate(self, updates: int) -> dict[str, float]:
+        """Return metrics of samples, walks and reconstructed test images."""
+        metrics = super().evaluate(updates)
+        with torch.no_grad(), evaluated(self.model):
+            losses = self._losses(scale(self.test), torch.zeros((), device=self.device))
+        metrics |= {f"test/{name}": loss.item() for name, loss in losses.items()}
+        found = find_objects(self.samples(self.means(self.test)))
+        metrics["test/good"] = found.good.float().mean().item()
+        return metrics

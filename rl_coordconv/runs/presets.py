@@ -1,0 +1,56 @@
+"""Settings with presets: the paper's, and a quick variant for two CPU cores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from rl_coordconv.runs.config import Defaults, TrainingConfig, UserError, nearest, read_yaml
+
+Preset = Literal["paper", "quick"]
+PRESET_HELP = "paper: the paper's settings; quick: a shorter training"
+
+
+class PresetConfig(TrainingConfig):
+    """Settings of a supervised training whose file in ``configs/`` has presets.
+
+    The file's block ``paper`` has a value for every setting, ``quick`` those that differ. A
+    subclass has a field ``preset``.
+    """
+
+    @classmethod
+    def find_defaults(cls, path: Path, flags: Mapping[str, object]) -> Defaults:
+        """Return the default settings of a preset, by default ``quick``.
+
+        Args:
+            path: The experiment's file in ``configs/``.
+            flags: Values of ``preset`` and ``config``, where given. Settings in the file
+                ``config`` override the preset's.
+
+        Raises:
+            UserError: There is no such preset, or a file cannot be read.
+        """
+        own = Defaults(path, {}).overridden_by(flags.get("config")).values
+        preset = str({"preset": "quick", **own, **flags}["preset"])
+        values = {**preset_values(str(path), read_yaml(path), preset), "preset": preset}
+        return Defaults(path, values).overridden_by(flags.get("config"))
+
+
+def preset_values(place: str, blocks: Any, preset: str) -> dict[str, Any]:
+    """Return the settings of a preset.
+
+    Args:
+        place: The file and the place in it, for errors.
+        blocks: Settings by preset; ``quick`` overrides ``paper``.
+        preset: ``paper`` or ``quick``.
+
+    Raises:
+        UserError: There is no such preset, or there are no settings for it.
+    """
+    if preset not in get_args(Preset):
+        raise UserError(f"There is no preset {preset!r}; {nearest(preset, get_args(Preset))}")
+    try:
+        return {**blocks["paper"], **(blocks["quick"] if preset == "quick" else {})}
+    except (KeyError, TypeError):
+        raise UserError(f"{place} has no settings for the preset {preset}.") from None

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from rl_coordconv.experiments.generative.metrics import Found, find_objects, position_entropies
+from rl_coordconv.experiments.generative.finder import Found, find_objects
+from rl_coordconv.experiments.generative.metrics import position_entropies
 from rl_coordconv.runs.results import BLUE, GREY, VERMILION
 
 _POSITIONS = {"red": VERMILION, "blue": BLUE, "difference": GREY}
@@ -55,7 +56,8 @@ def grid(images: Tensor, columns: int = 8) -> Tensor:
     missing = -len(tiles) % columns
     tiles = torch.cat([tiles, tiles.new_full((missing, *tiles.shape[1:]), 0.5)])
     rows = tiles.unflatten(0, (-1, columns))  # [rows, columns, 3, H, W]
-    return rows.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
+    image: Tensor = rows.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
+    return image
 
 
 def animation(walks: Tensor) -> Tensor:

@@ -13,12 +13,8 @@ from torch import Tensor, nn
 from rl_coordconv.experiments.generative.config import GenerativeConfig
 from rl_coordconv.experiments.generative.data import scale
 from rl_coordconv.experiments.generative.figures import grid, make_figures
-from rl_coordconv.experiments.generative.metrics import (
-    pixel_walk,
-    sample_metrics,
-    walk,
-    walk_metrics,
-)
+from rl_coordconv.experiments.generative.metrics import sample_metrics
+from rl_coordconv.experiments.generative.walks import pixel_walk, walk, walk_metrics
 from rl_coordconv.runs.batches import Batches
 from rl_coordconv.runs.capture import Captured
 from rl_coordconv.runs.checkpoint import State

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from rl_coordconv.experiments.generative.config import VAEConfig
 from rl_coordconv.experiments.generative.data import scale
+from rl_coordconv.experiments.generative.finder import find_objects
 from rl_coordconv.experiments.generative.learner import N_WALKS, GenerativeLearner, evaluated
-from rl_coordconv.experiments.generative.metrics import find_objects
 from rl_coordconv.experiments.generative.models import make_decoder, make_encoder
 from rl_coordconv.speedups.optimizers import LightAdam
 

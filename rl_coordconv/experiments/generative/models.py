@@ -75,7 +75,7 @@ class TiledLatent(nn.Module):
         return out.contiguous(memory_format=torch.channels_last)
 
 
-class PixelNetwork(nn.Sequential):
+class PixelNetwork(nn.Module):
     """Layers over every pixel, computed for a few samples at a time on a CPU.
 
     So the activations stay in the cache: with 32 pixels, 16 channels and 16 samples, a training
@@ -87,13 +87,14 @@ class PixelNetwork(nn.Sequential):
     """
 
     def __init__(self, canvas: int, *layers: nn.Module) -> None:
-        super().__init__(*layers)
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
         self._samples_at_once = max(_PIXELS_AT_ONCE // canvas**2, 1)
 
     def forward(self, z: Tensor) -> Tensor:
         """Map ``[B, latent_size]`` to ``[B, 3, H, W]``."""
         parts = [z] if z.is_cuda else z.split(self._samples_at_once)
-        return torch.cat([super(PixelNetwork, self).forward(part) for part in parts])
+        return torch.cat([self.layers(part) for part in parts])
 
 
 class AppendChannels(nn.Module):
@@ -121,7 +122,7 @@ class AppendChannels(nn.Module):
         return torch.cat([images, self.channels.expand(len(images), -1, -1, -1)], dim=1)
 
 
-def make_generator(model: str, shape: Shape) -> nn.Sequential:
+def make_generator(model: str, shape: Shape) -> nn.Module:
     """Build a generator: latents ``[B, latent_size]`` to images before ``tanh``.
 
     As in the authors' code, ``conv`` has BatchNorm and Glorot's initialisation, and the others have
@@ -175,7 +176,7 @@ def make_encoder(shape: Shape) -> nn.Sequential:
     return network
 
 
-def make_decoder(model: str, shape: Shape) -> nn.Sequential:
+def make_decoder(model: str, shape: Shape) -> nn.Module:
     """Build a decoder: latents ``[B, latent_size]`` to images as logits.
 
     ``conv`` has transposed convolutions without BatchNorm. The others are 1x1 and 3x3 convolutions

@@ -65,7 +65,7 @@ def animation(walks: Tensor) -> Tensor:
     frames = walks[:_SHOWN_WALKS].transpose(0, 1)  # [F, W, 3, H, W]
     once = torch.stack([grid(frame, columns=1) for frame in frames])
     larger = once.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
-    return torch.cat([larger, larger.flip(0)])
+    return torch.cat([larger, larger.flip(0)[1:-1]])
 
 
 def _pair(title: str, data: Tensor, samples: Tensor) -> Figure:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rl_coordconv.experiments.generative.config import GenerativeConfig
 from rl_coordconv.experiments.generative.data import scale
 from rl_coordconv.experiments.generative.figures import grid, make_figures
-from rl_coordconv.experiments.generative.metrics import sample_metrics
+from rl_coordconv.experiments.generative.metrics import nearest_real, sample_metrics
 from rl_coordconv.experiments.generative.walks import pixel_walk, walk, walk_metrics
 from rl_coordconv.runs.batches import Batches
 from rl_coordconv.runs.capture import Captured
@@ -109,8 +109,11 @@ class GenerativeLearner(ABC):
         return frames, pixel_walk(frames[:, 0], frames[:, -1])
 
     def evaluate(self, updates: int) -> dict[str, float]:
-        """Return metrics of samples and walks."""
-        metrics = sample_metrics(self.prior_samples(), self.training)
+        """Return metrics of samples and walks; of a user's images, only the nearest one's."""
+        samples = self.prior_samples()
+        if self.config.data:
+            return {"samples/nearest_real": nearest_real(samples, self.training)}
+        metrics = sample_metrics(samples, self.training)
         named = {f"samples/{name}": value for name, value in metrics.items()}
         for name, frames in zip(("walk", "pixel_walk"), self.walks(), strict=True):
             named |= {f"{name}/{key}": value for key, value in walk_metrics(frames).items()}
@@ -118,7 +121,7 @@ class GenerativeLearner(ABC):
 
     def images(self) -> dict[str, Tensor]:
         """Return 64 samples in a grid, of the same latents at every evaluation."""
-        return {"samples": grid(self.prior_samples(64))}
+        return {"samples/images": grid(self.prior_samples(64))}
 
     def figures(self) -> dict[str, Figure | Tensor]:
         """Draw samples, positions and walks."""

@@ -93,6 +93,10 @@ class TestMovement:
         assert walk_metrics(frames_at(None, None)) == {"good": 0}
         assert walk_metrics(frames_at(None, (0, 0), None)) == {"good": 1 / 3, "middle_good": 1}
 
-    def test_short_paths_are_left_out(self):
-        frames = torch.cat([frames_at((0, 0), (6, 0)), frames_at((3, 0), (3, 0))])
-        assert walk_metrics(frames) == pytest.approx({"good": 1, "straightness": 1, "evenness": 1})
+    def test_the_middle_third_includes_its_ends(self):
+        assert walk_metrics(frames_at(None, (0, 0), None, None))["middle_good"] == 0.5
+
+    def test_paths_of_less_than_a_pixel_are_left_out(self):
+        frames = frames_at((0, 0), (0, 0), (0, 0))
+        frames[:, 1:, 1:, 12, 23] = -1  # red is a pixel wider, so its centre moves by half of one
+        assert walk_metrics(frames) == {"good": 1, "middle_good": 1}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rl_coordconv.runs.checkpoint import derived_seed
+
 
 class Batches:
     """Random batches of samples, which depend only on the seed and the update's number.
@@ -39,7 +41,7 @@ class Batches:
         epoch, position = divmod(number, self.per_epoch)
         if epoch != self._epoch:
             cpu = torch.device("cpu")
-            generator = torch.Generator(cpu).manual_seed(self._seed * 2**32 + epoch)
+            generator = torch.Generator(cpu).manual_seed(derived_seed(self._seed, epoch))
             order = torch.randperm(self._n_samples, generator=generator, device=cpu)
             self._epoch, self._order = epoch, order.to(self._device)
         first = position * self._batch_size

@@ -38,11 +38,12 @@ _DAMAGED = (
 )
 
 
-def environment_seed(seed: int, *stream: int) -> int:
-    """Return a seed for a ``VecEnv``, from 0 to 2^31 - 1.
+def derived_seed(seed: int, *stream: int) -> int:
+    """Return a seed from 0 to 2^31 - 1 for a part of a run, such as its environments.
 
-    A ``VecEnv`` seeds its environment i with seed + i, so runs with consecutive seeds would share
-    games, and a resumed run would repeat its first games.
+    Seeds that are derived by adding would coincide: a ``VecEnv`` seeds its environment i with
+    seed + i, so runs with consecutive seeds would share games, and a resumed run would repeat its
+    first games. Larger seeds do not help, because torch's CPU generator uses 32 bits of them.
 
     Args:
         seed: The run's seed.

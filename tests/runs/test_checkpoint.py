@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rl_coordconv.runs.checkpoint import (
-    environment_seed,
+    derived_seed,
     load_state,
     refuse_diverged,
     rng_untouched,
@@ -37,9 +37,9 @@ def test_rng_untouched_restores_all_generators():
     assert [first, draws()] == expected
 
 
-def test_environment_seeds_of_runs_and_streams_do_not_overlap():
-    seeds = {environment_seed(s, step) for s in range(5) for step in (0, 1, 100_000)}
-    seeds |= {environment_seed(s, 0, 1) for s in range(5)}
+def test_derived_seeds_of_runs_and_streams_do_not_overlap():
+    seeds = {derived_seed(s, step) for s in range(5) for step in (0, 1, 100_000)}
+    seeds |= {derived_seed(s, 0, 1) for s in range(5)}
     assert len(seeds) == 20
     ordered = sorted(seeds)
     assert min(b - a for a, b in itertools.pairwise(ordered)) > 1000

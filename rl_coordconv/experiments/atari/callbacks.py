@@ -15,7 +15,7 @@ from rl_coordconv.experiments.atari.checkpoint import NUMBER, save_checkpoint
 from rl_coordconv.experiments.atari.config import AtariConfig
 from rl_coordconv.experiments.atari.logs import RolloutCallback
 from rl_coordconv.experiments.atari.play import GAME_COLUMNS, Games, evaluate_games
-from rl_coordconv.runs.checkpoint import State, environment_seed, refuse_diverged, rng_untouched
+from rl_coordconv.runs.checkpoint import State, derived_seed, refuse_diverged, rng_untouched
 from rl_coordconv.runs.console import Bar
 from rl_coordconv.runs.files import CsvLog, atomic_write, rows_until
 from rl_coordconv.runs.folder import Run
@@ -102,7 +102,7 @@ class Evaluation(RolloutCallback):
                 self.model.save(path)
 
     def _play(self) -> Games:
-        seed = environment_seed(self._config.seed, self.num_timesteps, _STREAM)
+        seed = derived_seed(self._config.seed, self.num_timesteps, _STREAM)
         with rng_untouched():
             torch.manual_seed(seed)
             self.env.seed(seed)

@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rl_coordconv.envs.atari import make_atari_env
 from rl_coordconv.envs.games import Protocol
-from rl_coordconv.runs.checkpoint import environment_seed
+from rl_coordconv.runs.checkpoint import derived_seed
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.console import Bar
 
@@ -106,7 +106,7 @@ def play(
     Raises:
         UserError: The agent does not fit the game.
     """
-    seed = environment_seed(settings.seed, _STREAM)
+    seed = derived_seed(settings.seed, _STREAM)
     bar = Bar(console or Console(quiet=True), n_games, "games")
     with open_games(model, settings, min(settings.n_envs, n_games), seed) as env, bar:
         games = evaluate_games(

@@ -27,7 +27,7 @@ from rl_coordconv.experiments.atari.logs import (
 )
 from rl_coordconv.experiments.atari.play import is_nan_output
 from rl_coordconv.extractors import policy_kwargs
-from rl_coordconv.runs.checkpoint import diverged, environment_seed
+from rl_coordconv.runs.checkpoint import derived_seed, diverged
 from rl_coordconv.runs.console import Bar, saving, summary
 from rl_coordconv.runs.device import use_device
 from rl_coordconv.runs.files import atomic_write, disk_errors
@@ -66,7 +66,7 @@ def train(config: AtariConfig, run: Run, callbacks: Sequence[BaseCallback] = ())
         evaluation_env = make_env(config, training=False)
         evaluation = Evaluation(config, run, evaluation_env, signals, bar, state)
         record_start(run, device)  # write nothing before everything is set up
-        env.seed(environment_seed(config.seed, model.num_timesteps))
+        env.seed(derived_seed(config.seed, model.num_timesteps))
         model.set_logger(make_logger(run, model.num_timesteps, state.get("last_step", 0)))
         facts = {"resuming": f"from step {model.num_timesteps:,}"} if resumed else {}
         parameters = f"{sum(p.numel() for p in model.policy.parameters()):,}"

@@ -21,7 +21,7 @@ from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_coordconv.experiments.atari.play import PlaySettings, open_games
-from rl_coordconv.runs.checkpoint import environment_seed
+from rl_coordconv.runs.checkpoint import derived_seed
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.console import Bar
 from rl_coordconv.runs.files import atomic_write
@@ -81,7 +81,7 @@ def render_game(model: BaseAlgorithm, settings: PlaySettings) -> Generator[Score
     Raises:
         UserError: The agent does not fit the game.
     """
-    seed = environment_seed(settings.seed, _STREAM)
+    seed = derived_seed(settings.seed, _STREAM)
     with open_games(model, settings, n_envs=1, env_seed=seed, collect_frames=True) as env:
         observations = env.reset()
         score, is_over = 0.0, False

@@ -48,7 +48,6 @@ class GenerativeLearner(ABC):
         )
         self.updates_per_epoch = self._batches.per_epoch
         self._step = Captured(self.step)
-        self._draws = torch.Generator().manual_seed(config.seed)  # the same at each evaluation
 
     @abstractmethod
     def make_networks(self) -> dict[str, nn.Module]:

@@ -26,8 +26,7 @@ State = dict[str, Any]
 """Tensors, numbers, strings and containers of these: ``torch.load(weights_only=True)`` loads it."""
 
 _KEPT = 2  # the newest checkpoint and a fallback
-# Errors that loading a truncated or corrupted file can raise.
-_DAMAGED = (
+DAMAGED = (
     OSError,
     EOFError,
     LookupError,
@@ -36,6 +35,7 @@ _DAMAGED = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
 )
+"""Errors that loading a truncated or corrupted file can raise."""
 
 
 def derived_seed(seed: int, *stream: int) -> int:
@@ -168,7 +168,7 @@ def load_newest(run: Run, load: Callable[[Path], T]) -> T | None:
     for path in run.saved:
         try:
             loaded = load(path)
-        except _DAMAGED:
+        except DAMAGED:
             print(f"The checkpoint {path} is damaged and is skipped.", file=sys.stderr)
             damaged.append(path)
             continue

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from rl_coordconv.experiments.generative.finder import Found, find_objects
@@ -14,6 +18,8 @@ from rl_coordconv.runs.results import BLUE, GREY, VERMILION
 
 _POSITIONS = {"red": VERMILION, "blue": BLUE, "difference": GREY}
 _SHOWN_WALKS = 4
+_WIDTH = 100  # pixels, at least, of a model's part of an animation
+_CAPTION = 24  # pixels
 
 
 def make_figures(
@@ -66,6 +72,31 @@ def animation(walks: Tensor) -> Tensor:
     once = torch.stack([grid(frame, columns=1) for frame in frames])
     larger = once.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     return torch.cat([larger, larger.flip(0)[1:-1]])
+
+
+def side_by_side(walks: Mapping[str, Tensor]) -> Tensor:
+    """Return the frames of an animation of several models, each with its name above.
+
+    Args:
+        walks: Frames in [-1, 1], ``[W, F, 3, H, W]``, by model.
+
+    Returns:
+        Frames in [0, 1], ``[T, 3, H, W]``.
+    """
+    return torch.cat([_captioned(animation(x.cpu()), name) for name, x in walks.items()], dim=3)
+
+
+def _captioned(frames: Tensor, caption: str) -> Tensor:
+    """Enlarge frames ``[T, 3, H, W]`` and write a caption above them."""
+    times = -(-_WIDTH // frames.shape[3])
+    frames = frames.repeat_interleave(times, dim=2).repeat_interleave(times, dim=3)
+    length, _, _, width = frames.shape
+    strip = Image.new("RGB", (width, _CAPTION), "white")
+    font = ImageFont.load_default(_CAPTION * 2 / 3)
+    position = width / 2, _CAPTION / 2
+    ImageDraw.Draw(strip).text(position, caption, "black", font, anchor="mm")
+    above = torch.from_numpy(np.array(strip)).permute(2, 0, 1) / 255
+    return torch.cat([above.expand(length, -1, -1, -1), frames], dim=2)
 
 
 def _pair(title: str, data: Tensor, samples: Tensor) -> Figure:

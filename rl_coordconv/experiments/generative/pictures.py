@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import torch
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from rl_coordconv.experiments.generative.data import scale
-from rl_coordconv.experiments.generative.figures import animation, grid
+from rl_coordconv.experiments.generative.figures import grid, side_by_side
 from rl_coordconv.experiments.generative.groups import Group
 from rl_coordconv.experiments.generative.learner import GenerativeLearner
 from rl_coordconv.experiments.generative.results import object_rows
@@ -98,10 +95,8 @@ def from_weights(experiment: str, groups: Sequence[Group]) -> dict[str, Figure |
     """
     drawn: dict[str, Figure | Tensor] = {f"samples-{experiment}": _samples(groups)}
     if pair := _pair(groups):
-        parts = [
-            _captioned(animation(_load(group).walks()[0]), group.config.model) for group in pair
-        ]
-        drawn[f"walks-{experiment}"] = torch.cat(parts, dim=3)
+        walks = {group.config.model: _load(group).walks()[0] for group in pair}
+        drawn[f"walks-{experiment}"] = side_by_side(walks)
     return drawn
 
 
@@ -135,16 +130,3 @@ def _pair(groups: Sequence[Group]) -> list[Group]:
             if models == ("conv", "coordconv") and equal:
                 return [conv, coordconv]
     return []
-
-
-def _captioned(frames: Tensor, caption: str) -> Tensor:
-    """Enlarge frames ``[T, 3, H, W]`` and write a caption above them."""
-    times = -(-_WIDTH // frames.shape[3])
-    frames = frames.repeat_interleave(times, dim=2).repeat_interleave(times, dim=3)
-    length, _, _, width = frames.shape
-    strip = Image.new("RGB", (width, _CAPTION), "white")
-    font = ImageFont.load_default(_CAPTION * 2 / 3)
-    position = width / 2, _CAPTION / 2
-    ImageDraw.Draw(strip).text(position, caption, "black", font, anchor="mm")
-    above = torch.from_numpy(np.array(strip)).permute(2, 0, 1) / 255
-    return torch.cat([above.expand(length, -1, -1, -1), frames], dim=2)

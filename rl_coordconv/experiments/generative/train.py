@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -10,14 +11,16 @@ from torch import Tensor, nn
 
 from rl_coordconv.experiments.generative.config import GANConfig, GenerativeConfig, VAEConfig
 from rl_coordconv.experiments.generative.data import make_images
+from rl_coordconv.experiments.generative.figures import side_by_side
 from rl_coordconv.experiments.generative.folder import read_folder
 from rl_coordconv.experiments.generative.gan import GANLearner
 from rl_coordconv.experiments.generative.learner import N_SAMPLES, GenerativeLearner
 from rl_coordconv.experiments.generative.vae import VAELearner
-from rl_coordconv.runs.checkpoint import load_tensors
+from rl_coordconv.runs.animation import save_animation
+from rl_coordconv.runs.checkpoint import DAMAGED, load_tensors, rng_untouched
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.device import use_device
-from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.folder import Run, refuse_other_run
 from rl_coordconv.runs.training import Callback, fit
 from rl_coordconv.speedups.memory import keep_freed_memory
 
@@ -26,12 +29,32 @@ _TEST_SEED = 1
 
 
 def train(config: GenerativeConfig, run: Run, callbacks: Sequence[Callback] = ()) -> None:
-    """Train with `fit`."""
+    """Train with `fit`, then compare with the same training of the other model, if there is one."""
     device = use_device(config.device, config.num_threads)
     if device.type == "cpu":
         keep_freed_memory()
     images, test = (part.to(device) for part in read_images(config))
-    fit(make_learner(config, images, test), config, run, callbacks)
+    learner = make_learner(config, images, test)
+    fit(learner, config, run, callbacks)
+    with suppress(*DAMAGED):  # also if the other run has other settings
+        _draw_both(learner, run)
+
+
+@rng_untouched()
+def _draw_both(learner: GenerativeLearner, run: Run) -> None:
+    """Draw walks of the models without and with coordinates side by side, if both are trained."""
+    config = learner.config
+    others = {"conv": "coordconv", "coordconv": "conv"}
+    if config.model not in others:
+        return
+    other_config = config.model_copy(update={"model": others[config.model]})
+    other = Run(other_config.folder, other_config)
+    refuse_other_run(other, other_config)
+    if other.is_finished:
+        other_learner = load_learner(other_config, other, learner.training, learner.test)
+        walks = {each.config.model: each.walks()[0] for each in (learner, other_learner)}
+        frames = side_by_side({name: walks[name] for name in others})
+        save_animation(frames, run.figures / "walks_of_both_models.gif")
 
 
 def make_learner(config: GenerativeConfig, images: Tensor, test: Tensor) -> GenerativeLearner:

@@ -82,6 +82,24 @@ def test_a_run_shows_what_it_learned(name, model, tmp_path, capsys):
     assert ("tanh: fair" in out) == (name == "gan")
 
 
+def test_the_second_of_both_models_is_shown_beside_the_first(tmp_path):
+    """But not beside a run whose weights are damaged."""
+    flags = "--n-epochs 1 --model"
+    name = "figures/walks_of_both_models.gif"
+    assert main("gan", tmp_path, f"{flags} conv") == 0
+    (first,) = map(Run, tmp_path.glob("gan/*/conv-*/seed-0"))
+    assert not (first.folder / name).exists()
+    assert main("gan", tmp_path, f"{flags} coordconv") == 0
+    (second,) = map(Run, tmp_path.glob("gan/*/coordconv-*/seed-0"))
+    with Image.open(second.folder / name) as animation:
+        assert animation.width == 2 * 108  # six times a walk's 16 pixels and its grey lines
+
+    first.final_weights.write_bytes(first.final_weights.read_bytes()[:100])
+    assert main("gan", tmp_path, f"{flags} coordconv --overwrite") == 0
+    assert not (second.folder / name).exists()
+    assert second.is_finished
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize(("name", "model"), MODELS)
 def test_every_model_trains_on_a_gpu(name, model, tmp_path, cuda):

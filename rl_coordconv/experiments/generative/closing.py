@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 from rich.console import Group
-from rich.table import Table
 
 from rl_coordconv.experiments.generative.config import GANConfig, GenerativeConfig
 from rl_coordconv.experiments.generative.results import rows
+from rl_coordconv.runs.closing import results_table
 from rl_coordconv.runs.config import flag
 from rl_coordconv.runs.console import lines_to_copy, tensorboard
-from rl_coordconv.runs.files import rows_until
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.shell import shell_command
 
@@ -31,19 +28,7 @@ def closing(config: GenerativeConfig, run: Run) -> Group:
         "compare": shell_command(f"train-{config.experiment}", *flags),
         "figures": str(run.figures),
     }
-    return Group(results_table(config, run), lines_to_copy(commands))
-
-
-def results_table(config: GenerativeConfig, run: Run) -> Table:
-    """Return a table of a run's last evaluation and the paper's results."""
-    last = rows_until(run.progress, "step", math.inf)[-1]
     title = f"{config.experiment.upper()}, {config.model}, {config.preset} preset"
     if isinstance(config, GANConfig):
         title += f", tanh: {config.tanh}"
-    table = Table("", "ours", "paper", title=title)
-    for row in rows(config):
-        value = last.get(row.column)
-        table.add_row(row.name, row.number.format(float(value)) if value else "-", row.paper)
-    table.add_row("seconds of training", f"{float(last['seconds']):,.0f}", "-")
-    table.add_row("updates", f"{int(last['updates']):,}", "-")
-    return table
+    return Group(results_table(title, rows(config), run), lines_to_copy(commands))

@@ -2,27 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rl_coordconv.experiments.generative.config import GenerativeConfig
 from rl_coordconv.experiments.generative.paper import ENTROPIES, WALKS
-
-
-@dataclass(frozen=True)
-class Row:
-    """A measurement.
-
-    Attributes:
-        name: Its name in tables.
-        column: Its column in ``progress.csv``.
-        number: Its format string.
-        paper: The paper's value; a dash if there is none.
-    """
-
-    name: str
-    column: str
-    number: str
-    paper: str = "-"
+from rl_coordconv.runs.closing import Row
 
 
 def rows(config: GenerativeConfig) -> list[Row]:

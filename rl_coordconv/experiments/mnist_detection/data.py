@@ -61,6 +61,13 @@ class Canvases:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __getitem__(self, indices: Tensor) -> Canvases:
+        return Canvases(self.images[indices], self.boxes[indices], self.digits[indices])
+
+    def to(self, device: torch.device) -> Canvases:
+        """Return the canvases on a device."""
+        return Canvases(self.images.to(device), self.boxes.to(device), self.digits.to(device))
+
 
 def read_digits(source: DigitSource, part: Part, folder: str = "data") -> Digits:
     """Return the digits for training or those for testing.
@@ -129,18 +136,31 @@ def make_canvases(
     Raises:
         UserError: The canvas is too small for a digit, or for that many.
     """
-    boxes = place_digits(number, seed, size, n_digits)
+    places = place_digits(number, seed, size, n_digits)
     rng = np.random.default_rng([seed, 1])
-    chosen = rng.integers(len(digits.labels), size=boxes.shape[:2])
-    ink = [_crop_to_ink(image) for image in digits.images]
-    images = np.empty((number, 1, size, size), dtype=np.uint8)
-    for image, places, indices in zip(images, boxes.tolist(), chosen.tolist(), strict=True):
-        image[0] = _draw([ink[k] for k in indices], places, size)
-    corners, sizes = np.split(boxes[:, :n_digits].astype(np.float32), 2, axis=-1)
+    chosen = rng.integers(len(digits.labels), size=places.shape[:2])
+    canvases = draw_canvases(digits, chosen, places, size)
+    return Canvases(canvases.images, canvases.boxes[:, :n_digits], canvases.digits[:, :n_digits])
+
+
+def draw_canvases(digits: Digits, chosen: Array, places: Array, size: int) -> Canvases:
+    """Return canvases with chosen digits in given places; all have a box.
+
+    Args:
+        digits: The digits to choose from.
+        chosen: Indices of digits, ``[N, D]``.
+        places: ``(top, left, height, width)`` in pixels, ``[N, D, 4]``; at most 28 off the canvas.
+        size: Height and width of a canvas, in pixels.
+    """
+    ink = {index: _crop_to_ink(digits.images[index]) for index in np.unique(chosen).tolist()}
+    images = np.empty((len(places), 1, size, size), dtype=np.uint8)
+    for image, own_places, indices in zip(images, places.tolist(), chosen.tolist(), strict=True):
+        image[0] = _draw([ink[index] for index in indices], own_places, size)
+    corners, sizes = np.split(places.astype(np.float32), 2, axis=-1)
     return Canvases(
         torch.from_numpy(images),
         torch.from_numpy(np.concatenate([corners + sizes / 2, sizes], axis=-1)),
-        torch.from_numpy(digits.labels[chosen[:, :n_digits]]),
+        torch.from_numpy(digits.labels[chosen]),
     )
 
 
@@ -160,6 +180,23 @@ def place_digits(number: int, seed: int, size: int, n_digits: int) -> Array:
     Raises:
         UserError: The canvas is too small for a digit, or for that many.
     """
+    check_canvas(size, n_digits)
+    rng = np.random.default_rng([seed, 0])
+    inside = _draw_places(rng, number * n_digits, size, inside=True)
+    others = _draw_places(rng, number * (n_placed(size, n_digits) - n_digits), size, inside=False)
+    return np.concatenate([x.reshape(number, -1, 4) for x in (inside, others)], axis=1)
+
+
+def check_canvas(size: int, n_digits: int) -> None:
+    """Check that a canvas has space for this number of digits.
+
+    Args:
+        size: Height and width of the canvas, in pixels.
+        n_digits: Number of digits with their centre on the canvas.
+
+    Raises:
+        UserError: It is too small for a digit, or for that many.
+    """
     fitting = size**2 // ((MIN_SIZE + MAX_SIZE) // 2) ** 2
     if size < MAX_SIZE:
         raise UserError(f"A canvas of {size} pixels is too small; choose at least {MAX_SIZE}.")
@@ -167,10 +204,6 @@ def place_digits(number: int, seed: int, size: int, n_digits: int) -> Array:
         raise UserError(
             f"A canvas of {size} pixels has space for {fitting} digits, not {n_digits}."
         )
-    rng = np.random.default_rng([seed, 0])
-    inside = _draw_places(rng, number * n_digits, size, inside=True)
-    others = _draw_places(rng, number * (n_placed(size, n_digits) - n_digits), size, inside=False)
-    return np.concatenate([x.reshape(number, -1, 4) for x in (inside, others)], axis=1)
 
 
 def n_placed(size: int, n_digits: int) -> int:

@@ -1,0 +1,174 @@
+"""Test training of the detectors through the script's main."""
+
+import csv
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from rl_coordconv.experiments.mnist_detection import proposal_learner, train, vision
+from rl_coordconv.experiments.mnist_detection.learner import DetectionLearner
+from rl_coordconv.experiments.mnist_detection.names import DetectionModel
+from rl_coordconv.runs.folder import Run
+
+ROOT = Path(__file__).parents[3]
+TINY = "--canvas 40 --n-digits 2 --n-images 16 --batch-size 4 --n-epochs 2 --num-threads 1"
+
+
+@pytest.fixture(autouse=True)
+def _few_test_canvases(monkeypatch):
+    monkeypatch.setattr(train, "N_TEST", 9)
+
+
+def main(folder: Path, flags: str = "") -> int:
+    script = ROOT / "scripts" / "train_detection.py"
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    own = ["--log-dir", str(folder), "--device", "cpu", *flags.split()]
+    code: int = module.main([*TINY.split(), *own])
+    return code
+
+
+def run_main(folder: Path, flags: str = "") -> Run:
+    assert main(folder, flags) == 0
+    (config,) = folder.rglob("config.yaml")
+    return Run(config.parent)
+
+
+def rows(run: Run) -> list[dict[str, str]]:
+    with run.progress.open() as file:
+        return [{**row, "seconds": ""} for row in csv.DictReader(file)]
+
+
+MODELS = ["rpn-coordconv --anchors released", "faster-rcnn"]
+
+
+@pytest.mark.parametrize("flags", MODELS)
+def test_a_run_shows_what_it_learned(flags, tmp_path, capsys):
+    run = run_main(tmp_path, f"--model {flags}")
+    model = flags.split()[0]
+    is_rpn = model == "rpn-coordconv"
+    assert run.folder.parts[-4:-1] == (
+        *("detection", "proposals-released" if is_rpn else "digits"),
+        f"{model}-quick-n_images-16-canvas-40-n_digits-2-batch_size-4",
+    )
+    assert [row["updates"] for row in rows(run)] == ["0", "4", "8"]
+    assert {path.name for path in run.figures.iterdir()} == {"detections.png", "places.png"}
+    for picture in run.figures.iterdir():
+        assert len(Image.open(picture).convert("RGB").getcolors(2**20)) > 100  # not blank
+
+    events = EventAccumulator(str(run.folder)).Reload()
+    assert [image.step for image in events.Images("test/images")] == [0, 1, 2]
+    logged = {*events.Tags()["scalars"]}
+    assert {"train/loss", "test/iou", "test/pair_iou", "test/ap", "test/recall"} <= logged
+    losses = {"test/loss", "test/box_loss", "test/score_loss", "test/positive_iou"}
+    assert losses & logged == (losses if is_rpn else set())
+
+    out = capsys.readouterr().out
+    assert ("│ 0.0854" in out) == ("24% above rpn-conv" in out) == is_rpn
+    other = "rpn-conv" if is_rpn else "faster-rcnn-coordconv"
+    assert f"train_detection.py --log-dir {tmp_path} --model {other} --preset quick" in out
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("model", get_args(DetectionModel))
+def test_every_model_trains_on_a_gpu(model, tmp_path, cuda):
+    assert run_main(tmp_path, f"--model {model} --device {cuda}").is_finished
+
+
+@pytest.mark.gpu
+def test_captured_updates_equal_eager_ones(tmp_path, cuda, monkeypatch):
+    """With the same random numbers, as both are on the same device."""
+    losses = []
+    for name in ("captured", "eager"):
+        run = run_main(tmp_path / name, f"--device {cuda} --n-images 64")
+        losses.append({k: float(x) for k, x in rows(run)[-1].items() if k.startswith("train/")})
+        monkeypatch.setattr(proposal_learner, "Captured", lambda step: step)
+    assert losses[0] == pytest.approx(losses[1], rel=0.01)
+
+
+class TestResume:
+    @pytest.mark.parametrize("flags", MODELS)
+    def test_a_resumed_run_equals_an_uninterrupted_one(self, flags, tmp_path, monkeypatch):
+        """Stop in the middle of the second epoch."""
+        flags = f"--model {flags}"
+        whole = run_main(tmp_path / "whole", flags)
+        update = DetectionLearner.update
+
+        def interrupted(self, number):
+            if number == 6:
+                signal.raise_signal(signal.SIGINT)
+            return update(self, number)
+
+        monkeypatch.setattr(DetectionLearner, "update", interrupted)
+        assert main(tmp_path / "parts", flags) == 128 + signal.SIGINT
+        monkeypatch.setattr(DetectionLearner, "update", update)
+        parts = run_main(tmp_path / "parts", flags)
+
+        weights = [torch.load(r.final_weights, weights_only=True) for r in (whole, parts)]
+        for key in weights[0]:
+            assert torch.equal(weights[0][key], weights[1][key]), key
+        assert rows(whole) == rows(parts)
+        for figure in whole.figures.iterdir():
+            assert figure.read_bytes() == (parts.figures / figure.name).read_bytes()
+
+    def test_a_killed_run_resumes_from_its_last_checkpoint(self, tmp_path):
+        flags = [*TINY.split(), "--n-epochs", "3", "--device", "cpu", "--log-dir", str(tmp_path)]
+        code = "from rl_coordconv.experiments.mnist_detection import train; train.N_TEST = 9; "
+        code += "from rl_coordconv.commands import run; run('train-detection')"
+        command = [sys.executable, "-c", code, *flags]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            while len(list(tmp_path.rglob("step-*.pt"))) < 2:  # the first is from before training
+                assert process.poll() is None
+            os.kill(process.pid, signal.SIGKILL)
+        run = run_main(tmp_path, "--n-epochs 3")
+        assert [row["step"] for row in rows(run)] == ["0", "1", "2", "3"]
+
+
+def fails(folder: Path, flags: str, capsys) -> str:
+    """Return the sentence of a mistake."""
+    with pytest.raises(SystemExit) as stop:
+        main(folder / "runs", flags)
+    assert stop.value.code == 2
+    error: str = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert not (folder / "runs").exists()
+    return error
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--model rpn-cordconv", "--model must be 'rpn-conv', 'rpn-coordconv'"),
+        ("--anchors released --model faster-rcnn", "--model faster-rcnn has its own anchors; "),
+        ("--preset fast", "There is no preset 'fast'; there are: paper, quick."),
+        ("--canvas 24", "A canvas of 24 pixels is too small; choose at least 25."),
+        ("--n-digits 9", "A canvas of 40 pixels has space for 4 digits, not 9."),
+        ("--n-images 2", "--n-images 2 must be at least --batch-size 4."),
+        ("--data $NOWHERE", "--data $NOWHERE: the environment variable $NOWHERE is not set."),
+    ],
+)
+def test_a_mistake_is_a_one_sentence_error(flags, message, tmp_path, capsys):
+    assert fails(tmp_path, flags, capsys).startswith(message)
+
+
+def test_a_missing_extra_is_a_one_sentence_error(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(vision, "find_spec", lambda name: None)
+    assert "pip install 'rl_coordconv[vision]'." in fails(tmp_path, "", capsys)
+
+
+def test_digits_that_cannot_be_read_are_a_one_sentence_error(tmp_path, capsys):
+    (tmp_path / "file").write_text("not a folder")
+    error = fails(tmp_path, f"--digits torchvision --data {tmp_path / 'file'}", capsys)
+    assert error.startswith("MNIST cannot be read from the folder")

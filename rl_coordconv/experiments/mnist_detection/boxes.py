@@ -43,6 +43,15 @@ def to_centres(corners: Tensor) -> Tensor:
     return torch.stack([(y1 + y2) / 2, (x1 + x2) / 2, y2 - y1, x2 - x1], dim=-1)
 
 
+def clip(boxes: Tensor, size: int) -> Tensor:
+    """Return the parts of boxes ``[..., 4]`` on a canvas of ``size`` rows and columns.
+
+    >>> clip(torch.tensor([2.0, 30.0, 10.0, 6.0]), 32)
+    tensor([ 3.5000, 29.5000,  7.0000,  5.0000])
+    """
+    return to_centres(to_corners(boxes).clamp(0, size))
+
+
 def apply_moves(boxes: Tensor, moves: Tensor) -> Tensor:
     """Move and scale boxes: ``(i + ti h, j + tj w, h exp(th), w exp(tw))``.
 

@@ -56,31 +56,31 @@ def sample(
     Args:
         moved: Boxes after their predicted moves, ``[B, N, 4]``; not the anchors.
         objects: The true boxes, ``[B, G, 4]``.
-        numbers: Uniform random numbers in [0, 1), ``[B, N, G + 1]``: one for every pair of a box
-            and an object, and a last one for the box as a negative.
+        numbers: Uniform random numbers in [0, 1), ``[B, G + 1, N]``: one for every pair of an
+            object and a box, and in the last row one for every box as a negative.
         canvas: Width and height of the images, in pixels.
         released: Draw negatives as the authors' code does, not as it is meant to: if there are one
             to six candidates none is drawn, and if there are none, six boxes that are in no
             positive pair are drawn.
     """
-    overlaps = iou(moved, objects)  # [B, N, G]
-    is_inside = _is_inside(moved, canvas)[:, :, None]
+    overlaps = iou(objects, moved)  # [B, G, N]
+    n_boxes = moved.shape[1]
+    is_inside = _is_inside(moved, canvas)[:, None]  # [B, 1, N]
     # The first of equal boxes is the best, as in the authors' code.
-    best = overlaps.argmax(dim=1, keepdim=True)  # [B, 1, G]
-    is_best = torch.arange(moved.shape[1], device=moved.device)[:, None] == best
+    best = overlaps.argmax(dim=2, keepdim=True)  # [B, G, 1]
+    is_best = torch.arange(n_boxes, device=moved.device) == best
     is_positive = is_best | (is_inside & (overlaps > POSITIVE_IOU))
-    is_negative = (is_inside & (overlaps < NEGATIVE_IOU) & ~is_best).all(dim=2)
+    is_negative = (is_inside & (overlaps < NEGATIVE_IOU) & ~is_best).all(dim=1)  # [B, N]
     if released:
         has_none = ~is_negative.any(dim=1, keepdim=True)
-        is_negative |= has_none & ~is_positive.any(dim=2)
+        is_negative |= has_none & ~is_positive.any(dim=1)
         is_negative &= is_negative.sum(dim=1, keepdim=True) > N_NEGATIVES
 
-    pairs, are_pairs = _draw(is_positive.flatten(1), numbers[..., :-1].flatten(1), N_POSITIVES)
-    negatives, are_negatives = _draw(is_negative, numbers[..., -1], N_NEGATIVES)
-    n_objects = objects.shape[1]
+    pairs, are_pairs = _draw(is_positive.flatten(1), numbers[:, :-1].flatten(1), N_POSITIVES)
+    negatives, are_negatives = _draw(is_negative, numbers[:, -1], N_NEGATIVES)
     return Samples(
-        boxes=torch.cat([pairs // n_objects, negatives], dim=1),
-        objects=pairs % n_objects,
+        boxes=torch.cat([pairs % n_boxes, negatives], dim=1),
+        objects=pairs // n_boxes,
         drawn=torch.cat([are_pairs, are_negatives], dim=1),
         overlaps=overlaps.flatten(1).gather(1, pairs),
     )

@@ -45,7 +45,7 @@ def test_gradients_are_those_of_one_image_at_a_time(released):
     n_boxes = len(table)
     moves, scores = normal(4, n_boxes, 4, scale=0.6), normal(4, n_boxes, 2, scale=1)
     objects = table[[1, 40, 75]] + normal(4, 3, 4, scale=3)
-    numbers = torch.rand(4, n_boxes, 4, generator=generator)
+    numbers = torch.rand(4, 4, n_boxes, generator=generator)
     moves.requires_grad_()
     scores.requires_grad_()
 
@@ -75,7 +75,7 @@ def test_shapes_do_not_depend_on_values(released):
     """As CUDA graphs require; the meta device has no values."""
     with torch.device("meta"):
         moved, objects = torch.rand(2, 20, 4), torch.rand(2, 5, 4)
-        samples = sample(moved, objects, torch.rand(2, 20, 6), 64, released=released)
+        samples = sample(moved, objects, torch.rand(2, 6, 20), 64, released=released)
         assert [x.shape for x in samples] == [(2, 12), (2, 6), (2, 12), (2, 6)]
         found = losses(moved, torch.rand(2, 20, 2), torch.rand(20, 4), objects, samples)
     assert all(value.shape == () for value in found.values())

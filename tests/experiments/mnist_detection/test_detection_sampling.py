@@ -19,7 +19,7 @@ def table(*boxes):
 
 
 def numbers_for(boxes, objects, seed=0):
-    size = (*boxes.shape[:2], objects.shape[1] + 1)
+    size = (len(boxes), objects.shape[1] + 1, boxes.shape[1])
     return torch.rand(size, generator=torch.Generator().manual_seed(seed), dtype=boxes.dtype)
 
 
@@ -79,8 +79,8 @@ class TestReference:
     @classmethod
     def draw(cls, moved, objects, numbers, canvas, released):
         positive, negative, branch = cls.candidates(moved, objects, canvas, released)
-        positive.sort(key=lambda pair: -numbers[pair[0]][pair[1]])
-        negative.sort(key=lambda box: -numbers[box][-1])
+        positive.sort(key=lambda pair: -numbers[pair[1]][pair[0]])
+        negative.sort(key=lambda box: -numbers[-1][box])
         return positive[:6], negative[:6], branch
 
     @pytest.mark.parametrize("released", [False, True])
@@ -151,7 +151,7 @@ class TestChoice:
         assert self.choose([32, 32, 20, 20], *edges)[1] == {1, 3}
 
     def test_a_good_box_that_sticks_out_is_neither(self):
-        moved = table([10, 10, 20, 20], [9, 10, 20, 20], *FAR[:0], *[[50, 50, 9, 9]] * 4)
+        moved = table([10, 10, 20, 20], [9, 10, 20, 20], *[[50, 50, 9, 9]] * 4)
         objects = table([10, 10, 20, 20])
         positive, negative = drawn(sample(moved, objects, numbers_for(moved, objects), CANVAS))
         assert positive == [(0, 0)]

@@ -66,6 +66,10 @@ class DetectionConfig(PresetConfig):
                 " model."
             )
         check_canvas(self.canvas, self.n_digits)
+        if self.canvas % 4 and not self.proposes_only:
+            raise ValueError(
+                f"--canvas {self.canvas} must be a multiple of 4 for --model {self.model}."
+            )
         if self.n_images < self.batch_size:
             raise ValueError(
                 f"--n-images {self.n_images} must be at least --batch-size {self.batch_size}."

@@ -44,7 +44,7 @@ class Canvases:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, indices: Tensor) -> Canvases:
+    def __getitem__(self, indices: Tensor | slice) -> Canvases:
         return Canvases(self.images[indices], self.boxes[indices], self.digits[indices])
 
     def to(self, device: torch.device) -> Canvases:

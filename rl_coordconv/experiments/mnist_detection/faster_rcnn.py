@@ -7,7 +7,6 @@ both heads, or nowhere; the networks are equal otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -23,30 +22,15 @@ from rl_coordconv.experiments.mnist_detection.boxes import (
     ANCHOR_SIZES,
     STRIDE,
     clip,
-    to_centres,
     to_corners,
 )
 from rl_coordconv.experiments.mnist_detection.names import FasterRCNNModel
+from rl_coordconv.experiments.mnist_detection.proposals import Detections, true_detections
 
 _N_CLASSES = 11  # the background is 0, and digit d is d + 1
 _CHANNELS = 64  # of the feature map
 _HIDDEN = 128  # units in each layer of the box head
 _ROI_SIZE = 7  # height and width of the features of a region, which has 4 to 6 cells per side
-
-
-@dataclass(frozen=True)
-class Detections:
-    """The digits found in an image.
-
-    Args:
-        boxes: ``(i, j, h, w)`` in pixels, ``[K, 4]``, clipped to the canvas.
-        digits: 0 to 9, ``[K]``.
-        scores: Probabilities of the digits in descending order, ``[K]``.
-    """
-
-    boxes: Tensor
-    digits: Tensor
-    scores: Tensor
 
 
 class CoordRoIAlign(MultiScaleRoIAlign):  # type: ignore[misc]
@@ -115,26 +99,22 @@ def loss(
         digits: 0 to 9, ``[B, D]``.
     """
     network.train()
-    corners = to_corners(clip(boxes, images.shape[-1]))
-    pairs = zip(corners, digits + 1, strict=True)
-    targets = [{"boxes": own, "labels": labels} for own, labels in pairs]
+    targets = true_detections(clip(boxes, images.shape[-1]), digits + 1)
     losses: Mapping[str, Tensor] = network(list(images), targets)
     return losses
 
 
 @torch.no_grad()
 def predict(network: FasterRCNN, images: Tensor) -> list[Detections]:
-    """Find the digits in images.
+    """Find the digits in images, the most probable first.
 
     Args:
         network: The network, which is set to evaluation mode.
         images: ``[B, 1, H, W]`` in [0, 1].
     """
     network.eval()
-    return [
-        Detections(to_centres(found["boxes"]), found["labels"] - 1, found["scores"])
-        for found in network(list(images))
-    ]
+    found: list[Detections] = network(list(images))
+    return found
 
 
 class _Backbone(nn.Sequential):

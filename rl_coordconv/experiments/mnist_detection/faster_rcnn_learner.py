@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torchvision.models.detection import FasterRCNN
 
+from rl_coordconv.experiments.mnist_detection.boxes import clip
 from rl_coordconv.experiments.mnist_detection.data import Canvases
-from rl_coordconv.experiments.mnist_detection.faster_rcnn import make_detector
+from rl_coordconv.experiments.mnist_detection.faster_rcnn import loss, make_faster_rcnn, predict
 from rl_coordconv.experiments.mnist_detection.learner import (
     DETECTED_AT_ONCE,
     DetectionLearner,
@@ -21,29 +23,30 @@ from rl_coordconv.experiments.mnist_detection.proposals import Detections, true_
 
 
 class FasterRCNNLearner(DetectionLearner):
-    """Faster R-CNN of torchvision, which draws its samples by the global generator."""
+    """Faster R-CNN of torchvision, which draws its samples with the global generator."""
 
-    def make_network(self) -> nn.Module:
+    model: FasterRCNN
+
+    def make_network(self) -> FasterRCNN:
         """Return the detector."""
-        return make_detector(cast(FasterRCNNModel, self.config.model), self.config.canvas)
+        return make_faster_rcnn(cast(FasterRCNNModel, self.config.model), self.config.canvas)
 
     def train_on(self, batch: Canvases) -> Mapping[str, Tensor]:
-        """Train on a batch."""
-        targets = true_detections(batch.boxes, batch.digits + 1)
-        parts: dict[str, Tensor] = self.model(list(scale(batch.images)), targets)
-        loss = torch.stack(list(parts.values())).sum()
-        self.descend(loss)
-        return {"loss": loss.detach(), **{name: part.detach() for name, part in parts.items()}}
+        """Train on a batch, and return torchvision's four losses and their sum."""
+        parts = loss(self.model, scale(batch.images), batch.boxes, batch.digits)
+        total = torch.stack(list(parts.values())).sum()
+        self.descend(total)
+        return {"loss": total.detach(), **{name: part.detach() for name, part in parts.items()}}
 
-    @torch.no_grad()
     def detect(self, images: Tensor) -> list[Detections]:
         """Return the detections in images, on the CPU, best first."""
-        self.model.eval()
-        found = [
-            one for part in images.split(DETECTED_AT_ONCE) for one in self.model(list(scale(part)))
-        ]
-        return on_cpu(found)
+        parts = images.split(DETECTED_AT_ONCE)
+        return on_cpu([found for part in parts for found in predict(self.model, scale(part))])
 
     def truth(self, canvases: Canvases) -> list[Detections]:
-        """Return the true boxes, with the digit plus 1 as label."""
-        return true_detections(canvases.boxes.cpu(), canvases.digits.cpu() + 1)
+        """Return the true boxes, clipped to the canvas as detections are, on the CPU.
+
+        A digit's label is the digit plus 1.
+        """
+        boxes = clip(canvases.boxes.cpu(), self.config.canvas)
+        return true_detections(boxes, canvases.digits.cpu() + 1)

@@ -50,7 +50,8 @@ def grid(images: Tensor, boxes: Tensor, found: Sequence[Detections]) -> Tensor:
         # The true boxes are drawn last, over the others.
         layers = {ORANGE: detections["boxes"][:_N_DETECTIONS], GREEN: true}
         for colour, corners in layers.items():
-            image = draw_bounding_boxes(image, _ENLARGED * corners, colors=colour, width=2)
+            if len(corners):  # else torchvision warns
+                image = draw_bounding_boxes(image, _ENLARGED * corners, colors=colour, width=2)
         tiles.append(image)
     return make_grid(torch.stack(tiles), nrow=_PER_ROW, pad_value=128) / 255  # type: ignore[no-any-return]
 

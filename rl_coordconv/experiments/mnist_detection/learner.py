@@ -9,11 +9,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from rl_coordconv.experiments.mnist_detection.boxes import to_centres
 from rl_coordconv.experiments.mnist_detection.config import DetectionConfig
 from rl_coordconv.experiments.mnist_detection.data import Canvases
 from rl_coordconv.experiments.mnist_detection.figures import grid, make_figures
 from rl_coordconv.experiments.mnist_detection.probe import probe
 from rl_coordconv.experiments.mnist_detection.proposals import (
+    N_PROPOSALS,
     Detections,
     average_precision,
     mean_overlaps,
@@ -65,7 +67,7 @@ class DetectionLearner(ABC):
 
     @abstractmethod
     def truth(self, canvases: Canvases) -> list[Detections]:
-        """Return the boxes and labels that the model should detect, on the CPU."""
+        """Return the boxes and labels to detect, on the CPU."""
 
     def update(self, number: int) -> tuple[Mapping[str, Tensor], int]:
         """Train on one batch; see `Learner`."""
@@ -84,23 +86,27 @@ class DetectionLearner(ABC):
         return self.metrics(self.detect(self.test.images))
 
     def metrics(self, found: Sequence[Detections]) -> dict[str, float]:
-        """Return the overlaps and average precisions of detections in the test canvases."""
-        overlaps = mean_overlaps(found, self.test.boxes.cpu())
-        precisions = average_precision(found, self.truth(self.test))
+        """Return the overlaps and average precisions of detections in the test canvases.
+
+        The overlaps are of the best ten, the most that the region proposals have.
+        """
+        best = [{name: x[:N_PROPOSALS] for name, x in each.items()} for each in found]
+        true = self.truth(self.test)
+        overlaps = mean_overlaps(best, boxes_of(true))
+        precisions = average_precision(found, true)
         return {f"test/{name}": value for name, value in {**overlaps, **precisions}.items()}
 
     def images(self) -> dict[str, Tensor]:
         """Return some test canvases in a grid, with true and detected boxes."""
-        shown = self.test[torch.arange(min(_N_SHOWN, len(self.test)), device=self.device)]
-        return {
-            "test/images": grid(shown.images.cpu(), shown.boxes.cpu(), self.detect(shown.images))
-        }
+        shown = self.test[slice(_N_SHOWN)]
+        boxes = boxes_of(self.truth(shown))
+        return {"test/images": grid(shown.images.cpu(), boxes, self.detect(shown.images))}
 
     def figures(self) -> dict[str, Figure]:
         """Draw the best, median and worst test canvases, and the probe's maps."""
         found = self.detect(self.test.images)
         maps = probe(self.detect, self.config, self.device)
-        return make_figures(self.test.images.cpu(), self.test.boxes.cpu(), found, maps)
+        return make_figures(self.test.images.cpu(), boxes_of(self.truth(self.test)), found, maps)
 
     def state(self) -> State:
         """Return the state that a new learner needs to resume."""
@@ -115,6 +121,11 @@ class DetectionLearner(ABC):
 def scale(images: Tensor) -> Tensor:
     """Scale uint8 images to float32 in [0, 1]."""
     return images / 255
+
+
+def boxes_of(true: Sequence[Detections]) -> Tensor:
+    """Return the boxes ``(i, j, h, w)`` of images with equally many, ``[N, D, 4]``."""
+    return to_centres(torch.stack([each["boxes"] for each in true]))
 
 
 def on_cpu(found: Sequence[Detections]) -> list[Detections]:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from rl_coordconv.experiments.mnist_detection.boxes import iou, to_centres
 from rl_coordconv.experiments.mnist_detection.config import DetectionConfig
-from rl_coordconv.experiments.mnist_detection.data import Canvases, draw_canvases, read_digits
+from rl_coordconv.experiments.mnist_detection.data import Canvases, draw_canvases
+from rl_coordconv.experiments.mnist_detection.digits import read_digits
 from rl_coordconv.experiments.mnist_detection.proposals import Detections
 
 PROBE_SIZE = 20

@@ -50,7 +50,8 @@ class ProposalLearner(DetectionLearner):
 
     def step(self, images: Tensor, objects: Tensor, numbers: Tensor) -> Mapping[str, Tensor]:
         """Train on uint8 images and their boxes; see `sampling.sample` for the random numbers."""
-        parts = self._losses(*self.model(scale(images)), objects, numbers)
+        moves, scores = self.model(scale(images))
+        parts = self._losses(moves, scores, objects, numbers)
         self.descend(parts["loss"])
         return {name: part.detach() for name, part in parts.items()}
 
@@ -63,7 +64,7 @@ class ProposalLearner(DetectionLearner):
         return losses(moves, scores, self._anchors, objects, samples)
 
     def _numbers_shape(self, n_images: int) -> tuple[int, int, int]:
-        return n_images, len(self._anchors), self.config.n_digits + 1
+        return n_images, self.config.n_digits + 1, len(self._anchors)
 
     @torch.no_grad()
     def _predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,7 +82,7 @@ class ProposalLearner(DetectionLearner):
         return self._propose(*self._predict(images))
 
     def truth(self, canvases: Canvases) -> list[Detections]:
-        """Return the true boxes, all with the label 1."""
+        """Return the true boxes, all with the label 1, on the CPU."""
         return true_detections(canvases.boxes.cpu())
 
     @torch.no_grad()

@@ -24,6 +24,8 @@ NMS_IOU = 0.8
 N_PROPOSALS = 10
 """Most proposals of an image."""
 
+_USUALLY_ENOUGH = 200
+
 
 @torch.no_grad()
 def propose(moved: Tensor, scores: Tensor) -> list[Detections]:
@@ -39,11 +41,23 @@ def propose(moved: Tensor, scores: Tensor) -> list[Detections]:
     """
     found = []
     for corners, chances in zip(to_corners(moved), scores.softmax(dim=-1)[..., 0], strict=True):
-        kept = nms(corners, chances, NMS_IOU)[:N_PROPOSALS]
+        kept = _suppress(corners, chances)
         found.append(
             {"boxes": corners[kept], "scores": chances[kept], "labels": torch.ones_like(kept)}
         )
     return found
+
+
+def _suppress(corners: Tensor, chances: Tensor) -> Tensor:
+    """Return the indices of the first proposals after non-maximum suppression, best first."""
+    order = chances.argsort(descending=True, stable=True)
+    # A box can only be left out because of a better one, so the best boxes alone are enough if ten
+    # of them are kept; this takes a tenth of the time.
+    best = order[:_USUALLY_ENOUGH]
+    kept = nms(corners[best], chances[best], NMS_IOU)
+    if len(kept) < N_PROPOSALS:
+        best, kept = order, nms(corners[order], chances[order], NMS_IOU)
+    return best[kept[:N_PROPOSALS]]
 
 
 def true_detections(objects: Tensor, labels: Tensor | None = None) -> list[Detections]:

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from rl_coordconv.experiments.mnist_detection.config import DetectionConfig
-from rl_coordconv.experiments.mnist_detection.data import Canvases, make_canvases, read_digits
+from rl_coordconv.experiments.mnist_detection.data import Canvases, make_canvases
+from rl_coordconv.experiments.mnist_detection.digits import read_digits
+from rl_coordconv.experiments.mnist_detection.names import Part
 from rl_coordconv.experiments.mnist_detection.vision import check_vision
 from rl_coordconv.runs.checkpoint import load_tensors
 from rl_coordconv.runs.device import use_device
@@ -41,6 +43,10 @@ def read_canvases(config: DetectionConfig, device: torch.device) -> tuple[Canvas
     Raises:
         UserError: The digits cannot be read.
     """
+    parts: list[tuple[Part, int, int]] = [
+        ("train", config.n_images, _TRAINING_SEED),
+        ("test", N_TEST, _TEST_SEED),
+    ]
     training, test = (
         make_canvases(
             number,
@@ -49,10 +55,7 @@ def read_canvases(config: DetectionConfig, device: torch.device) -> tuple[Canvas
             config.canvas,
             config.n_digits,
         ).to(device)
-        for number, part, seed in (
-            (config.n_images, "train", _TRAINING_SEED),
-            (N_TEST, "test", _TEST_SEED),
-        )
+        for part, number, seed in parts
     )
     return training, test
 

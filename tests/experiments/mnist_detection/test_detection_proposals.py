@@ -52,6 +52,12 @@ class TestProposals:
         (found,) = propose(moved, logits(*[0.05 + k / 20 for k in range(12)]))
         assert to_centres(found["boxes"])[:, 0].tolist() == [10.0 * k for k in range(11, 1, -1)]
 
+    def test_many_boxes_beside_each_other_leave_out_worse_ones(self):
+        """The best 300 boxes are almost equal, so other ones are needed for ten proposals."""
+        moved = table(*[[10, 10 + k / 1000, 20, 20] for k in range(300)], *TWO[0].tolist())
+        (found,) = propose(moved, logits(*[0.9 - k / 1000 for k in range(302)]))
+        assert to_centres(found["boxes"]).tolist() == [[10, 10, 20, 20], *TWO[0].tolist()]
+
     def test_images_of_a_batch_do_not_suppress_each_other(self):
         found = propose(TWO.expand(2, -1, -1), torch.cat([logits(0.4, 0.6), logits(0.6, 0.4)]))
         assert [each["boxes"].tolist() for each in found] == [

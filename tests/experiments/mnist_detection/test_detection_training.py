@@ -2,10 +2,7 @@
 
 import csv
 import importlib.util
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import get_args
 
@@ -98,42 +95,29 @@ def test_captured_updates_equal_eager_ones(tmp_path, cuda, monkeypatch):
     assert losses[0] == pytest.approx(losses[1], rel=0.01)
 
 
-class TestResume:
-    @pytest.mark.parametrize("flags", MODELS)
-    def test_a_resumed_run_equals_an_uninterrupted_one(self, flags, tmp_path, monkeypatch):
-        """Stop in the middle of the second epoch."""
-        flags = f"--model {flags}"
-        whole = run_main(tmp_path / "whole", flags)
-        update = DetectionLearner.update
+@pytest.mark.parametrize("flags", MODELS)
+def test_a_resumed_run_equals_an_uninterrupted_one(flags, tmp_path, monkeypatch):
+    """Stop in the middle of the second epoch."""
+    flags = f"--model {flags}"
+    whole = run_main(tmp_path / "whole", flags)
+    update = DetectionLearner.update
 
-        def interrupted(self, number):
-            if number == 6:
-                signal.raise_signal(signal.SIGINT)
-            return update(self, number)
+    def interrupted(self, number):
+        if number == 6:
+            signal.raise_signal(signal.SIGINT)
+        return update(self, number)
 
-        monkeypatch.setattr(DetectionLearner, "update", interrupted)
-        assert main(tmp_path / "parts", flags) == 128 + signal.SIGINT
-        monkeypatch.setattr(DetectionLearner, "update", update)
-        parts = run_main(tmp_path / "parts", flags)
+    monkeypatch.setattr(DetectionLearner, "update", interrupted)
+    assert main(tmp_path / "parts", flags) == 128 + signal.SIGINT
+    monkeypatch.setattr(DetectionLearner, "update", update)
+    parts = run_main(tmp_path / "parts", flags)
 
-        weights = [torch.load(r.final_weights, weights_only=True) for r in (whole, parts)]
-        for key in weights[0]:
-            assert torch.equal(weights[0][key], weights[1][key]), key
-        assert rows(whole) == rows(parts)
-        for figure in whole.figures.iterdir():
-            assert figure.read_bytes() == (parts.figures / figure.name).read_bytes()
-
-    def test_a_killed_run_resumes_from_its_last_checkpoint(self, tmp_path):
-        flags = [*TINY.split(), "--n-epochs", "3", "--device", "cpu", "--log-dir", str(tmp_path)]
-        code = "from rl_coordconv.experiments.mnist_detection import train; train.N_TEST = 9; "
-        code += "from rl_coordconv.commands import run; run('train-detection')"
-        command = [sys.executable, "-c", code, *flags]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-            while len(list(tmp_path.rglob("step-*.pt"))) < 2:  # the first is from before training
-                assert process.poll() is None
-            os.kill(process.pid, signal.SIGKILL)
-        run = run_main(tmp_path, "--n-epochs 3")
-        assert [row["step"] for row in rows(run)] == ["0", "1", "2", "3"]
+    weights = [torch.load(r.final_weights, weights_only=True) for r in (whole, parts)]
+    for key in weights[0]:
+        assert torch.equal(weights[0][key], weights[1][key]), key
+    assert rows(whole) == rows(parts)
+    for figure in whole.figures.iterdir():
+        assert figure.read_bytes() == (parts.figures / figure.name).read_bytes()
 
 
 def fails(folder: Path, flags: str, capsys) -> str:
@@ -154,6 +138,7 @@ def fails(folder: Path, flags: str, capsys) -> str:
         ("--anchors released --model faster-rcnn", "--model faster-rcnn has its own anchors; "),
         ("--preset fast", "There is no preset 'fast'; there are: paper, quick."),
         ("--canvas 24", "A canvas of 24 pixels is too small; choose at least 25."),
+        ("--canvas 42 --model faster-rcnn", "--canvas 42 must be a multiple of 4"),
         ("--n-digits 9", "A canvas of 40 pixels has space for 4 digits, not 9."),
         ("--n-images 2", "--n-images 2 must be at least --batch-size 4."),
         ("--data $NOWHERE", "--data $NOWHERE: the environment variable $NOWHERE is not set."),

@@ -7,7 +7,6 @@ both heads, or nowhere; the networks are equal otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -26,27 +25,13 @@ from rl_coordconv.experiments.mnist_detection.boxes import (
     to_centres,
     to_corners,
 )
+from rl_coordconv.experiments.mnist_detection.detections import Detections
 from rl_coordconv.experiments.mnist_detection.names import FasterRCNNModel
 
 _N_CLASSES = 11  # the background is 0, and digit d is d + 1
 _CHANNELS = 64  # of the feature map
 _HIDDEN = 128  # units in each layer of the box head
 _ROI_SIZE = 7  # height and width of the features of a region, which has 4 to 6 cells per side
-
-
-@dataclass(frozen=True)
-class Detections:
-    """The digits found in an image.
-
-    Args:
-        boxes: ``(i, j, h, w)`` in pixels, ``[K, 4]``, clipped to the canvas.
-        digits: 0 to 9, ``[K]``.
-        scores: Probabilities of the digits in descending order, ``[K]``.
-    """
-
-    boxes: Tensor
-    digits: Tensor
-    scores: Tensor
 
 
 class CoordRoIAlign(MultiScaleRoIAlign):  # type: ignore[misc]
@@ -124,7 +109,7 @@ def loss(
 
 @torch.no_grad()
 def predict(network: FasterRCNN, images: Tensor) -> list[Detections]:
-    """Find the digits in images.
+    """Find the digits in images; boxes are clipped to the canvas.
 
     Args:
         network: The network, which is set to evaluation mode.

@@ -22,10 +22,11 @@ from rl_coordconv.experiments.mnist_detection.boxes import (
     ANCHOR_SIZES,
     STRIDE,
     clip,
+    to_centres,
     to_corners,
 )
+from rl_coordconv.experiments.mnist_detection.detections import Detections
 from rl_coordconv.experiments.mnist_detection.names import FasterRCNNModel
-from rl_coordconv.experiments.mnist_detection.proposals import Detections, true_detections
 
 _N_CLASSES = 11  # the background is 0, and digit d is d + 1
 _CHANNELS = 64  # of the feature map
@@ -99,22 +100,26 @@ def loss(
         digits: 0 to 9, ``[B, D]``.
     """
     network.train()
-    targets = true_detections(clip(boxes, images.shape[-1]), digits + 1)
+    corners = to_corners(clip(boxes, images.shape[-1]))
+    pairs = zip(corners, digits + 1, strict=True)
+    targets = [{"boxes": own, "labels": labels} for own, labels in pairs]
     losses: Mapping[str, Tensor] = network(list(images), targets)
     return losses
 
 
 @torch.no_grad()
 def predict(network: FasterRCNN, images: Tensor) -> list[Detections]:
-    """Find the digits in images, the most probable first.
+    """Find the digits in images; boxes are clipped to the canvas.
 
     Args:
         network: The network, which is set to evaluation mode.
         images: ``[B, 1, H, W]`` in [0, 1].
     """
     network.eval()
-    found: list[Detections] = network(list(images))
-    return found
+    return [
+        Detections(to_centres(found["boxes"]), found["labels"] - 1, found["scores"])
+        for found in network(list(images))
+    ]
 
 
 class _Backbone(nn.Sequential):

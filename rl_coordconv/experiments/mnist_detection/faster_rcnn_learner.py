@@ -11,15 +11,14 @@ from torchvision.models.detection import FasterRCNN
 
 from rl_coordconv.experiments.mnist_detection.boxes import clip
 from rl_coordconv.experiments.mnist_detection.data import Canvases
+from rl_coordconv.experiments.mnist_detection.detections import Detections
 from rl_coordconv.experiments.mnist_detection.faster_rcnn import loss, make_faster_rcnn, predict
 from rl_coordconv.experiments.mnist_detection.learner import (
     DETECTED_AT_ONCE,
     DetectionLearner,
-    on_cpu,
     scale,
 )
 from rl_coordconv.experiments.mnist_detection.names import FasterRCNNModel
-from rl_coordconv.experiments.mnist_detection.proposals import Detections, true_detections
 
 
 class FasterRCNNLearner(DetectionLearner):
@@ -41,12 +40,8 @@ class FasterRCNNLearner(DetectionLearner):
     def detect(self, images: Tensor) -> list[Detections]:
         """Return the detections in images, on the CPU, best first."""
         parts = images.split(DETECTED_AT_ONCE)
-        return on_cpu([found for part in parts for found in predict(self.model, scale(part))])
+        return [each.cpu() for part in parts for each in predict(self.model, scale(part))]
 
-    def truth(self, canvases: Canvases) -> list[Detections]:
-        """Return the true boxes, clipped to the canvas as detections are, on the CPU.
-
-        A digit's label is the digit plus 1.
-        """
-        boxes = clip(canvases.boxes.cpu(), self.config.canvas)
-        return true_detections(boxes, canvases.digits.cpu() + 1)
+    def true_boxes(self, canvases: Canvases) -> Tensor:
+        """Return the boxes to detect, clipped to the canvas as detections are, on the CPU."""
+        return clip(super().true_boxes(canvases), self.config.canvas)

@@ -10,8 +10,8 @@ from torch import Tensor
 from torchvision.utils import draw_bounding_boxes, make_grid
 
 from rl_coordconv.experiments.mnist_detection.boxes import to_corners
+from rl_coordconv.experiments.mnist_detection.detections import Detections, mean_overlaps
 from rl_coordconv.experiments.mnist_detection.probe import PROBE_SIZE, PROBE_STEP, ProbeMaps
-from rl_coordconv.experiments.mnist_detection.proposals import Detections, mean_overlaps
 from rl_coordconv.runs.results import GREEN, ORANGE
 
 _ENLARGED = 4  # times, so that lines are thin beside a digit
@@ -46,12 +46,13 @@ def grid(images: Tensor, boxes: Tensor, found: Sequence[Detections]) -> Tensor:
     """
     larger = images.repeat_interleave(_ENLARGED, dim=2).repeat_interleave(_ENLARGED, dim=3)
     tiles = []
-    for image, true, detections in zip(larger, to_corners(boxes), found, strict=True):
+    for image, true, detections in zip(larger, boxes, found, strict=True):
         # The true boxes are drawn last, over the others.
-        layers = {ORANGE: detections["boxes"][:_N_DETECTIONS], GREEN: true}
-        for colour, corners in layers.items():
-            if len(corners):  # else torchvision warns
-                image = draw_bounding_boxes(image, _ENLARGED * corners, colors=colour, width=2)
+        layers = {ORANGE: detections.boxes[:_N_DETECTIONS], GREEN: true}
+        for colour, shown in layers.items():
+            if len(shown):  # else torchvision warns
+                corners = _ENLARGED * to_corners(shown)
+                image = draw_bounding_boxes(image, corners, colors=colour, width=2)
         tiles.append(image)
     return make_grid(torch.stack(tiles), nrow=_PER_ROW, pad_value=128) / 255  # type: ignore[no-any-return]
 

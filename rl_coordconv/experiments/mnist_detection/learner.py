@@ -9,17 +9,16 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from rl_coordconv.experiments.mnist_detection.boxes import to_centres
 from rl_coordconv.experiments.mnist_detection.config import DetectionConfig
 from rl_coordconv.experiments.mnist_detection.data import Canvases
-from rl_coordconv.experiments.mnist_detection.figures import grid, make_figures
-from rl_coordconv.experiments.mnist_detection.probe import probe
-from rl_coordconv.experiments.mnist_detection.proposals import (
-    N_PROPOSALS,
+from rl_coordconv.experiments.mnist_detection.detections import (
     Detections,
     average_precision,
     mean_overlaps,
 )
+from rl_coordconv.experiments.mnist_detection.figures import grid, make_figures
+from rl_coordconv.experiments.mnist_detection.probe import probe
+from rl_coordconv.experiments.mnist_detection.proposals import N_PROPOSALS
 from rl_coordconv.runs.batches import Batches
 from rl_coordconv.runs.checkpoint import State
 from rl_coordconv.speedups.optimizers import LightAdam
@@ -65,9 +64,9 @@ class DetectionLearner(ABC):
     def detect(self, images: Tensor) -> list[Detections]:
         """Return the detections in images, uint8 ``[N, 1, H, W]``, on the CPU, best first."""
 
-    @abstractmethod
-    def truth(self, canvases: Canvases) -> list[Detections]:
-        """Return the boxes and labels to detect, on the CPU."""
+    def true_boxes(self, canvases: Canvases) -> Tensor:
+        """Return the boxes to detect, ``[N, D, 4]``, on the CPU."""
+        return canvases.boxes.cpu()
 
     def update(self, number: int) -> tuple[Mapping[str, Tensor], int]:
         """Train on one batch; see `Learner`."""
@@ -90,23 +89,23 @@ class DetectionLearner(ABC):
 
         The overlaps are of the best ten, the most that the region proposals have.
         """
-        best = [{name: x[:N_PROPOSALS] for name, x in each.items()} for each in found]
-        true = self.truth(self.test)
-        overlaps = mean_overlaps(best, boxes_of(true))
-        precisions = average_precision(found, true)
+        boxes = self.true_boxes(self.test)
+        digits = None if self.config.proposes_only else self.test.digits.cpu()
+        overlaps = mean_overlaps([each[:N_PROPOSALS] for each in found], boxes)
+        precisions = average_precision(found, boxes, digits)
         return {f"test/{name}": value for name, value in {**overlaps, **precisions}.items()}
 
     def images(self) -> dict[str, Tensor]:
         """Return some test canvases in a grid, with true and detected boxes."""
         shown = self.test[slice(_N_SHOWN)]
-        boxes = boxes_of(self.truth(shown))
-        return {"test/images": grid(shown.images.cpu(), boxes, self.detect(shown.images))}
+        found = self.detect(shown.images)
+        return {"test/images": grid(shown.images.cpu(), self.true_boxes(shown), found)}
 
     def figures(self) -> dict[str, Figure]:
         """Draw the best, median and worst test canvases, and the probe's maps."""
         found = self.detect(self.test.images)
         maps = probe(self.detect, self.config, self.device)
-        return make_figures(self.test.images.cpu(), boxes_of(self.truth(self.test)), found, maps)
+        return make_figures(self.test.images.cpu(), self.true_boxes(self.test), found, maps)
 
     def state(self) -> State:
         """Return the state that a new learner needs to resume."""
@@ -121,13 +120,3 @@ class DetectionLearner(ABC):
 def scale(images: Tensor) -> Tensor:
     """Scale uint8 images to float32 in [0, 1]."""
     return images / 255
-
-
-def boxes_of(true: Sequence[Detections]) -> Tensor:
-    """Return the boxes ``(i, j, h, w)`` of images with equally many, ``[N, D, 4]``."""
-    return to_centres(torch.stack([each["boxes"] for each in true]))
-
-
-def on_cpu(found: Sequence[Detections]) -> list[Detections]:
-    """Return detections on the CPU."""
-    return [{name: x.cpu() for name, x in each.items()} for each in found]

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rl_coordconv.experiments.mnist_detection.boxes import iou, to_centres
+from rl_coordconv.experiments.mnist_detection.boxes import iou
 from rl_coordconv.experiments.mnist_detection.config import DetectionConfig
 from rl_coordconv.experiments.mnist_detection.data import Canvases, draw_canvases
+from rl_coordconv.experiments.mnist_detection.detections import Detections
 from rl_coordconv.experiments.mnist_detection.digits import read_digits
-from rl_coordconv.experiments.mnist_detection.proposals import Detections
 
 PROBE_SIZE = 20
 """Height and width of the digit, in pixels: the middle of the training sizes."""
@@ -83,7 +83,7 @@ def _ticks(canvas: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 
 def _compare(found: Detections, true: Tensor) -> tuple[float, float]:
     """Return the IOU of the best detection with a true box ``[4]``, and their centres' distance."""
-    if not len(found["boxes"]):
+    best = found.boxes[:1]
+    if not len(best):
         return 0.0, float("nan")
-    best = to_centres(found["boxes"][:1])
     return iou(best, true[None]).item(), (best[0, :2] - true[:2]).norm().item()

@@ -11,18 +11,14 @@ from torch import Tensor
 from rl_coordconv.experiments.mnist_detection.boxes import anchors, apply_moves
 from rl_coordconv.experiments.mnist_detection.config import DetectionConfig
 from rl_coordconv.experiments.mnist_detection.data import Canvases
+from rl_coordconv.experiments.mnist_detection.detections import Detections
 from rl_coordconv.experiments.mnist_detection.learner import (
     DETECTED_AT_ONCE,
     DetectionLearner,
-    on_cpu,
     scale,
 )
 from rl_coordconv.experiments.mnist_detection.names import RPNModel
-from rl_coordconv.experiments.mnist_detection.proposals import (
-    Detections,
-    propose,
-    true_detections,
-)
+from rl_coordconv.experiments.mnist_detection.proposals import propose
 from rl_coordconv.experiments.mnist_detection.rpn import ProposalNetwork, grid_side
 from rl_coordconv.experiments.mnist_detection.sampling import losses, sample
 from rl_coordconv.runs.capture import Captured
@@ -75,15 +71,11 @@ class ProposalLearner(DetectionLearner):
         return moves, scores
 
     def _propose(self, moves: Tensor, scores: Tensor) -> list[Detections]:
-        return on_cpu(propose(apply_moves(self._anchors, moves), scores))
+        return [each.cpu() for each in propose(apply_moves(self._anchors, moves), scores)]
 
     def detect(self, images: Tensor) -> list[Detections]:
         """Return at most ten proposals per image, on the CPU, best first."""
         return self._propose(*self._predict(images))
-
-    def truth(self, canvases: Canvases) -> list[Detections]:
-        """Return the true boxes, all with the label 1, on the CPU."""
-        return true_detections(canvases.boxes.cpu())
 
     @torch.no_grad()
     def evaluate(self, updates: int) -> dict[str, float]:

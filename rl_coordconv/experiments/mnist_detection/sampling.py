@@ -59,9 +59,9 @@ def sample(
         numbers: Uniform random numbers in [0, 1), ``[B, G + 1, N]``: one for every pair of an
             object and a box, and in the last row one for every box as a negative.
         canvas: Width and height of the images, in pixels.
-        released: Draw negatives as the authors' code does, not as it is meant to: if there are one
-            to six candidates none is drawn, and if there are none, six boxes that are in no
-            positive pair are drawn.
+        released: Draw negatives as the authors' code does: none if there are one to six
+            candidates, and six boxes that are in no positive pair if there are no candidates. By
+            default, as many candidates as there are, up to six.
     """
     overlaps = iou(objects, moved)  # [B, G, N]
     n_boxes = moved.shape[1]

@@ -8,9 +8,9 @@ from matplotlib.colors import to_rgb
 from rl_coordconv.experiments import make_config
 from rl_coordconv.experiments.mnist_detection import train
 from rl_coordconv.experiments.mnist_detection.boxes import to_corners
+from rl_coordconv.experiments.mnist_detection.detections import Detections
 from rl_coordconv.experiments.mnist_detection.figures import grid
 from rl_coordconv.experiments.mnist_detection.probe import N_PROBE_DIGITS, probe, probe_canvases
-from rl_coordconv.experiments.mnist_detection.proposals import true_detections
 from rl_coordconv.runs.checkpoint import rng_state
 from rl_coordconv.runs.results import GREEN, ORANGE
 
@@ -22,6 +22,12 @@ def make_learner(monkeypatch, n_test=9, **settings):
     monkeypatch.setattr(train, "N_TEST", n_test)
     config = make_config("detection", **{**SMALL, **settings})
     return train.make_learner(config, *train.read_canvases(config, CPU))
+
+
+def detections(boxes):
+    """Return boxes ``[B, D, 4]`` as the detections in images."""
+    scores = torch.ones(boxes.shape[1])
+    return [Detections(each, scores.long(), scores) for each in boxes]
 
 
 def stored(state) -> bytes:
@@ -64,7 +70,7 @@ class TestProbe:
     def test_a_perfect_detector_has_no_errors(self):
         config = make_config("detection", canvas=40, n_digits=2)
         canvases = probe_canvases(config)
-        maps = probe(lambda images: true_detections(canvases.boxes), config, CPU)
+        maps = probe(lambda images: detections(canvases.boxes), config, CPU)
         assert maps.centres.tolist() == [10, 14, 18, 22, 26, 30]
         assert maps.iou.tolist() == [[1] * 6] * 6
         assert maps.centre_error.tolist() == [[0] * 6] * 6
@@ -75,9 +81,9 @@ class TestProbe:
         boxes = probe_canvases(config).boxes.clone()
         top, bottom = boxes[:, 0, 0] == 10, boxes[:, 0, 0] == 30
         boxes[top, 0, 1] += 10
-        found = true_detections(boxes)
+        found = detections(boxes)
         for k in bottom.nonzero()[:, 0].tolist():
-            found[k] = {name: x[:0] for name, x in found[k].items()}
+            found[k] = found[k][:0]
         maps = probe(lambda images: found, config, CPU)
         assert torch.allclose(maps.iou.mean(dim=1), torch.tensor([1 / 3, 1, 1, 1, 1, 0]))
         assert maps.centre_error[:5].mean(dim=1).tolist() == [10, 0, 0, 0, 0]
@@ -99,7 +105,7 @@ def test_true_boxes_are_green_and_five_detections_orange():
     images = torch.zeros((2, 1, 40, 40), dtype=torch.uint8)
     boxes = torch.tensor([[[5.0, 5.0, 6.0, 6.0]]] * 2)
     detected = torch.tensor([[[20.0, 3.0 + 6 * k, 4.0, 4.0] for k in range(6)]] * 2)
-    image = grid(images, boxes, true_detections(detected))
+    image = grid(images, boxes, detections(detected))
     colours = {tuple(x) for x in (image * 255).round().int().flatten(1).T.tolist()}
     green, orange = (tuple(round(255 * x) for x in to_rgb(name)) for name in (GREEN, ORANGE))
     assert colours == {(0, 0, 0), (128, 128, 128), green, orange}

@@ -42,7 +42,7 @@ def test_boxes_do_not_move_before_training(model):
 @pytest.mark.parametrize("model", ["rpn-conv", "rpn-coordconv"])
 def test_the_network_is_that_of_the_definition(model):
     """Compare with plain convolutions over concatenated coordinates, and ReLU before pooling."""
-    network = with_random_moves(model)
+    network = with_random_moves(model).double()
     weights = [p for p in network.parameters() if p.ndim == 4]
     biases = [p for p in network.parameters() if p.ndim == 1]
     coords = add_coords if model == "rpn-coordconv" else nn.Identity()
@@ -50,7 +50,7 @@ def test_the_network_is_that_of_the_definition(model):
     def conv(x, number, padding=0):
         return F.conv2d(x, weights[number], biases[number], padding=padding)
 
-    images = torch.rand(2, 1, 64, 64)
+    images = torch.rand(2, 1, 64, 64, dtype=torch.float64)
     x = F.max_pool2d(conv(coords(images), 0).relu(), 2)
     x = F.max_pool2d(conv(x, 1).relu(), 2)
     x = conv(coords(x), 2, padding=1).relu()

@@ -11,7 +11,7 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from rl_coordconv.controls import COORD_LAYERS
 from rl_coordconv.coordconv import CoordConv2d
-from rl_coordconv.experiments.mnist_detection.boxes import iou, to_centres
+from rl_coordconv.experiments.mnist_detection.boxes import iou
 from rl_coordconv.experiments.mnist_detection.faster_rcnn import (
     CoordRoIAlign,
     loss,
@@ -119,6 +119,13 @@ def test_a_loss_gets_clipped_corners_and_labels_from_1():
     assert [x["labels"].tolist() for x in network.targets] == [[1, 10], [4, 5]]
 
 
+def test_predictions_are_boxes_and_digits():
+    (found,) = predict(Recorder().train(), torch.rand(1, 1, 64, 64))
+    assert found.boxes.tolist() == [[10, 20, 4, 6], [16, 32, 32, 64]]
+    assert found.digits.tolist() == [0, 9]
+    assert found.scores.tolist() == pytest.approx([0.9, 0.3])
+
+
 def test_a_network_learns_one_canvas():
     """Two rectangles on 32 pixels."""
     torch.manual_seed(0)
@@ -134,7 +141,7 @@ def test_a_network_learns_one_canvas():
         torch.stack(list(loss(network, images, boxes, digits).values())).sum().backward()
         optimizer.step()
     alone, together = predict(network, images[:1])[0], predict(network, images)[1]
-    assert_close(alone["boxes"], together["boxes"], atol=1e-3, rtol=0)
-    order = together["labels"][:2].argsort()
-    assert together["labels"][:2][order].tolist() == [4, 8]
-    assert iou(to_centres(together["boxes"][:2][order]), boxes[0]).diagonal().min() > 0.7
+    assert_close(alone.boxes, together.boxes, atol=1e-3, rtol=0)
+    order = together.digits[:2].argsort()
+    assert together.digits[:2][order].tolist() == [3, 7]
+    assert iou(together.boxes[:2][order], boxes[0]).diagonal().min() > 0.7

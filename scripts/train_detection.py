@@ -1,4 +1,4 @@
-"""Train a detector, with or without CoordConv, on canvases of digits."""
+"""Train a detector, with or without CoordConv, on MNIST digits."""
 
 import sys
 from collections.abc import Sequence

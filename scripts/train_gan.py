@@ -1,4 +1,4 @@
-"""Train a GAN, with or without CoordConv, on images of two objects."""
+"""Train a GAN, with or without CoordConv, on two-object images."""
 
 import sys
 from collections.abc import Sequence

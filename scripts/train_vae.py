@@ -1,4 +1,4 @@
-"""Train a VAE, with or without CoordConv, on images of two objects."""
+"""Train a VAE, with or without CoordConv, on two-object images."""
 
 import sys
 from collections.abc import Sequence

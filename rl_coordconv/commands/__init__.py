@@ -16,12 +16,12 @@ COMMANDS = {
     "train-a2c": "Train A2C, with or without CoordConv, on an Atari game.",
     "train-ppo": "Train PPO, with or without CoordConv, on an Atari game.",
     "train-toy": "Train one network on one of the CoordConv paper's toy tasks.",
-    "train-gan": "Train a GAN, with or without CoordConv, on images of two objects.",
-    "train-vae": "Train a VAE, with or without CoordConv, on images of two objects.",
-    "train-detection": "Train a detector, with or without CoordConv, on canvases of digits.",
+    "train-gan": "Train a GAN, with or without CoordConv, on two-object images.",
+    "train-vae": "Train a VAE, with or without CoordConv, on two-object images.",
+    "train-detection": "Train a detector, with or without CoordConv, on MNIST digits.",
     "evaluate": "Evaluate a trained agent: its scores, videos and coordinates.",
-    "compare": "Compare runs: which variant is better, and with what confidence.",
-    "study": "Train or resume all runs of a study, here or on a Ray cluster.",
+    "compare": "Compare runs: which variant is better, with what confidence.",
+    "study": "Train or resume the runs of a study, here or on a Ray cluster.",
     "bench": "Measure speeds side by side, and print them as a table.",
 }
 """A sentence on each command, by name."""

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 
 from rl_coordconv.experiments.generative.config import GANConfig, GenerativeConfig
-from rl_coordconv.experiments.generative.results import rows
+from rl_coordconv.experiments.generative.results import measures
 from rl_coordconv.runs.config import flag
 from rl_coordconv.runs.console import lines_to_copy, tensorboard
 from rl_coordconv.runs.files import rows_until
@@ -23,9 +23,8 @@ def closing(config: GenerativeConfig, run: Run) -> Group:
         config: The run's settings.
         run: The finished run.
     """
-    chosen = config.model_dump(include={"model", "preset", "data", "log_dir"})
-    chosen["model"] = "conv" if config.model != "conv" else "coordconv"
-    flags = [word for name, value in chosen.items() if value for word in (flag(name), value)]
+    chosen = {**config.given, "model": "conv" if config.model != "conv" else "coordconv"}
+    flags = [word for name, value in chosen.items() if value for word in (flag(name), str(value))]
     commands = {
         "watch": tensorboard(config),
         "compare": shell_command(f"train-{config.experiment}", *flags),
@@ -41,9 +40,10 @@ def results_table(config: GenerativeConfig, run: Run) -> Table:
     if isinstance(config, GANConfig):
         title += f", tanh: {config.tanh}"
     table = Table("", "ours", "paper", title=title)
-    for row in rows(config):
-        value = last.get(row.column)
-        table.add_row(row.name, row.number.format(float(value)) if value else "-", row.paper)
+    for measure in measures(config):
+        value = last.get(measure.column)
+        ours = measure.number.format(float(value)) if value else "-"
+        table.add_row(measure.name, ours, measure.paper)
     table.add_row("seconds of training", f"{float(last['seconds']):,.0f}", "-")
     table.add_row("updates", f"{int(last['updates']):,}", "-")
     return table

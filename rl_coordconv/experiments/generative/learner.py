@@ -174,8 +174,6 @@ class GenerativeLearner(ABC):
         self.model.load_state_dict(state["model"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
-            for group in optimizer.param_groups:  # the state may be of another device
-                group["capturable"] = self.device.type == "cuda"
 
 
 @contextmanager

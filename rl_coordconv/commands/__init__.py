@@ -21,7 +21,7 @@ COMMANDS = {
     "train-detection": "Train a detector, with or without CoordConv, on MNIST digits.",
     "evaluate": "Evaluate a trained agent: its scores, videos and coordinates.",
     "compare": "Compare runs: which variant is better, with what confidence.",
-    "study": "Train or resume the runs of a study, here or on a Ray cluster.",
+    "study": "Train or resume a study's runs, here or on a Ray cluster.",
     "bench": "Measure speeds side by side, and print them as a table.",
 }
 """A sentence on each command, by name."""

@@ -27,6 +27,7 @@ class Captured:
         self._step = step
         self._n_calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._stream: torch.cuda.Stream | None = None
         self._inputs: tuple[Tensor, ...] = ()
         self._outputs: Mapping[str, Tensor] = {}
 
@@ -34,30 +35,32 @@ class Captured:
         """Run the step; the values are overwritten by the next call."""
         if not inputs[0].is_cuda:
             return self._step(*inputs)
+        with torch.cuda.device(inputs[0].device):
+            return self._on_gpu(inputs)
+
+    def _on_gpu(self, inputs: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
+        if self._stream is None:
+            self._stream = torch.cuda.Stream()
         if self._n_calls < _EAGER_CALLS:
-            return self._on_side_stream(inputs)
+            self._n_calls += 1
+            return self._on_stream(inputs)
         if self._graph is None:
-            self._capture(inputs)
+            self._inputs = tuple(x.clone() for x in inputs)
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph, stream=self._stream):
+                self._outputs = self._step(*self._inputs)
         if any(mine.shape != x.shape for mine, x in zip(self._inputs, inputs, strict=True)):
-            return self._step(*inputs)
-        assert self._graph is not None
+            return self._on_stream(inputs)
         for mine, x in zip(self._inputs, inputs, strict=True):
             mine.copy_(x)
         self._graph.replay()
         return self._outputs
 
-    def _on_side_stream(self, inputs: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
-        """Run the step on another stream, as a capture does, so that its memory is reused."""
-        self._n_calls += 1
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+    def _on_stream(self, inputs: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
+        """Run the step on the stream of the capture, which must not be the default stream."""
+        assert self._stream is not None
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
             outputs = self._step(*inputs)
-        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.current_stream().wait_stream(self._stream)
         return outputs
-
-    def _capture(self, inputs: tuple[Tensor, ...]) -> None:
-        self._inputs = tuple(x.clone() for x in inputs)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._outputs = self._step(*self._inputs)

@@ -13,8 +13,8 @@ from rl_coordconv.runs.folder import Run
 
 
 @dataclass(frozen=True)
-class Row:
-    """A measurement.
+class Measure:
+    """A measure.
 
     Attributes:
         name: Its name in tables.
@@ -29,13 +29,14 @@ class Row:
     paper: str = "-"
 
 
-def results_table(title: str, rows: Iterable[Row], run: Run) -> Table:
+def results_table(title: str, measures: Iterable[Measure], run: Run) -> Table:
     """Return a table of a run's last evaluation and the paper's results."""
     last = rows_until(run.progress, "step", math.inf)[-1]
     table = Table("", "ours", "paper", title=title)
-    for row in rows:
-        value = last.get(row.column)
-        table.add_row(row.name, row.number.format(float(value)) if value else "-", row.paper)
+    for measure in measures:
+        value = last.get(measure.column)
+        ours = measure.number.format(float(value)) if value else "-"
+        table.add_row(measure.name, ours, measure.paper)
     table.add_row("seconds of training", f"{float(last['seconds']):,.0f}", "-")
     table.add_row("updates", f"{int(last['updates']):,}", "-")
     return table

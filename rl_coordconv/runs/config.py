@@ -87,19 +87,25 @@ def expand_path(text: str) -> Path:
 
 def _expand(text: str, info: ValidationInfo) -> str:
     try:
-        return text and str(expand_path(text))
+        return str(expand_path(text))
     except argparse.ArgumentTypeError as error:
         raise ValueError(f"{flag(str(info.field_name))} {text}: {error}.") from None
 
 
-_EXPANDED = AfterValidator(_expand)
+def _resolve(text: str, info: ValidationInfo) -> str:
+    return text and str(Path(_expand(text, info)).resolve())
+
+
+_EXPANDED, _RESOLVED = AfterValidator(_expand), AfterValidator(_resolve)
 PathText = Annotated[str, _EXPANDED]
 """A folder's path as text, in which ``~`` and environment variables are expanded."""
+InputText = Annotated[str, _RESOLVED]
+"""The absolute path of a folder to read, as text; empty for none."""
 
 
 def is_path(field: FieldInfo) -> bool:
-    """Return whether a field is a `PathText`."""
-    return _EXPANDED in field.metadata
+    """Return whether a field is a `PathText` or `InputText`."""
+    return _EXPANDED in field.metadata or _RESOLVED in field.metadata
 
 
 DeviceName = Annotated[str, AfterValidator(_check_device)]
@@ -160,6 +166,21 @@ class Config(BaseModel, ABC):
             for name in self.flags()
             if name in values.keys() - others and getattr(self, name) != values[name]
         }
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The settings that reproduce this run if the others are the defaults.
+
+        They are `folder_settings`, ``log_dir``, and those of seed, length and `changed` that
+        differ from the defaults.
+        """
+        differing = [n for n in ("seed", self.length_setting) if self._differs(n)]
+        names = {*self.folder_settings, *self.changed, *differing, "log_dir"}
+        return {name: getattr(self, name) for name in self.flags() if name in names}
+
+    def _differs(self, name: str) -> bool:
+        value = self._number(name, self._defaults.get(name))
+        return name in self._defaults and getattr(self, name) != value
 
     def variant(self, name: str) -> str:
         """Append the changed settings to a name: ``coordconv-gamma-0.9-n_steps-8``."""
@@ -347,6 +368,7 @@ def _end_of_sentence(details: ErrorDetails, config_class: type[Config]) -> str:
         "greater_than": f"greater than {limits.get('gt')}",
         "greater_than_equal": f"at least {limits.get('ge')}",
         "less_than_equal": f"at most {limits.get('le')}",
+        "less_than": f"less than {limits.get('lt')}",
     }.get(kind, details["msg"])
     match = None
     if kind == "literal_error":

@@ -15,8 +15,8 @@ PRESET_HELP = "paper: the paper's settings; quick: a shorter training"
 class PresetConfig(TrainingConfig):
     """Settings of a supervised training whose file in ``configs/`` has presets.
 
-    The file's block ``paper`` has a value for every setting, ``quick`` those that differ. A
-    subclass has a field ``preset``.
+    The file's block ``paper`` has a value for every setting, ``quick`` those that differ. The
+    subclass declares the field ``preset``, because the order of fields is that of flags.
     """
 
     @classmethod

@@ -36,6 +36,12 @@ class LightAdam(_Light, Adam):
         kwargs.setdefault("fused", foreach is None)
         super().__init__(*args, foreach=foreach, **kwargs)
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state, possibly of another device: ``capturable`` stays as it is."""
+        super().load_state_dict(state_dict)
+        for group in self.param_groups:
+            group["capturable"] = self.defaults["capturable"]
+
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """Update the weights; see ``torch.optim.Adam.step``."""

@@ -44,6 +44,13 @@ def test_continues_from_the_state_of_the_original(heavy, light, settings):
     torch.testing.assert_close(train(light, settings, state=state)[0], expected)
 
 
+def test_a_state_of_a_gpu_does_not_make_an_optimiser_on_the_cpu_capturable():
+    state = train(LightAdam, {"lr": 1e-2})[1].state_dict()
+    state["param_groups"][0]["capturable"] = True
+    optimizer = train(LightAdam, {"lr": 1e-2}, state=state)[1]
+    assert not optimizer.param_groups[0]["capturable"]
+
+
 @pytest.mark.parametrize("name", ["LightAdam", "LightRMSpropTFLike"])
 def test_does_not_import_the_compiler(name):
     program = f"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Group
 
 from rl_coordconv.experiments.generative.config import GANConfig, GenerativeConfig
-from rl_coordconv.experiments.generative.results import rows
+from rl_coordconv.experiments.generative.results import measures
 from rl_coordconv.runs.closing import results_table
 from rl_coordconv.runs.config import flag
 from rl_coordconv.runs.console import lines_to_copy, tensorboard
@@ -20,9 +20,8 @@ def closing(config: GenerativeConfig, run: Run) -> Group:
         config: The run's settings.
         run: The finished run.
     """
-    chosen = config.model_dump(include={"model", "preset", "data", "log_dir"})
-    chosen["model"] = "conv" if config.model != "conv" else "coordconv"
-    flags = [word for name, value in chosen.items() if value for word in (flag(name), value)]
+    chosen = {**config.given, "model": "conv" if config.model != "conv" else "coordconv"}
+    flags = [word for name, value in chosen.items() if value for word in (flag(name), str(value))]
     commands = {
         "watch": tensorboard(config),
         "compare": shell_command(f"train-{config.experiment}", *flags),
@@ -31,4 +30,4 @@ def closing(config: GenerativeConfig, run: Run) -> Group:
     title = f"{config.experiment.upper()}, {config.model}, {config.preset} preset"
     if isinstance(config, GANConfig):
         title += f", tanh: {config.tanh}"
-    return Group(results_table(title, rows(config), run), lines_to_copy(commands))
+    return Group(results_table(title, measures(config), run), lines_to_copy(commands))

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from rl_coordconv.experiments.generative.names import GANModel, VAEModel
-from rl_coordconv.runs.config import Count, NonNegativeFloat, PathText, Positive, SmallCount
+from rl_coordconv.experiments.generative.shape import Shape, check_canvas
+from rl_coordconv.runs.config import Count, InputText, NonNegativeFloat, Positive, SmallCount
 from rl_coordconv.runs.presets import PRESET_HELP, Preset, PresetConfig
-
-if TYPE_CHECKING:
-    from rl_coordconv.experiments.generative.models import Shape
 
 
 class GenerativeConfig(PresetConfig):
@@ -23,13 +21,17 @@ class GenerativeConfig(PresetConfig):
 
     model: str
     preset: Preset = Field(description=PRESET_HELP)
-    data: PathText = Field(
+    data: InputText = Field(
         description="folder of images to learn; empty for images of two coloured objects"
     )
-    n_images: Count = Field(description="number of generated images of two objects")
-    canvas: SmallCount = Field(description="width and height of the images, in pixels")
+    n_images: Count = Field(description="images of two objects; of a folder, the most to read")
+    canvas: SmallCount = Field(
+        description="width and height of the images in pixels, a power of 2 from 16"
+    )
     latent_size: SmallCount = Field(description="number of latent variables")
-    channels: SmallCount = Field(description="width multiplier of the networks")
+    channels: SmallCount = Field(
+        description="channels of the largest feature maps; other layers have multiples of it"
+    )
     batch_size: Count = Field(description="images per update")
     learning_rate: Positive = Field(description="learning rate of Adam")
 
@@ -43,13 +45,11 @@ class GenerativeConfig(PresetConfig):
     @property
     def shape(self) -> Shape:
         """The settings that determine the size of the networks."""
-        from rl_coordconv.experiments.generative.models import Shape
-
         return Shape(self.canvas, self.latent_size, self.channels)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        assert self.shape  # raises an error if the canvas does not fit
+        check_canvas(self.canvas)
         if not self.data and self.n_images < self.batch_size:
             raise ValueError(
                 f"--n-images {self.n_images} must be at least --batch-size {self.batch_size}."
@@ -70,12 +70,13 @@ class GANConfig(GenerativeConfig):
         description="decay rate of the mean of gradients in Adam"
     )
     tanh: Literal["fair", "paper"] = Field(
-        description="fair: the discriminator sees images after tanh; paper: not those of CoordConv"
+        description="fair: the discriminator sees all images after tanh; paper: those of CoordConv"
+        " before it"
     )
 
     @property
     def score(self) -> str:
-        """Share of position cells that good samples reach; for a folder, the nearest image."""
+        """Coverage of positions; for a folder, the distance to the nearest image."""
         return "samples/nearest_real" if self.data else "samples/coverage"
 
     @property

@@ -11,10 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rl_coordconv.experiments.generative.shape import MIN_CANVAS
 from rl_coordconv.runs.config import UserError
-
-MIN_CANVAS = 16
-"""Smallest width and height of an image, in pixels."""
 
 _PIXELS_PER_CHUNK = 2**20  # bounds the memory that drawing needs beside the images
 

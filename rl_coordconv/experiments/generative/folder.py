@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from rl_coordconv.runs.config import UserError
+from rl_coordconv.runs.files import require_folder
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 """Suffixes of images, in lower case; other files are ignored."""
@@ -27,8 +28,8 @@ _GREY = {"1", "L", "LA", "I", "F"}  # PIL's modes, without the number of bits in
 _DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
-def read_folder(folder: Path, canvas: int) -> Tensor:
-    """Read all images of a folder and its subfolders, sorted by path.
+def read_folder(folder: Path, canvas: int, most: int = sys.maxsize) -> Tensor:
+    """Read the images of a folder and its subfolders, sorted by path.
 
     The shorter side is resized to the canvas, with antialiasing, and the middle of the longer one
     is kept. Transparent pixels are put on white. Names that begin with a dot are ignored, and files
@@ -37,6 +38,7 @@ def read_folder(folder: Path, canvas: int) -> Tensor:
     Args:
         folder: The folder; names of subfolders, such as those of classes, do not matter.
         canvas: Width and height of the returned images, in pixels.
+        most: Most files to read; of more, evenly spaced ones are read.
 
     Returns:
         The images, uint8 ``[N, 3, H, W]``.
@@ -45,6 +47,7 @@ def read_folder(folder: Path, canvas: int) -> Tensor:
         UserError: The folder does not exist, has no readable image, or has grey images.
     """
     paths = _image_paths(folder)
+    paths = paths[:: -(-len(paths) // most)]
     images = np.empty((len(paths), 3, canvas, canvas), dtype=np.uint8)
     number, coloured = 0, False
     unreadable: list[Path] = []
@@ -58,7 +61,7 @@ def read_folder(folder: Path, canvas: int) -> Tensor:
             number += 1
             coloured = coloured or bool((image != image[:1]).any())
     if number == 0:
-        raise UserError(f"None of the {len(paths)} images in {folder} can be read.")
+        raise UserError(f"No image in {folder} can be read.")
     if not coloured:
         raise UserError(f"All images in {folder} are grey; choose a folder of colour images.")
     if unreadable:
@@ -67,11 +70,15 @@ def read_folder(folder: Path, canvas: int) -> Tensor:
 
 
 def _image_paths(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise UserError(f"There is no folder {folder}.")
+    require_folder(folder)
+    seen: set[str] = set()  # links may form a circle
     paths: list[Path] = []
     for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        if (real := os.path.realpath(parent)) in seen:
+            folders[:] = []
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         found = (Path(parent, name) for name in files if not name.startswith("."))
         paths += [path for path in found if path.suffix.lower() in SUFFIXES]
     if not paths:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rl_coordconv.experiments.generative.config import GANConfig
-from rl_coordconv.experiments.generative.learner import N_WALKS, GenerativeLearner
+from rl_coordconv.experiments.generative.learner import N_WALKS, WALKS, GenerativeLearner
 from rl_coordconv.experiments.generative.models import make_discriminator, make_generator
 from rl_coordconv.speedups.optimizers import LightAdam
 
@@ -89,8 +89,7 @@ class GANLearner(GenerativeLearner):
 
     def walk_ends(self) -> tuple[Tensor, Tensor]:
         """Return random latents, the same at every call."""
-        generator = torch.Generator().manual_seed(self.config.seed + 1)
-        start, end = self.noise(2 * N_WALKS, generator).to(self.device).chunk(2)
+        start, end = self.fixed_noise(2 * N_WALKS, WALKS).chunk(2)
         return start, end
 
 

@@ -19,7 +19,7 @@ MODELS = {"gan": get_args(GANModel), "vae": get_args(VAEModel)}
 
 _CONFIGS: dict[str, type[GenerativeConfig]] = {"gan": GANConfig, "vae": VAEConfig}
 
-GroupImages = tuple[str, int, int]
+ImageSettings = tuple[str, int, int]
 """A preset, the width and height of the images in pixels, and the number of training images."""
 
 
@@ -50,13 +50,13 @@ class Group(reports.Group[Result[GenerativeConfig]]):
         return f"{self.name}, tanh {self.tanh}" if changed else self.name
 
     @property
-    def images(self) -> GroupImages:
+    def image_settings(self) -> ImageSettings:
         """The settings that determine the training images, and the preset."""
         return self.config.preset, self.config.canvas, self.config.n_images
 
     @property
     def image_deviations(self) -> dict[str, Any]:
-        """The settings of `images` that differ from the preset's."""
+        """The settings of `image_settings` that differ from the preset's."""
         return {k: value for k, value in self.deviations.items() if k in ("canvas", "n_images")}
 
     @property
@@ -111,7 +111,7 @@ def _rank(group: Group) -> tuple[object, ...]:
         list(MODELS).index(config.experiment),
         config.preset == "quick",
         bool(group.image_deviations),
-        group.images,
+        group.image_settings,
         MODELS[config.experiment].index(config.model),
         len(group.deviations),
     )

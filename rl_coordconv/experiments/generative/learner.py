@@ -1,9 +1,10 @@
-"""What the learners of the GAN and the VAE share: batches of images, evaluation and figures."""
+"""The learners' base class: batches of images, evaluation and figures."""
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -12,19 +13,25 @@ from torch import Tensor, nn
 
 from rl_coordconv.experiments.generative.config import GenerativeConfig
 from rl_coordconv.experiments.generative.data import scale
-from rl_coordconv.experiments.generative.figures import grid, make_figures
+from rl_coordconv.experiments.generative.figures import grid, make_figures, side_by_side
 from rl_coordconv.experiments.generative.metrics import nearest_real, sample_metrics
-from rl_coordconv.experiments.generative.walks import pixel_walk, walk, walk_metrics
+from rl_coordconv.experiments.generative.walks import BATCH_SIZE, pixel_walk, walk, walk_metrics
 from rl_coordconv.runs.batches import Batches
 from rl_coordconv.runs.capture import Captured
-from rl_coordconv.runs.checkpoint import State
+from rl_coordconv.runs.checkpoint import State, derived_seed
+from rl_coordconv.runs.config import UserError
 from rl_coordconv.speedups.optimizers import LightAdam
+
+OTHER = {"conv": "coordconv", "coordconv": "conv"}
+"""The paper's two models, each with the one to compare it with."""
 
 N_SAMPLES = 1000
 """Number of samples in an evaluation, as in the paper."""
 
 N_WALKS = 64
-_DECODED_AT_ONCE = 250
+
+# Streams of fixed random numbers; see `derived_seed`.
+_SAMPLES, WALKS, TEST = 1, 2, 3
 
 
 class GenerativeLearner(ABC):
@@ -34,9 +41,18 @@ class GenerativeLearner(ABC):
         config: The settings; the seed also determines the initial weights.
         images: The training images, uint8 ``[N, 3, H, W]``, on the device to train on.
         test: Other images of the same kind, for evaluation.
+        find_other_walks: Returns walks of the model in `OTHER`, to be shown beside this model's;
+            None if there is no such model, or it is not trained.
     """
 
-    def __init__(self, config: GenerativeConfig, images: Tensor, test: Tensor) -> None:
+    def __init__(
+        self,
+        config: GenerativeConfig,
+        images: Tensor,
+        test: Tensor,
+        find_other_walks: Callable[[], Tensor | None] = lambda: None,
+    ) -> None:
+        self.find_other_walks = find_other_walks
         self.config, self.device = config, images.device
         self.training, self.test = images, test
         torch.manual_seed(config.seed)
@@ -46,6 +62,7 @@ class GenerativeLearner(ABC):
         self._batches = Batches(
             len(images), config.batch_size, config.seed, self.device, drop_last=True
         )
+        self._checksum = zlib.crc32(images.cpu().numpy().data)
         self.updates_per_epoch = self._batches.per_epoch
         self._step = Captured(self.step)
 
@@ -90,12 +107,16 @@ class GenerativeLearner(ABC):
     def samples(self, latents: Tensor) -> Tensor:
         """Compute images in [-1, 1] of any number of latents."""
         with evaluated(self.model):
-            return torch.cat([self.decode(part) for part in latents.split(_DECODED_AT_ONCE)])
+            return torch.cat([self.decode(part) for part in latents.split(BATCH_SIZE)])
+
+    def fixed_noise(self, number: int, stream: int) -> Tensor:
+        """Draw random numbers as `noise` does, the same at every call with the same stream."""
+        generator = torch.Generator().manual_seed(derived_seed(self.config.seed, stream))
+        return self.noise(number, generator).to(self.device)
 
     def prior_samples(self, number: int = N_SAMPLES) -> Tensor:
         """Compute samples of the model, the same latents at every call."""
-        generator = torch.Generator().manual_seed(self.config.seed)
-        return self.samples(self.noise(number, generator).to(self.device))
+        return self.samples(self.fixed_noise(number, _SAMPLES))
 
     def walks(self) -> tuple[Tensor, Tensor]:
         """Compute walks between latents, and between the same images in pixel space.
@@ -125,16 +146,31 @@ class GenerativeLearner(ABC):
     def figures(self) -> dict[str, Figure | Tensor]:
         """Draw samples, positions and walks."""
         data = scale(self.test)
+        walks, pixel_walks = self.walks()
         objects = not self.config.data
-        return make_figures(self.prior_samples(), data, *self.walks(), objects=objects)
+        figures = make_figures(self.prior_samples(), data, walks, pixel_walks, objects=objects)
+        if (other_walks := self.find_other_walks()) is not None:
+            of_both = {self.config.model: walks, OTHER[self.config.model]: other_walks}
+            figures["walks_of_both_models"] = side_by_side({name: of_both[name] for name in OTHER})
+        return figures
 
     def state(self) -> State:
         """Return the state that a new learner needs to resume."""
         optimizers = {name: each.state_dict() for name, each in self.optimizers.items()}
-        return {"model": self.model.state_dict(), "optimizers": optimizers}
+        state = {"model": self.model.state_dict(), "optimizers": optimizers}
+        return {**state, "checksum": self._checksum}
 
     def restore(self, state: State) -> None:
-        """Load a state that `state` returned."""
+        """Load a state that `state` returned.
+
+        Raises:
+            UserError: The training images have changed.
+        """
+        if state["checksum"] != self._checksum:
+            raise UserError(
+                f"The images in {self.config.data} have changed since the run began; restore them"
+                " or start over with --overwrite."
+            )
         self.model.load_state_dict(state["model"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])

@@ -1,4 +1,4 @@
-"""The paper's results on generative models (Liu et al. 2018, figure 7)."""
+"""The paper's results on generative models (Liu et al. 2018, section 5)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ ENTROPIES = {
 }
 """Entropies of the positions in 1,000 samples of the data and of the GANs.
 
-The authors trained five GANs per model and show the best.
+The authors show "the best out of many runs".
 """
 
 WALKS = {"conv": "objects fade in and out", "coordconv": "objects move"}
-"""The paper's description of walks between latents; it has no number."""
+"""The authors' description of the VAEs' walks, in their blog; there is no number."""

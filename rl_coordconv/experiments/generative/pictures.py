@@ -11,7 +11,7 @@ from rl_coordconv.experiments.generative.data import scale
 from rl_coordconv.experiments.generative.figures import grid, side_by_side
 from rl_coordconv.experiments.generative.groups import Group
 from rl_coordconv.experiments.generative.learner import GenerativeLearner
-from rl_coordconv.experiments.generative.results import object_rows
+from rl_coordconv.experiments.generative.results import object_measures
 from rl_coordconv.experiments.generative.train import load_learner, read_images
 from rl_coordconv.runs.checkpoint import rng_untouched
 from rl_coordconv.runs.folder import Run
@@ -27,8 +27,6 @@ COLOURS = {
 }
 _LEGEND = 110  # characters in a row
 _N_SAMPLES = 12  # per model
-_WIDTH = 100  # pixels, at least, of a model's part of an animation
-_CAPTION = 24  # pixels
 
 
 def curves(groups: Sequence[Group]) -> Figure:
@@ -42,7 +40,7 @@ def curves(groups: Sequence[Group]) -> Figure:
     panels = figure.subplots(1, len(presets), sharey=True, squeeze=False)[0]
     lines = {}
     score = groups[0].config.score
-    names = {row.column: row.name for row in object_rows(groups[0].config.experiment, "")}
+    names = {row.column: row.name for row in object_measures(groups[0].config.experiment, "")}
     panels[0].set_ylabel(names[score])
     for axes, preset in zip(panels, presets, strict=True):
         axes.set_title(f"{groups[0].config.experiment.upper()}, {preset} preset")
@@ -126,7 +124,10 @@ def _pair(groups: Sequence[Group]) -> list[Group]:
     for conv in groups:
         for coordconv in groups:
             models = conv.config.model, coordconv.config.model
-            equal = conv.images == coordconv.images and conv.deviations == coordconv.deviations
+            equal = (
+                conv.image_settings == coordconv.image_settings
+                and conv.deviations == coordconv.deviations
+            )
             if models == ("conv", "coordconv") and equal:
                 return [conv, coordconv]
     return []

@@ -15,13 +15,13 @@ from rl_coordconv.experiments.generative import pictures
 from rl_coordconv.experiments.generative.data import scale
 from rl_coordconv.experiments.generative.groups import (
     Group,
-    GroupImages,
+    ImageSettings,
     by_experiment,
     group_runs,
     shows_objects,
 )
 from rl_coordconv.experiments.generative.metrics import sample_metrics
-from rl_coordconv.experiments.generative.results import object_rows
+from rl_coordconv.experiments.generative.results import object_measures
 from rl_coordconv.experiments.generative.train import make_learner, read_images
 from rl_coordconv.runs.checkpoint import rng_untouched
 from rl_coordconv.runs.kept import stored_runs
@@ -51,9 +51,9 @@ Line = Mapping[str, str]
 
 def tables(groups: Sequence[Group]) -> dict[str, str]:
     """Return every table of the pages in Markdown, by name."""
-    real = {group.images: group for group in groups}
+    real = {group.image_settings: group for group in groups}
     data = {images: data_metrics(group) for images, group in real.items()}
-    walks = ["walk", "pixel_walk"]
+    walks = ["samples/coverage", "walk", "pixel_walk"]  # a collapsed model's walks are perfect
     return {
         "gan": metrics_table("gan", ["samples"], groups, data),
         "gan-walks": metrics_table("gan", walks, groups),
@@ -74,44 +74,52 @@ def metrics_table(
     experiment: str,
     parts: Sequence[str],
     groups: Sequence[Group],
-    data: Mapping[GroupImages, Mapping[str, float]] | None = None,
+    data: Mapping[ImageSettings, Mapping[str, float]] | None = None,
 ) -> str:
     """Return a table of metrics at the last evaluation: mean (min to max) over seeds.
 
     Args:
         experiment: ``gan`` or ``vae``.
-        parts: The metrics to show, by the part of their column in ``progress.csv`` before ``/``.
+        parts: The metrics to show, by their column in ``progress.csv``, or the part before ``/``.
         groups: All groups in the order of tables.
         data: Metrics of real images, which are shown before the models that learn these images.
     """
-    columns = [row for row in object_rows(experiment, "") if row.column.split("/")[0] in parts]
+    columns = [
+        measure
+        for measure in object_measures(experiment, "")
+        if measure.column in parts or measure.column.split("/")[0] in parts
+    ]
     lines: list[Line] = []
     own = by_experiment(groups).get(experiment, [])
-    for images, block in groupby(own, key=lambda group: group.images):
+    for images, block in groupby(own, key=lambda group: group.image_settings):
         models = list(block)
         preset = models[0].config.preset
         if data is not None:
             known = data[images]
             numbers = {
-                row.name: row.number.format(known[row.column])
-                for row in columns
-                if row.column in known
+                measure.name: measure.number.format(known[measure.column])
+                for measure in columns
+                if measure.column in known
             }
             name = ", ".join(["data", *words(models[0].image_deviations)])
             paper = _paper_entropies("data")
             lines.append({"model": name, "preset": preset, _PAPER: paper, **numbers})
         for group in models:
-            numbers = {row.name: group.spread(row.column, row.number) for row in columns}
+            numbers = {
+                measure.name: group.spread(measure.column, measure.number) for measure in columns
+            }
             paper = _paper_entropies(group.config.model)
             lines.append({**_settings(group), _PAPER: paper, **numbers})
     head = ["model", "tanh", "preset"] if experiment == "gan" else ["model", "preset"]
     if experiment == "gan" and data is not None:
         head.append(_PAPER)
-    return _table([*head, *(row.name for row in columns), "seeds"], lines)
+    return _table([*head, *(measure.name for measure in columns), "seeds"], lines)
 
 
 def _paper_entropies(model: str) -> str:
-    values = [row.paper for row in object_rows("gan", model) if "/entropy_" in row.column]
+    values = [
+        measure.paper for measure in object_measures("gan", model) if "/entropy_" in measure.column
+    ]
     return "-" if "-" in values else " / ".join(values)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,12 +11,10 @@ from torch import Tensor, nn
 
 from rl_coordconv.experiments.generative.config import GANConfig, GenerativeConfig, VAEConfig
 from rl_coordconv.experiments.generative.data import make_images
-from rl_coordconv.experiments.generative.figures import side_by_side
 from rl_coordconv.experiments.generative.folder import read_folder
 from rl_coordconv.experiments.generative.gan import GANLearner
-from rl_coordconv.experiments.generative.learner import N_SAMPLES, GenerativeLearner
+from rl_coordconv.experiments.generative.learner import N_SAMPLES, OTHER, GenerativeLearner
 from rl_coordconv.experiments.generative.vae import VAELearner
-from rl_coordconv.runs.animation import save_animation
 from rl_coordconv.runs.checkpoint import DAMAGED, load_tensors, rng_untouched
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.device import use_device
@@ -29,47 +27,50 @@ _TEST_SEED = 1
 
 
 def train(config: GenerativeConfig, run: Run, callbacks: Sequence[Callback] = ()) -> None:
-    """Train with `fit`, then compare with the same training of the other model, if there is one."""
+    """Train with `fit`, and show walks of `conv` and `coordconv` beside each other."""
     device = use_device(config.device, config.num_threads)
     if device.type == "cpu":
         keep_freed_memory()
     images, test = (part.to(device) for part in read_images(config))
-    learner = make_learner(config, images, test)
+    (run.figures / "walks_of_both_models.gif").unlink(missing_ok=True)  # perhaps of older weights
+    learner = make_learner(config, images, test, partial(_other_walks, config, images, test))
     fit(learner, config, run, callbacks)
-    with suppress(*DAMAGED):  # also if the other run has other settings
-        _draw_both(learner, run)
 
 
 @rng_untouched()
-def _draw_both(learner: GenerativeLearner, run: Run) -> None:
-    """Draw walks of the models without and with coordinates side by side, if both are trained."""
-    config = learner.config
-    others = {"conv": "coordconv", "coordconv": "conv"}
-    if config.model not in others:
-        return
-    other_config = config.model_copy(update={"model": others[config.model]})
-    other = Run(other_config.folder, other_config)
-    refuse_other_run(other, other_config)
-    if other.is_finished:
-        other_learner = load_learner(other_config, other, learner.training, learner.test)
-        walks = {each.config.model: each.walks()[0] for each in (learner, other_learner)}
-        frames = side_by_side({name: walks[name] for name in others})
-        save_animation(frames, run.figures / "walks_of_both_models.gif")
+def _other_walks(config: GenerativeConfig, images: Tensor, test: Tensor) -> Tensor | None:
+    """Return walks of the model in `OTHER`, if it is trained with the same settings."""
+    if config.model not in OTHER:
+        return None
+    config = config.model_copy(update={"model": OTHER[config.model]})
+    run = Run(config.folder, config)
+    try:
+        refuse_other_run(run, config)
+        if not run.is_finished:
+            return None
+        learner = load_learner(config, run, images, test)
+    except (UserError, *DAMAGED):
+        return None
+    return learner.walks()[0]
 
 
-def make_learner(config: GenerativeConfig, images: Tensor, test: Tensor) -> GenerativeLearner:
+def make_learner(
+    config: GenerativeConfig,
+    images: Tensor,
+    test: Tensor,
+    find_other_walks: Callable[[], Tensor | None] = lambda: None,
+) -> GenerativeLearner:
     """Return the learner of a config; see `GenerativeLearner`."""
     if isinstance(config, GANConfig):
-        return GANLearner(config, images, test)
+        return GANLearner(config, images, test, find_other_walks)
     assert isinstance(config, VAEConfig)
-    return VAELearner(config, images, test)
+    return VAELearner(config, images, test, find_other_walks)
 
 
 def read_images(config: GenerativeConfig) -> tuple[Tensor, Tensor]:
     """Return the training images and other images for evaluation, uint8 ``[N, 3, H, W]``.
 
-    A folder's images are used for both, because a GAN's evaluation only shows some of them and a
-    folder may be small.
+    Every tenth image of a folder is for evaluation.
 
     Raises:
         UserError: The folder cannot be used, or has fewer images than a batch.
@@ -79,12 +80,15 @@ def read_images(config: GenerativeConfig) -> tuple[Tensor, Tensor]:
             make_images(config.n_images, config.canvas, _DATA_SEED),
             make_images(N_SAMPLES, config.canvas, _TEST_SEED),
         )
-    images = read_folder(Path(config.data), config.canvas)
-    if len(images) < config.batch_size:
+    images = read_folder(Path(config.data), config.canvas, config.n_images)
+    is_test = torch.arange(len(images)) % 10 == 0
+    training, test = images[~is_test], images[is_test]
+    if len(training) < config.batch_size:
         raise UserError(
-            f"{config.data} has {len(images)} images; add some, or use --batch-size {len(images)}."
+            f"{config.data} has too few images to train on ({len(training)}); add some, or use a"
+            " smaller --batch-size."
         )
-    return images, images[:N_SAMPLES]
+    return training, test[:N_SAMPLES]
 
 
 def load_model(config: GenerativeConfig, run: Run) -> nn.Module:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from rl_coordconv.experiments.generative.config import VAEConfig
 from rl_coordconv.experiments.generative.data import scale
 from rl_coordconv.experiments.generative.finder import find_objects
-from rl_coordconv.experiments.generative.learner import N_WALKS, GenerativeLearner, evaluated
+from rl_coordconv.experiments.generative.learner import N_WALKS, TEST, GenerativeLearner, evaluated
 from rl_coordconv.experiments.generative.models import make_decoder, make_encoder
+from rl_coordconv.experiments.generative.walks import BATCH_SIZE
 from rl_coordconv.speedups.optimizers import LightAdam
 
 
@@ -62,6 +63,19 @@ class VAELearner(GenerativeLearner):
             "divergence": divergence,
         }
 
+    @torch.no_grad()
+    def _test_losses(self) -> dict[str, float]:
+        """Return the loss of the test images and its parts, with the same noise at every call."""
+        noise = self.fixed_noise(len(self.test), TEST)
+        sums: dict[str, float] = {}
+        with evaluated(self.model):
+            for images, part in zip(
+                self.test.split(BATCH_SIZE), noise.split(BATCH_SIZE), strict=True
+            ):
+                for name, loss in self._losses(scale(images), part).items():
+                    sums[name] = sums.get(name, 0) + loss.item() * len(images)
+        return {name: value / len(self.test) for name, value in sums.items()}
+
     def _encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Compute means and log variances of latents, ``[B, latent_size]`` each."""
         mean, log_variance = self.model["encoder"](images).chunk(2, dim=1)
@@ -76,7 +90,7 @@ class VAELearner(GenerativeLearner):
     def means(self, images: Tensor) -> Tensor:
         """Compute the latents of images: the means of the posterior, ``[B, latent_size]``."""
         with evaluated(self.model):
-            return torch.cat([self._encode(scale(part))[0] for part in images.split(250)])
+            return torch.cat([self._encode(scale(part))[0] for part in images.split(BATCH_SIZE)])
 
     def walk_ends(self) -> tuple[Tensor, Tensor]:
         """Return the latents of test images."""
@@ -87,9 +101,7 @@ class VAELearner(GenerativeLearner):
     def evaluate(self, updates: int) -> dict[str, float]:
         """Return metrics of samples, walks and reconstructed test images."""
         metrics = super().evaluate(updates)
-        with torch.no_grad(), evaluated(self.model):
-            losses = self._losses(scale(self.test), torch.zeros((), device=self.device))
-        metrics |= {f"test/{name}": loss.item() for name, loss in losses.items()}
+        metrics |= {f"test/{name}": value for name, value in self._test_losses().items()}
         if not self.config.data:
             found = find_objects(self.samples(self.means(self.test)))
             metrics["test/good"] = found.good.double().mean().item()

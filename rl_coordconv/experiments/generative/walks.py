@@ -13,7 +13,9 @@ from torch import Tensor
 
 from rl_coordconv.experiments.generative.finder import HALF_SATURATION, find_objects
 
-_BATCH_SIZE = 256  # bounds the memory of the decoder
+BATCH_SIZE = 256
+"""Images to decode at once, which bounds the memory of the decoder."""
+
 _SHORTEST_PATH = 1.0  # pixels; the direction of a shorter path says nothing
 
 
@@ -36,7 +38,7 @@ def walk(
     times = times.view(-1, *[1] * (start.dim() - 1))
     latents = torch.lerp(start[:, None], end[:, None], times).flatten(0, 1)
     with torch.no_grad():
-        images = torch.cat([decode(part) for part in latents.split(_BATCH_SIZE)])
+        images = torch.cat([decode(part) for part in latents.split(BATCH_SIZE)])
     return images.view(len(start), n_frames, *images.shape[1:])
 
 
@@ -63,8 +65,9 @@ def walk_metrics(frames: Tensor, threshold: float = HALF_SATURATION) -> dict[str
       path; 1 for a straight line.
     - ``evenness``: mean step over largest step; 1 for an even movement, 1 / (F - 1) for one jump.
 
-    The last two are averaged over walks and colours, and leave out paths of less than a pixel.
-    Frames without the object are skipped, so the step over a gap is a large one.
+    The last two are averaged over walks and colours, and leave out paths of less than a pixel and
+    those without the object in the first or last frame. Other frames without the object are
+    skipped, so the step over a gap is a large one.
 
     Args:
         frames: Images in [-1, 1], ``[W, F, 3, H, W]``.
@@ -88,13 +91,15 @@ def walk_metrics(frames: Tensor, threshold: float = HALF_SATURATION) -> dict[str
 
 
 def _movement(path: Tensor) -> tuple[float, float] | None:
-    """Return straightness and evenness of one path ``[F, 2]``, or None if it is too short."""
-    seen = (~path.isnan().any(dim=1)).nonzero()[:, 0]
-    points = path[seen]
+    """Return straightness and evenness of one path ``[F, 2]``; None if it is left out."""
+    found = ~path.isnan().any(dim=1)
+    if not (found[0] and found[-1]):
+        return None
+    points = path[found]
     steps = points.diff(dim=0).norm(dim=1)
     length = steps.sum().item()
     if length < _SHORTEST_PATH:
         return None
     direct = (points[-1] - points[0]).norm().item()
-    n_steps = (seen[-1] - seen[0]).item()  # those in a gap too: one jump is the same everywhere
+    n_steps = len(path) - 1  # those in a gap too: one jump is the same everywhere
     return direct / length, length / n_steps / steps.max().item()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Group
 
 from rl_coordconv.experiments.mnist_detection.config import DetectionConfig
-from rl_coordconv.experiments.mnist_detection.results import rows
+from rl_coordconv.experiments.mnist_detection.results import measures
 from rl_coordconv.runs.closing import results_table
 from rl_coordconv.runs.config import flag
 from rl_coordconv.runs.console import lines_to_copy, tensorboard
@@ -20,20 +20,19 @@ def closing(config: DetectionConfig, run: Run) -> Group:
         config: The run's settings.
         run: The finished run.
     """
-    chosen = config.model_dump(include={"model", "anchors", "preset", "log_dir"})
-    baseline = "rpn-conv" if config.proposes_only else "faster-rcnn"
-    with_coordinates = "rpn-coordconv" if config.proposes_only else "faster-rcnn-coordconv"
-    chosen["model"] = with_coordinates if config.model == baseline else baseline
+    baseline, with_coordinates = (
+        ("rpn-conv", "rpn-coordconv")
+        if config.proposes_only
+        else ("faster-rcnn", "faster-rcnn-coordconv")
+    )
+    other = with_coordinates if config.model == baseline else baseline
+    chosen = {**config.given, "model": other}
+    flags = [word for name, value in chosen.items() if value for word in (flag(name), str(value))]
     commands = {
         "watch": tensorboard(config),
-        "compare": _command(chosen),
+        "compare": shell_command("train-detection", *flags),
         "figures": str(run.figures),
     }
     anchors = f", {config.anchors} anchors" if config.proposes_only else ""
     title = f"Test canvases, {config.model}{anchors}, {config.preset} preset"
-    return Group(results_table(title, rows(config), run), lines_to_copy(commands))
-
-
-def _command(chosen: dict[str, str]) -> str:
-    words = [word for name, value in chosen.items() for word in (flag(name), value)]
-    return shell_command("train-detection", *words)
+    return Group(results_table(title, measures(config), run), lines_to_copy(commands))

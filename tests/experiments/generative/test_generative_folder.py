@@ -138,4 +138,4 @@ def test_a_folder_without_images_is_one_sentence(tmp_path):
     (tmp_path / "broken.png").touch()
     with pytest.raises(UserError) as broken:
         read_folder(tmp_path, 16)
-    assert str(broken.value) == f"None of the 1 images in {tmp_path} can be read."
+    assert str(broken.value) == f"No image in {tmp_path} can be read."

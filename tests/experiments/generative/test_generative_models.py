@@ -10,14 +10,14 @@ from torch.testing import assert_close
 from rl_coordconv import add_coords
 from rl_coordconv.experiments.generative.models import (
     AppendChannels,
-    Shape,
-    TiledLatent,
+    PixelNetwork,
     make_decoder,
     make_discriminator,
     make_encoder,
     make_generator,
 )
 from rl_coordconv.experiments.generative.names import GANModel, VAEModel
+from rl_coordconv.experiments.generative.shape import Shape
 from rl_coordconv.runs.config import UserError
 
 SMALL = Shape(canvas=16, latent_size=3, channels=4)
@@ -58,18 +58,30 @@ def test_a_vae_makes_and_reads_images_of_the_canvas(model):
     assert make_encoder(SMALL)(images).shape == (2, 6)
 
 
-def test_a_tiled_latent_equals_a_convolution_over_the_repeated_latent_and_coordinates():
-    layer = TiledLatent(SMALL, 5)
-    plain = nn.Conv2d(3 + 2, 5, 1)
-    plain.load_state_dict(layer.conv.state_dict())
-    z = torch.rand(2, 3)
+def test_the_first_layer_equals_a_convolution_over_the_repeated_latent_and_coordinates():
+    network = PixelNetwork(SMALL)
+    plain = nn.Conv2d(3 + 2, 32, 1)
+    plain.load_state_dict(network.first.state_dict())
+    z = torch.rand(3, 3)
     wanted = plain(add_coords(z[:, :, None, None].expand(-1, -1, 16, 16)))
-    assert_close(layer(z), wanted)
+    out = torch.cat(list(network.first_layer(z, samples_at_once=2)))
+    assert_close(out, wanted)
     grads = [
-        torch.autograd.grad(out.square().sum(), conv.parameters())
-        for out, conv in ((layer(z), layer.conv), (wanted, plain))
+        torch.autograd.grad(x.square().sum(), layer.parameters())
+        for x, layer in ((out, network.first), (wanted, plain))
     ]
-    assert_close(grads[0], grads[1])
+    assert_close(grads[0], grads[1], rtol=1e-3, atol=1e-3)
+    assert_close(network(z), network.rest(wanted))
+
+
+def test_weights_are_initialised_as_in_the_authors_code():
+    """Glorot's uniform distribution is limited by sqrt(6 / (fan_in + fan_out))."""
+    shape = Shape(16, 3, 64)
+    deconvolution = make_generator("conv", shape)[4]  # 128 to 64 channels, 5x5
+    limit = (6 / (25 * (128 + 64))) ** 0.5
+    assert 0.99 * limit < deconvolution.weight.abs().max() <= limit
+    first = make_generator("coordconv", shape).first.weight  # he_normal over 3 + 2 channels
+    assert first.std().item() == pytest.approx((2 / 5) ** 0.5, rel=0.1)
 
 
 @pytest.mark.parametrize("control", [None, "zeros", "noise"])

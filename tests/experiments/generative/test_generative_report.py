@@ -84,7 +84,7 @@ def test_a_row_has_the_last_evaluation_of_all_seeds_beside_the_papers(tmp_path):
     ]
     assert made["gan-walks"] == [
         [
-            *(name, "fair", "quick", "50.0% (25.0% to 75.0%)", "50.0%", "0.88", "0.06"),
+            *(name, "fair", "quick", "25.0%", "50.0% (25.0% to 75.0%)", "50.0%", "0.88", "0.06"),
             *("25.0%", "0.0%", "2"),
         ]
     ]
@@ -168,7 +168,7 @@ def test_undefined_metrics_are_left_out_and_counted(tmp_path):
     write_run(tmp_path, "gan", {"walk/straightness": "", "walk/evenness": ""})
     write_run(tmp_path, "gan", {"walk/straightness": ""}, seed=1)
     (row,) = made_tables(tmp_path)["gan-walks"]
-    assert row[5:7] == ["-", "0.06, undefined in 1"]
+    assert row[6:8] == ["-", "0.06, undefined in 1"]
 
 
 def test_runs_of_other_experiments_and_images_are_ignored(tmp_path):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import get_args
 
@@ -13,9 +14,13 @@ import pytest
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.testing import assert_close
 
+from rl_coordconv.experiments import make_config
+from rl_coordconv.experiments import train as train_from_python
 from rl_coordconv.experiments.generative.learner import GenerativeLearner
 from rl_coordconv.experiments.generative.names import GANModel, VAEModel
+from rl_coordconv.runs.capture import Captured
 from rl_coordconv.runs.folder import Run
 
 ROOT = Path(__file__).parents[3]
@@ -78,26 +83,36 @@ def test_a_run_shows_what_it_learned(name, model, tmp_path, capsys):
     paper = {("gan", "conv"): "2.69", ("gan", "coordconv"): "2.93"}.get((name, model), "-")
     assert f"│ {paper} " in next(line for line in out.splitlines() if "entropy, blue  " in line)
     other = "coordconv" if model == "conv" else "conv"
-    assert f"train_{name}.py --log-dir {tmp_path} --model {other} --preset quick\n" in out
+    words = f"--n-epochs 2 --model {other} --preset quick --n-images 24 --canvas 16"
+    (compare,) = (line for line in out.splitlines() if line.startswith("compare"))
+    assert words in compare
+    assert f"--log-dir {tmp_path}" in compare
     assert ("tanh: fair" in out) == (name == "gan")
 
 
 def test_the_second_of_both_models_is_shown_beside_the_first(tmp_path):
     """But not beside a run whose weights are damaged."""
     flags = "--n-epochs 1 --model"
-    name = "figures/walks_of_both_models.gif"
     assert main("gan", tmp_path, f"{flags} conv") == 0
     (first,) = map(Run, tmp_path.glob("gan/*/conv-*/seed-0"))
-    assert not (first.folder / name).exists()
+    both = "walks_of_both_models.gif"
+    assert not (first.figures / both).exists()
     assert main("gan", tmp_path, f"{flags} coordconv") == 0
     (second,) = map(Run, tmp_path.glob("gan/*/coordconv-*/seed-0"))
-    with Image.open(second.folder / name) as animation:
+    with Image.open(second.figures / both) as animation:
         assert animation.width == 2 * 108  # six times a walk's 16 pixels and its grey lines
 
     first.final_weights.write_bytes(first.final_weights.read_bytes()[:100])
     assert main("gan", tmp_path, f"{flags} coordconv --overwrite") == 0
-    assert not (second.folder / name).exists()
+    assert not (second.figures / both).exists()
     assert second.is_finished
+
+
+def test_the_final_networks_are_loaded(tmp_path):
+    settings = {"canvas": 16, "channels": 2, "n_images": 24, "n_epochs": 1, "device": "cpu"}
+    result = train_from_python(make_config("gan", **settings, log_dir=tmp_path))
+    weights = torch.load(result.run.final_weights, weights_only=True)
+    assert_close(dict(result.model.state_dict()), weights)
 
 
 @pytest.mark.gpu
@@ -133,23 +148,37 @@ class TestResume:
             assert figure.read_bytes() == (parts.figures / figure.name).read_bytes()
 
     def test_a_killed_run_resumes_from_its_last_checkpoint(self, tmp_path):
-        flags = [*TINY.split(), "--n-epochs", "4", "--log-dir", str(tmp_path)]
+        flags = [*TINY.split(), "--n-epochs", "20", "--log-dir", str(tmp_path)]
         command = [sys.executable, str(ROOT / "scripts" / "train_vae.py"), *flags]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
             while len(list(tmp_path.rglob("step-*.pt"))) < 2:  # the first is from before training
                 assert process.poll() is None
+                time.sleep(0.05)
             os.kill(process.pid, signal.SIGKILL)
-        run = train("vae", tmp_path, "--n-epochs 4")
-        assert [row["step"] for row in rows(run)] == ["0", "1", "2", "3", "4"]
+        assert not find_run(tmp_path).done.exists()
+        run = train("vae", tmp_path, "--n-epochs 20")
+        assert [row["step"] for row in rows(run)] == [str(step) for step in range(21)]
 
     @pytest.mark.gpu
-    @pytest.mark.parametrize("name", ["gan", "vae"])
-    def test_captured_updates_equal_eager_ones_on_the_cpu(self, name, tmp_path, cuda):
-        losses = []
-        for device in ("cpu", cuda):
-            run = train(name, tmp_path / str(device), f"--device {device} --n-epochs 1")
-            losses.append({k: float(x) for k, x in rows(run)[-1].items() if k.startswith("train/")})
-        assert losses[0] == pytest.approx(losses[1], rel=0.05)
+    @pytest.mark.parametrize(("name", "model"), MODELS)
+    def test_captured_updates_equal_eager_ones(self, name, model, tmp_path, cuda, monkeypatch):
+        monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+        flags = f"--model {model} --device {cuda} --n-epochs 1"
+        captured = train(name, tmp_path / "captured", flags)
+        monkeypatch.setattr(Captured, "__call__", lambda self, *inputs: self._step(*inputs))
+        eager = train(name, tmp_path / "eager", flags)
+        weights = [torch.load(run.final_weights, weights_only=True) for run in (captured, eager)]
+        assert_close(*weights, rtol=1e-3, atol=1e-3)
+
+    @pytest.mark.gpu
+    @pytest.mark.parametrize("first", ["cpu", "gpu"])
+    def test_a_run_resumes_on_the_other_device(self, first, tmp_path, cuda):
+        devices = ["cpu", str(cuda)] if first == "cpu" else [str(cuda), "cpu"]
+        run = train("gan", tmp_path, f"--device {devices[0]}")
+        for path in (run.done, run.final_weights, run.saved[0]):
+            path.unlink()
+        run = train("gan", tmp_path, f"--device {devices[1]}")
+        assert run.is_finished
 
 
 class TestFolder:
@@ -177,8 +206,24 @@ class TestFolder:
     def test_too_few_images_are_a_one_sentence_error(self, pictures, tmp_path, capsys):
         self._fails(f"--data {pictures} --batch-size 8", tmp_path)
         assert capsys.readouterr().err == (
-            f"{pictures} has 5 images; add some, or use --batch-size 5.\n"
+            f"{pictures} has too few images to train on (4); add some, or use a smaller"
+            " --batch-size.\n"
         )
+
+    def test_a_changed_folder_is_a_one_sentence_error(self, pictures, tmp_path, capsys):
+        flags = f"--data {pictures} --model conv"
+        run = train("gan", tmp_path / "runs", f"{flags} --n-epochs 1")
+        before = rows(run)
+        Image.new("RGB", (16, 16), "green").save(pictures / "new.png")
+        with pytest.raises(SystemExit) as stop:
+            main("gan", tmp_path / "runs", flags)
+        assert stop.value.code == 2
+        assert "have changed since the run began" in capsys.readouterr().err
+        assert rows(run) == before
+        (pictures / "new.png").unlink()
+        assert [row["step"] for row in rows(train("gan", tmp_path / "runs", flags))] == [
+            *("0", "1", "2"),
+        ]
 
     def test_an_empty_folder_is_a_one_sentence_error(self, tmp_path, capsys):
         (tmp_path / "empty").mkdir()
@@ -197,6 +242,7 @@ class TestFolder:
     ("flags", "message"),
     [
         ("--model cordconv", "--model must be 'conv', 'coordconv', 'coordconv-g'"),
+        ("--beta-1 1", "--beta-1 must be less than 1.0, not 1.0."),
         ("--preset fast", "There is no preset 'fast'; there are: paper, quick."),
         ("--canvas 8", "The canvas must be a power of 2 and at least 16, not 8."),
         ("--latent-size 0", "--latent-size must be at least 1, not 0."),

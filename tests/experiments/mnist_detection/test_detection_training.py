@@ -8,10 +8,12 @@ from typing import get_args
 
 import pytest
 import torch
+import yaml
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rl_coordconv.experiments.mnist_detection import proposal_learner, train, vision
+from rl_coordconv.experiments.mnist_detection.config import DetectionConfig
 from rl_coordconv.experiments.mnist_detection.learner import DetectionLearner
 from rl_coordconv.experiments.mnist_detection.names import DetectionModel
 from rl_coordconv.runs.folder import Run
@@ -65,6 +67,11 @@ def test_a_run_shows_what_it_learned(flags, tmp_path, capsys):
     for picture in run.figures.iterdir():
         assert len(Image.open(picture).convert("RGB").getcolors(2**20)) > 100  # not blank
 
+    config = DetectionConfig.model_validate(yaml.safe_load(run.config.read_text()))
+    weights = torch.load(run.final_weights, weights_only=True)
+    loaded = train.load_model(config, run).state_dict()
+    assert all(torch.equal(loaded[name], weight) for name, weight in weights.items())
+
     events = EventAccumulator(str(run.folder)).Reload()
     assert [image.step for image in events.Images("test/images")] == [0, 1, 2]
     logged = {*events.Tags()["scalars"]}
@@ -75,7 +82,9 @@ def test_a_run_shows_what_it_learned(flags, tmp_path, capsys):
     out = capsys.readouterr().out
     assert ("│ 0.0854" in out) == ("24% above rpn-conv" in out) == is_rpn
     other = "rpn-conv" if is_rpn else "faster-rcnn-coordconv"
-    assert f"train_detection.py --log-dir {tmp_path} --model {other} --preset quick" in out
+    (command,) = [line for line in out.splitlines() if line.startswith("compare")]
+    assert command.endswith(f" --batch-size 4 --log-dir {tmp_path}")
+    assert f"--model {other} --preset quick --anchors {config.anchors} --n-images 16" in command
 
 
 @pytest.mark.gpu
@@ -141,6 +150,8 @@ def fails(folder: Path, flags: str, capsys) -> str:
         ("--canvas 42 --model faster-rcnn", "--canvas 42 must be a multiple of 4"),
         ("--n-digits 9", "A canvas of 40 pixels has space for 4 digits, not 9."),
         ("--n-images 2", "--n-images 2 must be at least --batch-size 4."),
+        ("--digits torchvision", "--digits torchvision and --data, a folder, need each other."),
+        ("--data here", "--digits torchvision and --data, a folder, need each other."),
         ("--data $NOWHERE", "--data $NOWHERE: the environment variable $NOWHERE is not set."),
     ],
 )

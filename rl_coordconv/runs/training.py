@@ -178,7 +178,11 @@ def _update(learner: Learner, progress: _Progress, device: torch.device) -> None
 def _scores(metrics: Mapping[str, float], config: TrainingConfig) -> str:
     """Format the main metric on each split of the data."""
     metric = config.score.rpartition("/")[2]
-    scores = [f"{name} {value:.3f}" for name, value in metrics.items() if name.endswith(metric)]
+    scores = [
+        f"{name} {value:.3f}"
+        for name, value in metrics.items()
+        if name.rpartition("/")[2] == metric
+    ]
     return ", ".join(scores)
 
 

@@ -1,6 +1,6 @@
 """Canvases with MNIST digits of different sizes, which may overlap and stick out.
 
-See Liu et al. 2018, section 6; the construction is that of the authors' code, whose data were not
+See Liu et al. 2018, section 5; the construction is that of the authors' code, whose data were not
 released. Digits are placed on a larger canvas, whose middle is kept if it has the wanted number of
 centres; the parts of other digits that reach into it have no box. The paper does not say how many
 digits are placed; here 12, for which 5 is the most likely number of centres. Sizes and corners are

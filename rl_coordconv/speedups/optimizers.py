@@ -35,6 +35,8 @@ class LightAdam(_Light, Adam):
     def __init__(self, *args: Any, foreach: bool | None = None, **kwargs: Any) -> None:
         kwargs.setdefault("fused", foreach is None)
         super().__init__(*args, foreach=foreach, **kwargs)
+        # Else it warns at its first step outside a capture, but some steps must precede a capture.
+        self._warned_capturable_if_run_uncaptured = True
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state, possibly of another device: ``capturable`` stays as it is."""

@@ -57,7 +57,9 @@ def rows(run: Run) -> list[dict[str, str]]:
         return [{**row, "seconds": ""} for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize(("name", "model"), [("gan", "coordconv"), ("vae", "conv")])
+@pytest.mark.parametrize(
+    ("name", "model"), [("gan", "coordconv"), pytest.param("vae", "conv", marks=pytest.mark.slow)]
+)
 def test_a_run_shows_what_it_learned(name, model, tmp_path, capsys):
     run = train(name, tmp_path, f"--model {model}")
     assert run.folder.parts[-4:-1] == (
@@ -90,6 +92,7 @@ def test_a_run_shows_what_it_learned(name, model, tmp_path, capsys):
     assert ("tanh: fair" in out) == (name == "gan")
 
 
+@pytest.mark.slow
 def test_the_second_of_both_models_is_shown_beside_the_first(tmp_path):
     """But not beside a run whose weights are damaged."""
     flags = "--n-epochs 1 --model"
@@ -123,7 +126,10 @@ def test_every_model_trains_on_a_gpu(name, model, tmp_path, cuda):
 
 
 class TestResume:
-    @pytest.mark.parametrize(("name", "model"), [("gan", "conv"), ("vae", "coordconv")])
+    @pytest.mark.parametrize(
+        ("name", "model"),
+        [("gan", "conv"), pytest.param("vae", "coordconv", marks=pytest.mark.slow)],
+    )
     def test_a_resumed_run_equals_an_uninterrupted_one(self, name, model, tmp_path, monkeypatch):
         """Stop in the middle of the second epoch."""
         flags = f"--model {model}"
@@ -147,6 +153,7 @@ class TestResume:
         for figure in whole.figures.iterdir():
             assert figure.read_bytes() == (parts.figures / figure.name).read_bytes()
 
+    @pytest.mark.slow
     def test_a_killed_run_resumes_from_its_last_checkpoint(self, tmp_path):
         flags = [*TINY.split(), "--n-epochs", "20", "--log-dir", str(tmp_path)]
         command = [sys.executable, str(ROOT / "scripts" / "train_vae.py"), *flags]

@@ -50,7 +50,10 @@ def rows(run: Run) -> list[dict[str, str]]:
         return [{**row, "seconds": ""} for row in csv.DictReader(file)]
 
 
-MODELS = ["rpn-coordconv --anchors released", "faster-rcnn"]
+MODELS = [
+    "rpn-coordconv --anchors released",
+    pytest.param("faster-rcnn", marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize("flags", MODELS)

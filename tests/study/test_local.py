@@ -158,6 +158,7 @@ def test_a_log_on_a_full_disk_does_not_stop_the_runs(tmp_path):
     assert run.is_finished
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_write_its_error_is_reported_and_not_retried(tmp_path):
     limit = 8192  # importing torch writes a few thousand bytes
 

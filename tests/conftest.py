@@ -13,8 +13,8 @@ import torch
 # Before the first import of these modules, whose failed assertions then show the values.
 pytest.register_assert_rewrite("browser", "study.runs", "atari_commands")
 
-from browser import OpenPage, launch, open_page  # noqa: E402
-from playwright.sync_api import Browser  # noqa: E402
+from browser import OpenPage, launch, open_page  # noqa: E402 - see above
+from playwright.sync_api import Browser  # noqa: E402 - see above
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from rl_coordconv.tf_layers import batch_norm, doubling_deconv, halving_conv, in
 
 _KERNEL = 5
 
-# What replaces the coordinates in a model that has them.
+# The replacement of the coordinates in each model that has them; None keeps them.
 _CONTROLS = {
     "coordconv": None,
     "coordconv-g": None,
@@ -63,6 +63,7 @@ class PixelNetwork(nn.Module):
         by_pixel = self.first.positional_map((self.canvas, self.canvas)).flatten(1).T.contiguous()
         # As [B, H * W, C], which is channels-last format: the sums of its gradient are much faster.
         out = by_sample[:, None] + by_pixel
+        # torch does not annotate unflatten.
         return out.transpose(1, 2).unflatten(2, (self.canvas, self.canvas))  # type: ignore[no-any-return]
 
 

@@ -34,6 +34,7 @@ _HIDDEN = 128  # units in each layer of the box head
 _ROI_SIZE = 7  # height and width of the features of a region, which has 4 to 6 cells per side
 
 
+# torchvision has no annotations.
 class CoordRoIAlign(MultiScaleRoIAlign):  # type: ignore[misc]
     """RoIAlign that appends the map's coordinates to each region's features.
 

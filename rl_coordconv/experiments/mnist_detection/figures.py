@@ -54,6 +54,7 @@ def grid(images: Tensor, boxes: Tensor, found: Sequence[Detections]) -> Tensor:
                 corners = _ENLARGED * to_corners(shown)
                 image = draw_bounding_boxes(image, corners, colors=colour, width=2)
         tiles.append(image)
+    # torchvision has no annotations.
     return make_grid(torch.stack(tiles), nrow=_PER_ROW, pad_value=128) / 255  # type: ignore[no-any-return]
 
 

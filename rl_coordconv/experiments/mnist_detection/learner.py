@@ -1,4 +1,4 @@
-"""What the learners of the detectors share: batches of canvases, evaluation and figures."""
+"""The learners' base class: batches of canvases, evaluation and figures."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def check_vision() -> None:
             "pip install 'rl_coordconv[vision]'."
         )
     try:
-        import torchvision  # noqa: F401
+        import torchvision  # noqa: F401 - only to see whether it loads
     except (ImportError, OSError, RuntimeError):  # its operators are compiled for one torch
         import torch
 

@@ -34,7 +34,7 @@ class TestProposals:
         moved = table(*[[32, 32, h, 10] for h in (20, 17, 15, 13)])
         (found,) = propose(moved, logits(0.9, 0.8, 0.7, 0.6))
         assert found.boxes[:, 2].tolist() == [20, 15]
-        # What is left out leaves out nothing: 13/17 of the second, 0.65 of the first.
+        # A suppressed box suppresses no others: 13/17 of the second, 0.65 of the first.
         (found,) = propose(moved[:, [0, 1, 3]], logits(0.9, 0.8, 0.7))
         assert found.boxes[:, 2].tolist() == [20, 13]
 

@@ -45,7 +45,8 @@ class PixelNetwork(nn.Module):
         c = shape.channels
         self.canvas = shape.canvas
         self.first = COORD_LAYERS[control](shape.latent_size, 8 * c, 1)
-        layers: list[nn.Module] = [nn.ReLU(inplace=True)]
+        # Not in place: the first layer's output is a view, whose gradient autograd would then copy.
+        layers: list[nn.Module] = [nn.ReLU()]
         for before, after in itertools.pairwise([8 * c, 4 * c, 4 * c, 2 * c, c]):
             layers += [nn.Conv2d(before, after, 1), nn.ReLU(inplace=True)]
         for _ in range(2):

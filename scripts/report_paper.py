@@ -15,7 +15,11 @@ from rl_coordconv.runs.config import expand_path
 from rl_coordconv.runs.signals import end_import
 
 ROOT = Path(__file__).parents[1]
-EXPERIMENTS = {"toy": "not_so_clevr", "generative": "generative"}
+EXPERIMENTS = {
+    "toy": "not_so_clevr",
+    "generative": "generative",
+    "detection": "mnist_detection",
+}
 """Names of pages, and the folders in ``rl_coordconv/experiments`` whose ``report.py`` they use."""
 
 

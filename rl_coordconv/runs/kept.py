@@ -130,6 +130,12 @@ def read_kept(folder: Path) -> list[StoredRun]:
         raise UserError(f"{file} is damaged.") from None
 
 
+def has_weights(run: StoredRun) -> bool:
+    """Return whether a run is in the run folder of a finished training."""
+    files = Run(run.folder)
+    return files.done.exists() and files.final_weights.exists()
+
+
 def keep(
     runs: Path,
     folder: Path,

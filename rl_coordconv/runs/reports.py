@@ -6,7 +6,7 @@ An experiment's ``report.py`` has a `Report`, named ``REPORT``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -19,7 +19,12 @@ from rl_coordconv.runs.animation import save_animation
 from rl_coordconv.runs.config import C, Config, UserError, flag
 from rl_coordconv.runs.files import atomic_write
 from rl_coordconv.runs.kept import StoredRun, is_kept, keep
-from rl_coordconv.runs.results import MAY_DIFFER_IN_GROUP, fill_tables, spread
+from rl_coordconv.runs.results import (
+    MAY_DIFFER_IN_GROUP,
+    fill_tables,
+    groups_over_seeds,
+    spread,
+)
 
 Row = Mapping[str, float]
 """An evaluation: ``step`` (epochs), ``seconds``, ``updates``, and metrics where known."""
@@ -91,6 +96,11 @@ class Group(Generic[R]):
         missing = len(self.results) - len(values)
         return spread(values, number) + (f", undefined in {missing}" if missing else "")
 
+    @property
+    def devices(self) -> list[str]:
+        """The devices that trained some of the seeds, such as ``cpu`` and ``cuda``."""
+        return sorted({result.run.versions.get("device") or "-" for result in self.results})
+
     def train_command(self, chosen: Mapping[str, Any]) -> str:
         """Return the command that trains the first seed.
 
@@ -104,16 +114,31 @@ class Group(Generic[R]):
         return " ".join([f"python scripts/train_{config.experiment}.py", *words])
 
 
-def deviations(
-    config: Config, defaults: Mapping[str, Any], chosen: Iterable[str]
-) -> dict[str, Any]:
-    """Return the settings that differ from their defaults, in the order of ``--help``.
+def group_results(
+    runs: Iterable[StoredRun], read: Callable[[StoredRun], R], defaults: Path, chosen: set[str]
+) -> Iterator[tuple[list[R], dict[str, Any]]]:
+    """Yield the arguments of the `Group` of all runs that differ only in their seed.
 
     Args:
-        config: The settings.
-        defaults: The default values by name.
-        chosen: Names of settings to leave out.
+        runs: The runs.
+        read: Reads the results of a run.
+        defaults: The file, or folder of files, of the default settings.
+        chosen: Names of the settings that select the defaults; they are no deviations.
+
+    Raises:
+        UserError: A run cannot be read.
     """
+    for own in groups_over_seeds(runs):
+        results = sorted(map(read, own), key=lambda result: result.config.seed)
+        config: Config = results[0].config
+        values = config.find_defaults(defaults, config.model_dump(include=chosen)).values
+        yield results, _deviations(config, values, chosen)
+
+
+def _deviations(
+    config: Config, defaults: Mapping[str, Any], chosen: Iterable[str]
+) -> dict[str, Any]:
+    """Return the settings that differ from their defaults, in the order of ``--help``."""
     others = MAY_DIFFER_IN_GROUP.union(chosen)
     settings = {name: getattr(config, name) for name in config.flags() if name not in others}
     return {name: value for name, value in settings.items() if value != defaults[name]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, get_args
 
 from rl_coordconv.experiments import CONFIGS
@@ -11,8 +12,7 @@ from rl_coordconv.experiments.generative.config import GANConfig, GenerativeConf
 from rl_coordconv.experiments.generative.names import GANModel, VAEModel
 from rl_coordconv.runs import reports
 from rl_coordconv.runs.kept import StoredRun
-from rl_coordconv.runs.reports import Result, deviations, read_result
-from rl_coordconv.runs.results import groups_over_seeds
+from rl_coordconv.runs.reports import Result, group_results, read_result
 
 MODELS = {"gan": get_args(GANModel), "vae": get_args(VAEModel)}
 """Models in the order of tables, by experiment."""
@@ -60,11 +60,6 @@ class Group(reports.Group[Result[GenerativeConfig]]):
         return {k: value for k, value in self.deviations.items() if k in ("canvas", "n_images")}
 
     @property
-    def devices(self) -> list[str]:
-        """The devices that trained some of the seeds, such as ``cpu`` and ``cuda``."""
-        return sorted({result.run.versions.get("device") or "-" for result in self.results})
-
-    @property
     def command(self) -> str:
         """The command that trains the first seed."""
         chosen = self.config.model_dump(include={"model", "preset"})
@@ -84,15 +79,13 @@ def group_runs(runs: Iterable[StoredRun]) -> list[Group]:
     Raises:
         UserError: A run cannot be read.
     """
+    wanted = [run for run in runs if shows_objects(run.settings)]
     groups = []
-    for own in groups_over_seeds(run for run in runs if shows_objects(run.settings)):
-        experiment = own[0].settings["experiment"]
-        results = [read_result(run, _CONFIGS[experiment]) for run in own]
-        results.sort(key=lambda result: result.config.seed)
-        chosen = results[0].config.model_dump(include={"model", "preset"})
-        path = CONFIGS / f"{experiment}.yaml"
-        defaults = results[0].config.find_defaults(path, chosen).values
-        groups.append(Group(results, deviations(results[0].config, defaults, chosen)))
+    for experiment, config in _CONFIGS.items():
+        own = [run for run in wanted if run.settings["experiment"] == experiment]
+        read = partial(read_result, config_class=config)
+        defaults = CONFIGS / f"{experiment}.yaml"
+        groups += [Group(*part) for part in group_results(own, read, defaults, {"model", "preset"})]
     return sorted(groups, key=_rank)
 
 

@@ -14,8 +14,8 @@ from rl_coordconv.experiments.generative.learner import GenerativeLearner
 from rl_coordconv.experiments.generative.results import object_measures
 from rl_coordconv.experiments.generative.train import load_learner, read_images
 from rl_coordconv.runs.checkpoint import rng_untouched
+from rl_coordconv.runs.curves import Curve, draw_curves
 from rl_coordconv.runs.folder import Run
-from rl_coordconv.runs.kept import StoredRun
 from rl_coordconv.runs.results import BLUE, GREEN, ORANGE, SKY_BLUE, VERMILION
 
 COLOURS = {
@@ -25,7 +25,6 @@ COLOURS = {
     "coordconv-zeros": SKY_BLUE,
     "coordconv-noise": GREEN,
 }
-_LEGEND = 110  # characters in a row
 _N_SAMPLES = 12  # per model
 
 
@@ -35,46 +34,18 @@ def curves(groups: Sequence[Group]) -> Figure:
     Args:
         groups: The experiment's groups, at least one; each preset gets a panel.
     """
-    presets = list(dict.fromkeys(group.config.preset for group in groups))
-    figure = Figure(figsize=(9, 4.4), dpi=100, layout="constrained")
-    panels = figure.subplots(1, len(presets), sharey=True, squeeze=False)[0]
-    lines = {}
+    panels: dict[str, list[Curve]] = {}
+    for group in groups:
+        title = f"{group.config.experiment.upper()}, {group.config.preset} preset"
+        colour, dash = COLOURS[group.config.model], "--" if group.deviations else "-"
+        curves = [Curve(group.label, result.rows, colour, dash) for result in group.results]
+        panels.setdefault(title, []).extend(curves)
     score = groups[0].config.score
     names = {row.column: row.name for row in object_measures(groups[0].config.experiment, "")}
-    panels[0].set_ylabel(names[score])
-    for axes, preset in zip(panels, presets, strict=True):
-        axes.set_title(f"{groups[0].config.experiment.upper()}, {preset} preset")
-        axes.set_xlabel("updates")
-        axes.set_ylim(-0.02, 1.02)
-        axes.yaxis.set_major_formatter("{x:.0%}")
-        for group in groups:
-            if group.config.preset != preset:
-                continue
-            for result in group.results:
-                (lines[group.label],) = axes.plot(
-                    [row["updates"] for row in result.rows],
-                    [row[score] for row in result.rows],
-                    color=COLOURS[group.config.model],
-                    linestyle="--" if group.deviations else "-",
-                    linewidth=1,
-                    alpha=0.7,
-                )
-    figure.legend(
-        list(lines.values()),
-        list(lines),
-        loc="outside lower center",
-        ncols=max(_LEGEND // (max(map(len, lines)) + 6), 1),  # 6 for the line and its margin
-        fontsize="small",
-        title="one line per seed",
-        title_fontsize="small",
-    )
+    figure = draw_curves(panels, score, names[score])
+    figure.axes[0].set_ylim(-0.02, 1.02)  # shared by all panels
+    figure.axes[0].yaxis.set_major_formatter("{x:.0%}")
     return figure
-
-
-def has_weights(run: StoredRun) -> bool:
-    """Return whether a run is in the run folder of a finished training."""
-    files = Run(run.folder)
-    return files.done.exists() and files.final_weights.exists()
 
 
 @rng_untouched()

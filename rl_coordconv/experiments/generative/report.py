@@ -24,7 +24,7 @@ from rl_coordconv.experiments.generative.metrics import sample_metrics
 from rl_coordconv.experiments.generative.results import object_measures
 from rl_coordconv.experiments.generative.train import make_learner, read_images
 from rl_coordconv.runs.checkpoint import rng_untouched
-from rl_coordconv.runs.kept import stored_runs
+from rl_coordconv.runs.kept import has_weights, stored_runs
 from rl_coordconv.runs.reports import Report, words
 from rl_coordconv.runs.results import markdown_table
 
@@ -195,7 +195,7 @@ class GenerativeReport(Report):
 
     def pictures(self, runs: Path) -> dict[str, Figure | Tensor]:
         """Draw samples and walks of the first seed of each model."""
-        finished = filter(pictures.has_weights, stored_runs(runs, ["progress"]))
+        finished = filter(has_weights, stored_runs(runs, ["progress"]))
         drawn: dict[str, Figure | Tensor] = {}
         for experiment, own in by_experiment(group_runs(finished)).items():
             drawn |= pictures.from_weights(experiment, own)

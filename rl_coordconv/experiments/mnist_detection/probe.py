@@ -25,6 +25,9 @@ N_PROBE_DIGITS = 4
 """Digits per place, the same ones in all places."""
 
 
+_FROM_BORDER = 20  # pixels; see `ProbeMaps.metrics`
+
+
 class ProbeMaps(NamedTuple):
     """Means over digits, by row and column of the place, ``[P, P]``."""
 
@@ -34,6 +37,20 @@ class ProbeMaps(NamedTuple):
     """IOU of the best detection with the digit's box; 0 without a detection."""
     centre_error: Tensor
     """Distance between their centres, in pixels; NaN without any detection."""
+
+    def metrics(self) -> dict[str, float]:
+        """Return numbers for ``progress.csv``; those that are undefined are left out.
+
+        Returns:
+            ``probe/iou`` and ``probe/centre_error``: means over all places. ``probe/iou_std``: the
+            standard deviation of the IOU over places at least 20 pixels from the border, which is
+            0 for a detector that is equivariant to translation and does not see the border.
+        """
+        is_middle = torch.minimum(self.centres, self.centres.flip(0)) >= _FROM_BORDER
+        values = {"iou": self.iou.mean(), "centre_error": self.centre_error.nanmean()}
+        if is_middle.any():
+            values["iou_std"] = self.iou[is_middle][:, is_middle].std(correction=0)
+        return {f"probe/{name}": x.item() for name, x in values.items() if not x.isnan()}
 
 
 def probe(

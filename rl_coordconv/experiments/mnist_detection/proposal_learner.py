@@ -90,4 +90,4 @@ class ProposalLearner(DetectionLearner):
             numbers = torch.rand(shape, generator=generator).to(self.device)
             for name, loss in self._losses(own_moves, own_scores, objects, numbers).items():
                 sums[name] = sums.get(name, 0) + loss.item() * len(objects)
-        return metrics | {f"test/{name}": total / len(self.test) for name, total in sums.items()}
+        return metrics | self.named({k: total / len(self.test) for k, total in sums.items()})

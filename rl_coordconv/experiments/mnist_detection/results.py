@@ -9,20 +9,24 @@ from rl_coordconv.runs.closing import Measure
 
 def measures(config: DetectionConfig) -> list[Measure]:
     """Return the measures of a run, in the order of tables."""
+    part = config.evaluate_on
     losses = LOSSES.get(config.model, {})
     gain = f"{IOU_GAIN:.0%} above rpn-conv" if config.model == "rpn-coordconv" else "-"
     of_proposals = [
-        Measure("loss", "test/loss", "{:.4f}", losses.get("loss", "-")),
-        Measure("box loss", "test/box_loss", "{:.4f}", losses.get("box_loss", "-")),
-        Measure("score loss", "test/score_loss", "{:.4f}", losses.get("score_loss", "-")),
-        Measure("IOU of positive boxes", "test/positive_iou", "{:.3f}"),
+        Measure("loss", f"{part}/loss", "{:.4f}", losses.get("loss", "-")),
+        Measure("box loss", f"{part}/box_loss", "{:.4f}", losses.get("box_loss", "-")),
+        Measure("score loss", f"{part}/score_loss", "{:.4f}", losses.get("score_loss", "-")),
+        Measure("IOU of positive boxes", f"{part}/positive_iou", "{:.3f}"),
     ]
     return [
-        Measure("IOU", "test/iou", "{:.3f}", gain),
-        Measure("IOU, all pairs", "test/pair_iou", "{:.3f}"),
+        Measure("IOU", f"{part}/iou", "{:.3f}", gain),
+        Measure("IOU, all pairs", f"{part}/pair_iou", "{:.3f}"),
         *(of_proposals if config.proposes_only else []),
-        Measure("AP", "test/ap", "{:.3f}"),
-        Measure("AP50", "test/ap50", "{:.3f}"),
-        Measure("AP75", "test/ap75", "{:.3f}"),
-        Measure("recall", "test/recall", "{:.3f}"),
+        Measure("AP", f"{part}/ap", "{:.3f}"),
+        Measure("AP50", f"{part}/ap50", "{:.3f}"),
+        Measure("AP75", f"{part}/ap75", "{:.3f}"),
+        Measure("recall", f"{part}/recall", "{:.3f}"),
+        Measure("single digits: IOU", "probe/iou", "{:.3f}"),
+        Measure("single digits: error of the centre, pixels", "probe/centre_error", "{:.2f}"),
+        Measure("single digits: deviation of the IOU in the middle", "probe/iou_std", "{:.3f}"),
     ]

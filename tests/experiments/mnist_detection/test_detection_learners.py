@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 import torch
 from matplotlib.colors import to_rgb
 
@@ -10,7 +11,12 @@ from rl_coordconv.experiments.mnist_detection import train
 from rl_coordconv.experiments.mnist_detection.boxes import to_corners
 from rl_coordconv.experiments.mnist_detection.detections import Detections
 from rl_coordconv.experiments.mnist_detection.figures import grid
-from rl_coordconv.experiments.mnist_detection.probe import N_PROBE_DIGITS, probe, probe_canvases
+from rl_coordconv.experiments.mnist_detection.probe import (
+    N_PROBE_DIGITS,
+    ProbeMaps,
+    probe,
+    probe_canvases,
+)
 from rl_coordconv.runs.checkpoint import rng_state
 from rl_coordconv.runs.results import GREEN, ORANGE
 
@@ -88,6 +94,27 @@ class TestProbe:
         assert torch.allclose(maps.iou.mean(dim=1), torch.tensor([1 / 3, 1, 1, 1, 1, 0]))
         assert maps.centre_error[:5].mean(dim=1).tolist() == [10, 0, 0, 0, 0]
         assert maps.centre_error[5].isnan().all()
+        assert maps.metrics() == pytest.approx({"probe/iou": 13 / 18, "probe/centre_error": 2})
+
+    def test_the_deviation_is_that_of_places_in_the_middle(self):
+        ticks = torch.arange(10.0, 55, 4)  # 22 to 42 are at least 20 pixels from the border
+        overlaps = torch.ones(12, 12)
+        overlaps[3:6, 3:9] = 0.5  # half of the middle
+        overlaps[:3] = 0
+        metrics = ProbeMaps(ticks, overlaps, torch.zeros(12, 12)).metrics()
+        assert metrics == {
+            "probe/iou": (108 - 18 * 0.5) / 144,
+            "probe/centre_error": 0,
+            "probe/iou_std": 0.25,
+        }
+
+    def test_region_proposals_are_equivariant_without_coordinates_only(self, monkeypatch):
+        deviations = {}
+        for model in ("rpn-conv", "rpn-zeros", "rpn-coordconv", "rpn-noise"):
+            learner = make_learner(monkeypatch, model=model, canvas=64)
+            deviations[model] = learner.probe().metrics()["probe/iou_std"]
+        assert max(deviations["rpn-conv"], deviations["rpn-zeros"]) < 1e-6
+        assert min(deviations["rpn-coordconv"], deviations["rpn-noise"]) > 1e-3
 
     def test_a_canvas_has_one_digit_in_its_box(self):
         canvases = probe_canvases(make_config("detection", canvas=40, n_digits=2))

@@ -1,0 +1,208 @@
+"""Tables and figures made from run folders, and the pages in the repository."""
+
+import importlib.util
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from figures import missing
+from PIL import Image
+
+from rl_coordconv.experiments import make_config
+from rl_coordconv.experiments.mnist_detection import train
+from rl_coordconv.experiments.mnist_detection.differences import difference, gain
+from rl_coordconv.experiments.mnist_detection.groups import MODELS, group_runs
+from rl_coordconv.experiments.mnist_detection.pictures import curves
+from rl_coordconv.experiments.mnist_detection.report import REPORT, tables
+from rl_coordconv.runs.checkpoint import save_tensors
+from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.kept import stored_runs
+from rl_coordconv.runs.results import fill_tables
+
+ROOT = Path(__file__).parents[3]
+COMMON = {"iou": 0.5, "pair_iou": 0.25, "ap": 0.125, "ap50": 0.5, "ap75": 0.0625, "recall": 0.75}
+LOSSES = {"loss": 0.75, "box_loss": 0.25, "score_loss": 0.5, "positive_iou": 0.625}
+
+
+def write_run(runs: Path, model: str, seed: int = 0, weights: bool = False, **changes) -> Run:
+    """Write a finished run folder as training does, with zeros before the last evaluation.
+
+    The weights, if any, are the initial ones.
+    """
+    names = {*COMMON, *LOSSES}
+    metrics = {k: value for k, value in changes.items() if k in names}
+    settings = {k: value for k, value in changes.items() if k not in names}
+    config = make_config("detection", **settings, model=model, seed=seed, log_dir=str(runs))
+    run = Run(config.folder)
+    run.folder.mkdir(parents=True)
+    run.config.write_text(yaml.safe_dump(config.model_dump()))
+    run.versions.write_text('{"device": "cpu"}')
+    own = {**COMMON, **(LOSSES if config.proposes_only else {}), **metrics}
+    last = {f"{config.evaluate_on}/{name}": value for name, value in own.items()}
+    last |= {"probe/iou": 0.875, "probe/iou_std": 0.0}
+    rows = [[0, 0, 0, *(0 for _ in last)], [6, 60.4 + seed, 1500, *last.values()]]
+    lines = [["step", "seconds", "updates", *last], *rows]
+    run.progress.write_text("".join(",".join(map(str, line)) + "\n" for line in lines))
+    if weights:
+        save_tensors(run.final_weights, _initial_weights(config))
+    run.done.touch()
+    return run
+
+
+def _initial_weights(config):
+    nothing = train.read_test_canvases(config)[:0]
+    return train.make_learner(config, nothing, nothing).model.state_dict()
+
+
+def cells(runs: Path) -> dict[str, list[dict[str, str]]]:
+    """Return the cells of all tables by column."""
+    made = tables(group_runs(stored_runs(runs, ["progress"])))
+    parts = {name: [x[2:-2].split(" | ") for x in t.splitlines()] for name, t in made.items()}
+    return {
+        name: [dict(zip(head, line, strict=True)) for line in lines]
+        for name, (head, _, *lines) in parts.items()
+    }
+
+
+def test_a_row_has_the_last_evaluation_of_all_seeds_beside_the_papers(tmp_path):
+    write_run(tmp_path, "rpn-coordconv", iou=0.25)
+    write_run(tmp_path, "rpn-coordconv", seed=1)
+    made = cells(tmp_path)
+    (row,) = made["rpn"]
+    assert row == {
+        **{"model": "rpn-coordconv", "anchors": "repaired", "preset": "quick", "seeds": "2"},
+        **{"IOU": "0.375 (0.250 to 0.500)", "IOU, all pairs": "0.250"},
+        **{"IOU of positive boxes": "0.625", "AP": "0.125", "AP50": "0.500", "AP75": "0.062"},
+        **{"recall": "0.750", "loss": "0.7500", "loss, paper": "0.3383"},
+        **{"box loss": "0.2500", "box loss, paper": "0.0854"},
+        **{"score loss": "0.5000", "score loss, paper": "0.2526"},
+    }
+    (row,) = made["rpn-probe"]
+    assert (row["single digits: IOU"], row["seeds"]) == ("0.875", "2")
+    assert row["single digits: error of the centre, pixels"] == "-"
+    assert not made["faster-rcnn"]
+
+
+def test_differences_are_between_models_with_equal_settings_and_seeds(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path, "rpn-conv", seed)
+        write_run(tmp_path, "rpn-coordconv", seed, iou=0.625)
+    write_run(tmp_path, "rpn-coordconv", 3, iou=1)
+    write_run(tmp_path, "rpn-coordconv", anchors="released")
+    write_run(tmp_path, "rpn-noise", learning_rate=0.01)
+    write_run(tmp_path, "faster-rcnn")
+    write_run(tmp_path, "faster-rcnn-zeros", ap=0.25)
+    made = cells(tmp_path)
+    (row,) = made["rpn-differences"]
+    assert row["model"] == "rpn-coordconv - rpn-conv"
+    assert (row["anchors"], row["seeds"], row["paper: gain"]) == ("repaired", "3", "24%")
+    assert row["gain of IOU"] == "+25% (+25% to +25%)"
+    assert row["IOU"] == "+0.125 (+0.125 to +0.125)"
+    assert row["score loss"] == "+0.0000 (+0.0000 to +0.0000)"
+    (row,) = made["faster-rcnn-differences"]
+    assert row["model"] == "faster-rcnn-zeros - faster-rcnn"
+    assert (row["AP"], row["seeds"], row["paper: gain"]) == ("+0.125", "1", "-")
+
+
+def test_intervals_are_those_of_students_t_for_pairs(tmp_path):
+    """By hand: differences 1, 2 and 6 have a mean of 3 and a standard error of sqrt(7 / 3)."""
+    for seed, (first, second) in enumerate([(1, 2), (1, 3), (1, 7)]):
+        write_run(tmp_path, "rpn-conv", seed, iou=first)
+        write_run(tmp_path, "rpn-coordconv", seed, iou=second)
+    groups = group_runs(stored_runs(tmp_path))
+    half = 4.302652729696 * math.sqrt(7 / 3)  # the 97.5% quantile for two degrees of freedom
+    found = difference(*groups, "test/iou", "{:.6f}")
+    assert found == f"3.000000 ({3 - half:.6f} to {3 + half:.6f})"
+    assert gain(*groups, "test/iou").startswith(f"+{42 ** (1 / 3) - 1:.0%} (")
+
+
+def test_the_choice_of_the_optimiser_is_made_on_validation_canvases(tmp_path):
+    for optimizer, loss in {"sgd": 0.5, "adam": 0.25}.items():
+        for part in ("validation", "test"):
+            write_run(tmp_path, "rpn-conv", evaluate_on=part, optimizer=optimizer, loss=loss)
+    made = cells(tmp_path)
+    assert [(row["optimiser"], row["validation loss"]) for row in made["choice"]] == [
+        ("adam", "0.2500"),
+        ("sgd", "0.5000"),
+    ]
+    assert [row["loss"] for row in made["rpn"]] == ["0.2500", "0.5000"]
+
+
+def test_a_run_has_its_command_times_device_and_number_of_parameters(tmp_path):
+    settings = {"anchors": "released", "optimizer": "sgd", "evaluate_on": "validation"}
+    write_run(tmp_path, "rpn-conv", preset="paper", **settings, seed=3)
+    write_run(tmp_path, "rpn-conv", preset="paper", **settings, seed=10)
+    (row,) = cells(tmp_path)["detection-runs"]
+    assert row["command"] == (
+        "`python scripts/train_detection.py --model rpn-conv --preset paper --anchors released"
+        " --evaluate-on validation --optimizer sgd --seed 3`"
+    )
+    assert (row["seconds"], row["parameters"]) == ("67 (63 to 70)", "81,590")  # as in the paper
+
+
+def test_rows_are_in_the_order_of_models_and_the_authors_anchors_come_first(tmp_path):
+    for model in reversed(MODELS):
+        write_run(tmp_path, model)
+    write_run(tmp_path, "rpn-noise", anchors="released")
+    write_run(tmp_path, "rpn-conv", preset="paper")
+    rows = [(row["model"], row["anchors"]) for row in cells(tmp_path)["detection-runs"]]
+    assert rows == [
+        ("rpn-conv", "repaired"),
+        ("rpn-noise", "released"),
+        *((model, "repaired" if model.startswith("rpn") else "-") for model in MODELS),
+    ]
+
+
+def test_the_curves_have_a_line_per_seed_and_a_panel_per_kind(tmp_path):
+    for model in ("rpn-conv", "faster-rcnn-coordconv-heads"):
+        write_run(tmp_path, model)
+        write_run(tmp_path, model, seed=1)
+    figure = curves(group_runs(stored_runs(tmp_path)))
+    assert not missing(figure)
+    titles = {axes.get_title(): len(axes.lines) for axes in figure.axes}
+    assert titles == {"repaired anchors, quick preset": 2, "Faster R-CNN, quick preset": 2}
+
+
+@pytest.fixture
+def docs(tmp_path) -> Path:
+    """Return a copy of the pages, without kept runs."""
+    folder = tmp_path / "docs"
+    for name in ("detection.md", "results/detection/README.md"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "docs" / name, folder / name)
+    return folder
+
+
+def test_the_script_keeps_runs_and_draws_them(docs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(train, "N_TEST", 9)
+    small = {"canvas": 40, "n_digits": 2, "weights": True}
+    write_run(tmp_path / "runs", "rpn-conv", **small)
+    write_run(tmp_path / "runs", "rpn-coordconv", **small)
+    spec = importlib.util.spec_from_file_location("report", ROOT / "scripts" / "report_paper.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.main(["detection", str(tmp_path / "runs"), "--docs", str(docs)]) == 0
+    kept = docs / "results" / "detection"
+    drawn = {path.name for path in kept.glob("*.png")}
+    assert drawn == {"iou.png", "places.png", "detections.png"}
+    for name in drawn:
+        assert len(Image.open(kept / name).convert("RGB").getcolors(2**20)) > 100  # not blank
+    text = (docs / "detection.md").read_text()
+    assert "rpn-coordconv, canvas 40, n digits 2 - rpn-conv | repaired" in text
+    assert "learning rate" in (kept / "README.md").read_text()
+
+
+def test_the_pages_in_the_repository_are_up_to_date(tmp_path):
+    made = REPORT.tables(ROOT / "docs" / "results" / "detection")
+    pages = [ROOT / "docs" / "detection.md", ROOT / "docs" / "results/detection/README.md"]
+    for page in pages:
+        copy = tmp_path / page.name
+        copy.write_text(page.read_text())
+        fill_tables(copy, made)
+        assert copy.read_text() == page.read_text()
+    text = "".join(page.read_text() for page in pages)
+    assert all(f"<!-- {name} -->\n{table}\n<!-- end -->" in text for name, table in made.items())

@@ -1,0 +1,13 @@
+"""Names of the models, without importing torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+ClassificationModel = Literal["plain", "conv", "coordconv", "coordconv-zeros", "coordconv-noise"]
+"""The models, with the baseline first.
+
+``plain`` is the network as it is. The others have a 1x1 layer with eight output channels in front:
+``conv`` an ordinary convolution, ``coordconv`` one with coordinates and radius, and the controls
+``coordconv-zeros`` and ``coordconv-noise`` one with zeros or fixed noise in their place.
+"""

@@ -16,6 +16,8 @@ from rl_coordconv.runs.config import UserError, nearest
 DEFAULT = "DEFAULT"
 """The weights that torchvision, or timm, publishes for a network."""
 
+_SEVERAL_OUTPUTS = ("googlenet", "inception_v3")  # in torchvision
+
 _Weights = Mapping[str, Tensor]
 
 
@@ -32,13 +34,13 @@ def make_backbone(name: str, n_classes: int, weights: str = "") -> nn.Module:
         UserError: There is no such classifier, or its weights cannot be loaded.
     """
     known = torchvision.models.list_models(module=torchvision.models)
+    if name in _SEVERAL_OUTPUTS:
+        raise UserError(f"--backbone {name} has several outputs; choose another, such as resnet50.")
     is_timm = name not in known
     if is_timm:
         backbone = _make_timm(name, n_classes, known)
     else:
         backbone = torchvision.models.get_model(name, weights=None, num_classes=n_classes)
-    if hasattr(backbone, "aux_logits"):
-        raise UserError(f"--backbone {name} has several outputs; choose another, such as resnet50.")
     if weights == DEFAULT:
         load = _default_of_timm if is_timm else _default_of_torchvision
         _load(backbone, _download(load, name), f"The weights of {name}")

@@ -11,3 +11,12 @@ ClassificationModel = Literal["plain", "conv", "coordconv", "coordconv-zeros", "
 ``conv`` an ordinary convolution, ``coordconv`` one with coordinates and radius, and the controls
 ``coordconv-zeros`` and ``coordconv-noise`` one with zeros or fixed noise in their place.
 """
+
+DataSource = Literal["digits", "mnist-5k", "quadrants", "bars"]
+"""Data that need no files."""
+
+Schedule = Literal["step", "cosine", "constant"]
+"""Schedules of the learning rate."""
+
+Precision = Literal["float32", "bfloat16"]
+"""Precisions of the network's operations."""

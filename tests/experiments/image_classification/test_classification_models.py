@@ -38,11 +38,18 @@ def test_parameters_of_the_papers_network():
 
 
 @pytest.mark.parametrize(
-    "backbone",
-    ["resnet18", "mobilenet_v3_small", "squeezenet1_1", "shufflenet_v2_x0_5", "swin_t"],
+    ("model", "backbone"),
+    [
+        ("conv", "resnet18"),
+        ("coordconv", "resnet18"),
+        ("coordconv-noise", "resnet18"),
+        ("coordconv", "mobilenet_v3_small"),
+        ("coordconv", "squeezenet1_1"),
+        ("coordconv", "shufflenet_v2_x0_5"),
+        ("coordconv", "swin_t"),
+    ],
 )
-@pytest.mark.parametrize("model", ["conv", "coordconv", "coordconv-noise"])
-def test_given_weights_keep_their_output(backbone, model, tmp_path):
+def test_given_weights_keep_their_output(model, backbone, tmp_path):
     plain = get_model(backbone, num_classes=10).eval()
     weights = save_weights(tmp_path / "weights.pt", plain)
     network = make_classifier(model, backbone, 10, weights).eval()

@@ -19,6 +19,7 @@ COMMANDS = {
     "train-gan": "Train a GAN, with or without CoordConv, on two-object images.",
     "train-vae": "Train a VAE, with or without CoordConv, on two-object images.",
     "train-detection": "Train a detector, with or without CoordConv, on MNIST digits.",
+    "train-classification": "Train a classifier, with or without a CoordConv layer in front.",
     "evaluate": "Evaluate a trained agent: its scores, videos and coordinates.",
     "compare": "Compare runs: which variant is better, with what confidence.",
     "study": "Train or resume a study's runs, here or on a Ray cluster.",

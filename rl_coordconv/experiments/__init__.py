@@ -101,6 +101,12 @@ EXPERIMENTS = {
     "detection": Experiment(
         "mnist_detection", "DetectionConfig", "train-detection", "mnist_detection.yaml"
     ),
+    "classification": Experiment(
+        "image_classification",
+        "ClassificationConfig",
+        "train-classification",
+        "image_classification.yaml",
+    ),
 }
 
 

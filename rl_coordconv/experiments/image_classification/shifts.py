@@ -5,11 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-SHARES = (0.0, 1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4)
-"""Shifts of test images, as shares of their size."""
+_SHARES = (1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4)  # of the size of validation images
 
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1))
 """Directions of the shifts: rows and columns, down and right first."""
+
+
+def shifts(size: int) -> list[int]:
+    """Return the shifts of validation images, in pixels, for a size of the images.
+
+    >>> shifts(32)
+    [1, 2, 4, 6, 8]
+    """
+    return sorted({round(share * size) for share in _SHARES} - {0})
 
 
 def shift(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

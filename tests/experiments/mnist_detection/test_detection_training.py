@@ -12,10 +12,11 @@ import yaml
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from rl_coordconv.experiments.mnist_detection import proposal_learner, train, vision
+from rl_coordconv.experiments.mnist_detection import proposal_learner, train
 from rl_coordconv.experiments.mnist_detection.config import DetectionConfig
 from rl_coordconv.experiments.mnist_detection.learner import DetectionLearner
 from rl_coordconv.experiments.mnist_detection.names import DetectionModel
+from rl_coordconv.runs import vision
 from rl_coordconv.runs.folder import Run
 
 ROOT = Path(__file__).parents[3]

@@ -1,4 +1,4 @@
-"""Train a classifier, with or without a CoordConv layer in front."""
+"""Train a classifier, with or without one CoordConv layer in front."""
 
 import sys
 from collections.abc import Sequence

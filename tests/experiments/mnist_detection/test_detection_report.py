@@ -1,7 +1,6 @@
 """Tables and figures made from run folders, and the pages in the repository."""
 
 import importlib.util
-import math
 import shutil
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from PIL import Image
 
 from rl_coordconv.experiments import make_config
 from rl_coordconv.experiments.mnist_detection import train
-from rl_coordconv.experiments.mnist_detection.differences import difference, gain
 from rl_coordconv.experiments.mnist_detection.groups import MODELS, group_runs
 from rl_coordconv.experiments.mnist_detection.pictures import curves
 from rl_coordconv.experiments.mnist_detection.report import REPORT, tables
@@ -104,18 +102,6 @@ def test_differences_are_between_models_with_equal_settings_and_seeds(tmp_path):
     (row,) = made["faster-rcnn-differences"]
     assert row["model"] == "faster-rcnn-zeros - faster-rcnn"
     assert (row["AP"], row["seeds"], row["paper: gain"]) == ("+0.125", "1", "-")
-
-
-def test_intervals_are_those_of_students_t_for_pairs(tmp_path):
-    """By hand: differences 1, 2 and 6 have a mean of 3 and a standard error of sqrt(7 / 3)."""
-    for seed, (first, second) in enumerate([(1, 2), (1, 3), (1, 7)]):
-        write_run(tmp_path, "rpn-conv", seed, iou=first)
-        write_run(tmp_path, "rpn-coordconv", seed, iou=second)
-    groups = group_runs(stored_runs(tmp_path))
-    half = 4.302652729696 * math.sqrt(7 / 3)  # the 97.5% quantile for two degrees of freedom
-    found = difference(*groups, "test/iou", "{:.6f}")
-    assert found == f"3.000000 ({3 - half:.6f} to {3 + half:.6f})"
-    assert gain(*groups, "test/iou").startswith(f"+{42 ** (1 / 3) - 1:.0%} (")
 
 
 def test_the_choice_of_the_optimiser_is_made_on_validation_canvases(tmp_path):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 from rl_coordconv.experiments.image_classification.transforms import MEAN, STD
@@ -74,10 +75,9 @@ def to_colours(image: Tensor) -> Tensor:
 
 def to_image(figure: Figure) -> Tensor:
     """Draw a figure as an image in [0, 1], ``[3, H, W]``."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1) / 255
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return torch.from_numpy(np.array(Image.open(buffer).convert("RGB"))).permute(2, 0, 1) / 255
 
 
 def draw_shifts(scores: Mapping[str, Sequence[Mapping[int, float]]]) -> Figure:

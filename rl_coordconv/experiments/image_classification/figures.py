@@ -8,6 +8,7 @@ from itertools import zip_longest
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
@@ -80,32 +81,32 @@ def to_image(figure: Figure) -> Tensor:
     return torch.from_numpy(np.array(Image.open(buffer).convert("RGB"))).permute(2, 0, 1) / 255
 
 
-def draw_shifts(scores: Mapping[str, Sequence[Mapping[int, float]]]) -> Figure:
-    """Draw the accuracy by the shift of validation images, with a line per run.
-
-    Args:
-        scores: By model, the accuracies of each run by shift in pixels.
-    """
-    figure = Figure(figsize=(7, 4.2), dpi=100, layout="constrained")
+def draw_shifts(model: str, scores: Mapping[int, float]) -> Figure:
+    """Draw the accuracy of a run by the shift of validation images, in pixels."""
+    figure = Figure(figsize=(6, 4), dpi=100, layout="constrained")
     axes = figure.subplots()
-    for model, runs in scores.items():
-        for number, run in enumerate(runs):
-            axes.plot(
-                list(run),
-                list(run.values()),
-                color=COLOURS[model],
-                linewidth=1,
-                marker="o",
-                markersize=3,
-                alpha=0.7,
-                label=model if number == 0 else None,
-            )
-    axes.set_xlabel("shift of validation images, pixels")
+    plot_shifts(axes, model, [scores])
     axes.set_ylabel("top-1 accuracy, mean over four directions")
     axes.set_ylim(-0.02, 1.02)
     axes.yaxis.set_major_formatter("{x:.0%}")
-    figure.legend(loc="outside lower center", ncols=len(scores), fontsize="small")
+    figure.legend(loc="outside lower center", fontsize="small")
     return figure
+
+
+def plot_shifts(axes: Axes, model: str, runs: Sequence[Mapping[int, float]]) -> None:
+    """Plot the accuracies of a model's runs by shift, with a line per run."""
+    axes.set_xlabel("shift of validation images, pixels")
+    for number, run in enumerate(runs):
+        axes.plot(
+            list(run),
+            list(run.values()),
+            color=COLOURS[model],
+            linewidth=1,
+            marker="o",
+            markersize=3,
+            alpha=0.7,
+            label=model if number == 0 else None,
+        )
 
 
 def draw_front(weights: Tensor) -> Figure:

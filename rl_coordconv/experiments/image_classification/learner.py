@@ -26,6 +26,7 @@ from rl_coordconv.experiments.image_classification.loader import (
     updates_per_epoch,
 )
 from rl_coordconv.experiments.image_classification.models import FrontedClassifier, make_classifier
+from rl_coordconv.experiments.image_classification.results import SHIFTED, accuracy_by_shift
 from rl_coordconv.experiments.image_classification.shifts import (
     shift_randomly,
     shifted_copies,
@@ -37,9 +38,6 @@ from rl_coordconv.runs.checkpoint import State, derived_seed
 _MOMENTUM = 0.9  # as in torchvision's reference training
 _SHIFTS = 1  # number of the stream of random shifts; see `derived_seed`
 _COORDINATES = "ijr"
-
-SHIFTED = "shifted/top1_"
-"""Start of the columns of shifted images; the shift in pixels follows."""
 
 
 class ClassificationLearner:
@@ -193,7 +191,7 @@ class ClassificationLearner:
         They are those of the last evaluation.
         """
         drawn: dict[str, Figure | Tensor] = {
-            "shifts": draw_shifts({self.config.model: [accuracy_by_shift(self._scores)]}),
+            "shifts": draw_shifts(self.config.model, accuracy_by_shift(self._scores)),
             "mistakes": self._mistakes.figure(),
         }
         weights = self._coordinate_weights()
@@ -209,16 +207,6 @@ class ClassificationLearner:
         """Load a state that `state` returned."""
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
-
-
-def accuracy_by_shift(metrics: Mapping[str, float]) -> dict[int, float]:
-    """Return the accuracy of the last evaluation by the shift of images, in pixels."""
-    shifted = {
-        int(name.removeprefix(SHIFTED)): value
-        for name, value in metrics.items()
-        if name.startswith(SHIFTED)
-    }
-    return {0: metrics["val/top1"], **dict(sorted(shifted.items()))}
 
 
 def _scores(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:

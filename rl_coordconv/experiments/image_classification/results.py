@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rl_coordconv.experiments.image_classification.config import ClassificationConfig
-from rl_coordconv.experiments.image_classification.learner import SHIFTED
 from rl_coordconv.experiments.image_classification.paper import TOP5_GAIN
 from rl_coordconv.experiments.image_classification.shifts import shifts
 from rl_coordconv.runs.closing import Measure
+
+SHIFTED = "shifted/top1_"
+"""Start of the columns of shifted images; the shift in pixels follows."""
 
 
 def measures(config: ClassificationConfig) -> list[Measure]:
@@ -22,3 +26,13 @@ def measures(config: ClassificationConfig) -> list[Measure]:
             for pixels in shifts(config.size)
         ),
     ]
+
+
+def accuracy_by_shift(metrics: Mapping[str, float]) -> dict[int, float]:
+    """Return the accuracy of the last evaluation by the shift of images, in pixels."""
+    shifted = {
+        int(name.removeprefix(SHIFTED)): value
+        for name, value in metrics.items()
+        if name.startswith(SHIFTED)
+    }
+    return {0: metrics["val/top1"], **dict(sorted(shifted.items()))}

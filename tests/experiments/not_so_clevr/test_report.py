@@ -128,12 +128,11 @@ def test_rows_with_different_settings_have_different_names(tmp_path):
     assert labels[-1] == "coordconv, normalised, quick"
 
 
-def test_saved_results_give_the_same_groups_as_run_folders(runs, tmp_path):
+def test_saved_results_give_the_same_groups_as_run_folders(runs, tmp_path_factory):
     write_run(runs, (0, 0, 0, 0, 0), seed=7, finished=False)
-    keep(runs, tmp_path / "kept", ["progress"])
-    from_kept, (deconv, coordconv) = (
-        read_groups(folder, CONFIGS) for folder in (tmp_path / "kept", runs)
-    )
+    kept = tmp_path_factory.mktemp("kept")
+    keep(runs, kept, ["progress"])
+    from_kept, (deconv, coordconv) = (read_groups(folder, CONFIGS) for folder in (kept, runs))
     assert [len(group.results) for group in from_kept] == [1, 2]
     assert from_kept[0].results[0].rows == deconv.results[0].rows
     finished = [result for result in coordconv.results if result.config.seed != 7]

@@ -116,6 +116,7 @@ EXPERIMENTS = {
         "ClassificationConfig",
         "train-classification",
         "image_classification.yaml",
+        distributed=True,
     ),
 }
 

@@ -51,7 +51,7 @@ class Mistakes:
             return
         guesses = logits.argmax(dim=1)
         for k in (guesses != labels).nonzero()[:missing, 0].tolist():
-            guess, label = (self._classes[x][:_LONGEST] for x in (guesses[k], labels[k]))
+            guess, label = (self._classes[int(x)][:_LONGEST] for x in (guesses[k], labels[k]))
             self._found.append((to_colours(images[k].cpu()), f"{guess}, not {label}"))
 
     def figure(self) -> Figure:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from rl_coordconv.experiments.image_classification.config import ClassificationConfig
+from rl_coordconv.experiments.image_classification.datasets import Splits
 from rl_coordconv.experiments.image_classification.figures import (
     Mistakes,
     draw_front,
@@ -20,7 +21,6 @@ from rl_coordconv.experiments.image_classification.figures import (
 )
 from rl_coordconv.experiments.image_classification.loader import (
     Batch,
-    Splits,
     evaluation_batches,
     training_batches,
     updates_per_epoch,
@@ -32,12 +32,15 @@ from rl_coordconv.experiments.image_classification.shifts import (
     shifted_copies,
     shifts,
 )
+from rl_coordconv.experiments.image_classification.transforms import Normalise
 from rl_coordconv.runs import distributed
 from rl_coordconv.runs.checkpoint import State, derived_seed
+from rl_coordconv.runs.ranks import rank, world_size
 
 _MOMENTUM = 0.9  # as in torchvision's reference training
 _SHIFTS = 1  # number of the stream of random shifts; see `derived_seed`
 _COORDINATES = "ijr"
+_METRICS = ("val/loss", "val/top1", "val/top5")
 
 
 class ClassificationLearner:
@@ -55,6 +58,7 @@ class ClassificationLearner:
         n_classes = len(splits.classes)
         network = make_classifier(config.model, config.backbone, n_classes, config.weights)
         self.model = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._normalise = Normalise().to(device)
         self._parallel = distributed.wrap(self.model)
         self._optimizer = SGD(
             self.model.parameters(),
@@ -65,6 +69,9 @@ class ClassificationLearner:
         self.updates_per_epoch = updates_per_epoch(splits.train, config.batch_size)
         self._batches: Iterator[Batch] | None = None
         self._next = 0  # number of the next batch
+        self._validation = evaluation_batches(
+            splits.val, config.batch_size, config.workers, rank(), world_size()
+        )
         self._mistakes = Mistakes(splits.classes)
         self._scores: dict[str, float] = {}  # of the last evaluation
 
@@ -72,7 +79,7 @@ class ClassificationLearner:
         """Train on one batch; see `Learner`."""
         images, labels = self._place(self._batch(number))
         if self.config.shift:
-            seed = derived_seed(self.config.seed, _SHIFTS, number, distributed.rank())
+            seed = derived_seed(self.config.seed, _SHIFTS, number, rank())
             images = shift_randomly(images, self.config.shift, seed)
         rate = self.learning_rate(number)
         for group in self._optimizer.param_groups:
@@ -106,16 +113,17 @@ class ClassificationLearner:
                 self.config.seed,
                 number,
                 self.config.workers,
-                distributed.rank(),
-                distributed.world_size(),
+                rank(),
+                world_size(),
             )
         self._next = number + 1
         return next(self._batches)
 
     def _place(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return images and labels on the device."""
-        images = batch.images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
-        return images, batch.labels.to(self.device, non_blocking=True)
+        images = self._normalise(batch.images.to(self.device, non_blocking=True))
+        labels = batch.labels.to(self.device, non_blocking=True)
+        return images.contiguous(memory_format=torch.channels_last), labels
 
     def _logits(self, network: nn.Module, images: Tensor) -> Tensor:
         """Compute logits, float32 ``[B, n_classes]``, in the precision of the settings."""
@@ -129,43 +137,29 @@ class ClassificationLearner:
     def evaluate(self, updates: int) -> dict[str, float]:
         """Return metrics of the validation images; at the end also of shifted ones."""
         is_last = updates == self.config.n_epochs * self.updates_per_epoch
+        pixels = shifts(self.config.size) if is_last else []
+        names = [*_METRICS, *(f"{SHIFTED}{p}" for p in pixels)]
+        sums = torch.zeros(1 + len(names), dtype=torch.float64, device=self.device)
         self.model.eval()
         self._mistakes.clear()
-        sums: dict[str, Tensor] = {}
-        for batch in self._validation_batches():
+        for batch in self._validation:
             images, labels = self._place(batch)
             logits = self._logits(self.model, images)
             self._mistakes.add(images, logits, labels)
-            counts = _scores(logits, labels)
-            if is_last:
-                counts |= self._shifted_scores(images, labels)
-            for name, count in counts.items():
-                sums[name] = sums.get(name, 0) + count
-        sums = distributed.sum_over_ranks(sums)
-        number = sums.pop("number")
-        scores = {name: (x / number).item() for name, x in sums.items()}
-        self._scores = scores
-        return scores | self._front_norms()
+            shifted = [self._shifted_hits(images, labels, p) for p in pixels]
+            number = logits.new_tensor(len(labels))
+            sums += torch.stack([number, *_sums(logits, labels), *shifted])
+        number, *totals = distributed.total(sums).tolist()
+        self._scores = {name: x / number for name, x in zip(names, totals, strict=True)}
+        return self._scores | self._front_norms()
 
-    def _validation_batches(self) -> Iterator[Batch]:
-        return evaluation_batches(
-            self.splits.val,
-            self.config.batch_size,
-            self.config.workers,
-            distributed.rank(),
-            distributed.world_size(),
-        )
-
-    def _shifted_scores(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def _shifted_hits(self, images: Tensor, labels: Tensor, pixels: int) -> Tensor:
         """Return the number of shifted images that are recognised, averaged over directions."""
-        scores = {}
-        for pixels in shifts(self.config.size):
-            hits = [
-                (self._logits(self.model, copies).argmax(dim=1) == labels).sum()
-                for copies in shifted_copies(images, pixels)
-            ]
-            scores[f"{SHIFTED}{pixels}"] = torch.stack(hits).double().mean()
-        return scores
+        hits = [
+            (self._logits(self.model, copies).argmax(dim=1) == labels).sum()
+            for copies in shifted_copies(images, pixels)
+        ]
+        return torch.stack(hits).float().mean()
 
     def _front_norms(self) -> dict[str, float]:
         """Return the norm of the weights of each coordinate in the layer in front."""
@@ -209,12 +203,8 @@ class ClassificationLearner:
         self._optimizer.load_state_dict(state["optimizer"])
 
 
-def _scores(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """Return the number of images, and the sums over them of the metrics."""
+def _sums(logits: Tensor, labels: Tensor) -> list[Tensor]:
+    """Return the sums of `_METRICS` over images."""
     best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
-    return {
-        "number": torch.tensor(len(labels), dtype=torch.float64, device=logits.device),
-        "val/loss": F.cross_entropy(logits, labels, reduction="sum").double(),
-        "val/top1": best[:, 0].sum().double(),
-        "val/top5": best.sum().double(),
-    }
+    loss = F.cross_entropy(logits, labels, reduction="sum")
+    return [loss, best[:, 0].sum().float(), best.sum().float()]

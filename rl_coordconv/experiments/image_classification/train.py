@@ -19,13 +19,13 @@ def train(config: ClassificationConfig, run: Run, callbacks: Sequence[Callback] 
     """Train with `fit`."""
     check_vision("Image classification")
     # These need the extra ``vision``.
+    from rl_coordconv.experiments.image_classification.datasets import read_splits
     from rl_coordconv.experiments.image_classification.learner import ClassificationLearner
-    from rl_coordconv.experiments.image_classification.loader import read_splits
 
     device = use_device(config.device, config.num_threads)
     if device.type == "cpu":
         keep_freed_memory()
-    splits = read_splits(config.data, config.size, config.batch_size)
+    splits = read_splits(config.data, config.size)
     fit(ClassificationLearner(config, splits, device), config, run, callbacks)
 
 

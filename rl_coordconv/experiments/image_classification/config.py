@@ -70,7 +70,7 @@ class ClassificationConfig(PresetConfig):
 
     @property
     def folder(self) -> Path:
-        """Run folder: ``<log_dir>/classification/quadrants-resnet18/coordconv-quick/seed-0``."""
+        """Run folder: ``<log_dir>/classification/digits-resnet18/coordconv-quick/seed-0``."""
         task = f"{self.data_name}-{self.backbone}"
         name = f"{self.model}-quick" if self.preset == "quick" else self.model
         return Path(self.log_dir, self.experiment, task, self.variant(name), f"seed-{self.seed}")

@@ -17,7 +17,6 @@ from rl_coordconv.experiments.image_classification.figures import (
     Mistakes,
     draw_front,
     draw_shifts,
-    to_image,
 )
 from rl_coordconv.experiments.image_classification.loader import (
     Batch,
@@ -35,6 +34,7 @@ from rl_coordconv.experiments.image_classification.shifts import (
 from rl_coordconv.experiments.image_classification.transforms import Normalise
 from rl_coordconv.runs import distributed
 from rl_coordconv.runs.checkpoint import State, derived_seed
+from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.ranks import rank, world_size
 
 _MOMENTUM = 0.9  # as in torchvision's reference training
@@ -66,6 +66,11 @@ class ClassificationLearner:
             momentum=_MOMENTUM,
             weight_decay=config.weight_decay,
         )
+        if config.batch_size % world_size():
+            raise UserError(
+                f"--batch-size {config.batch_size} must be a multiple of the {world_size()}"
+                " processes."
+            )
         self.updates_per_epoch = updates_per_epoch(splits.train, config.batch_size)
         self._batches: Iterator[Batch] | None = None
         self._next = 0  # number of the next batch
@@ -177,7 +182,7 @@ class ClassificationLearner:
 
     def images(self) -> dict[str, Tensor]:
         """Return some validation images with a wrong class."""
-        return {"val/mistakes": to_image(self._mistakes.figure())}
+        return {"val/mistakes": self._mistakes.image()}
 
     def figures(self) -> dict[str, Figure | Tensor]:
         """Draw the accuracy by shift, wrong images, and the weights of the layer in front.

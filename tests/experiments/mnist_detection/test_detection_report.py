@@ -1,6 +1,5 @@
 """Tables and figures made from run folders, and the pages in the repository."""
 
-import importlib.util
 import shutil
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from rl_coordconv.runs.checkpoint import save_tensors
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.kept import stored_runs
 from rl_coordconv.runs.results import fill_tables
+from scripts import run_script
 
 ROOT = Path(__file__).parents[3]
 COMMON = {"iou": 0.5, "pair_iou": 0.25, "ap": 0.125, "ap50": 0.5, "ap75": 0.0625, "recall": 0.75}
@@ -166,12 +166,7 @@ def test_the_script_keeps_runs_and_draws_them(docs, tmp_path, capsys, monkeypatc
     small = {"canvas": 40, "n_digits": 2, "weights": True}
     write_run(tmp_path / "runs", "rpn-conv", **small)
     write_run(tmp_path / "runs", "rpn-coordconv", **small)
-    spec = importlib.util.spec_from_file_location("report", ROOT / "scripts" / "report_paper.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert module.main(["detection", str(tmp_path / "runs"), "--docs", str(docs)]) == 0
+    assert run_script("report_paper", "detection", tmp_path / "runs", "--docs", docs) == 0
     kept = docs / "results" / "detection"
     drawn = {path.name for path in kept.glob("*.png")}
     assert drawn == {"iou.png", "places.png", "detections.png"}

@@ -2,6 +2,8 @@
 
 import csv
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from rl_coordconv.experiments.image_classification.datasets import read_splits
 from rl_coordconv.experiments.image_classification.learner import ClassificationLearner
 from rl_coordconv.runs import vision
 from rl_coordconv.runs.folder import Run
-from scripts import run_script
+from scripts import SCRIPTS, run_script
 
 TINY = "--n-epochs 2 --batch-size 3 --num-threads 1 --device cpu"
 CPU = torch.device("cpu")
@@ -127,6 +129,26 @@ def test_a_resumed_run_equals_an_uninterrupted_one(small_network, data, tmp_path
     weights = [torch.load(r.final_weights, weights_only=True) for r in (whole, parts)]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
     assert rows(whole) == rows(parts)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(tmp_path):
+    """With a network without batch normalisation, whose statistics are those of each process."""
+    pytest.importorskip("timm")
+    script = SCRIPTS / "train_classification.py"
+    flags = "--backbone test_convnext --data digits --n-epochs 1 --batch-size 96 --shift 0"
+    words = [script, *flags.split(), *["--num-threads", "1", "--device", "cpu"], "--log-dir"]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for launcher, folder in (([], "one"), (torchrun, "two")):
+        subprocess.run([sys.executable, *launcher, *words, tmp_path / folder], check=True)
+    one, two = (Run(next(tmp_path.glob(f"{n}/**/config.yaml")).parent) for n in ("one", "two"))
+    weights = [torch.load(run.final_weights, weights_only=True) for run in (one, two)]
+    assert weights[0].keys() == weights[1].keys()
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weights[1][name], weight, rtol=1e-3, atol=1e-4)
+    for row, expected in zip(rows(two), rows(one), strict=True):
+        for name in ("train/loss", "val/loss", "val/top1", "shifted/top1_4"):
+            assert float(row[name] or 0) == pytest.approx(float(expected[name] or 0), abs=0.01)
 
 
 def make_learner(**settings) -> ClassificationLearner:

@@ -19,6 +19,7 @@ EXPERIMENTS = {
     "toy": "not_so_clevr",
     "generative": "generative",
     "detection": "mnist_detection",
+    "classification": "image_classification",
 }
 """Names of pages, and the folders in ``rl_coordconv/experiments`` whose ``report.py`` they use."""
 

@@ -15,13 +15,14 @@ from importlib.metadata import version
 COMMANDS = {
     "train-a2c": "Train A2C, with or without CoordConv, on an Atari game.",
     "train-ppo": "Train PPO, with or without CoordConv, on an Atari game.",
-    "train-toy": "Train one network on one of the CoordConv paper's toy tasks.",
-    "train-gan": "Train a GAN, with or without CoordConv, on two-object images.",
-    "train-vae": "Train a VAE, with or without CoordConv, on two-object images.",
-    "train-detection": "Train a detector, with or without CoordConv, on MNIST digits.",
-    "evaluate": "Evaluate a trained agent: its scores, videos and coordinates.",
-    "compare": "Compare runs: which variant is better, with what confidence.",
-    "study": "Train or resume a study's runs, here or on a Ray cluster.",
+    "train-toy": "Train one network on one of the paper's toy tasks.",
+    "train-gan": "Train a GAN on images of two objects.",
+    "train-vae": "Train a VAE on images of two objects.",
+    "train-detection": "Train a detector on MNIST digits.",
+    "train-classification": "Train a classifier with one more layer in front.",
+    "evaluate": "Evaluate a trained agent: scores, videos, coordinates.",
+    "compare": "Compare runs: which is better, with what confidence.",
+    "study": "Train a study's runs, here or on a Ray cluster.",
     "bench": "Measure speeds side by side, and print them as a table.",
 }
 """A sentence on each command, by name."""

@@ -27,9 +27,12 @@ from rich.console import Console, RenderableType
 
 from rl_coordconv.runs.command_line import one_sentence_errors, parse_args
 from rl_coordconv.runs.config import Config, UserError, nearest
+from rl_coordconv.runs.distributed import connected
 from rl_coordconv.runs.files import rows_until
-from rl_coordconv.runs.folder import Run, run_experiment
+from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.ranks import is_main, world_size
 from rl_coordconv.runs.signals import end_import
+from rl_coordconv.runs.together import run_together
 
 # In the installed package, or beside it in a checkout.
 _FOLDERS = [parent / "configs" for parent in Path(__file__).parents[1:3]]
@@ -56,6 +59,7 @@ class Experiment:
         command: The command that trains.
         defaults: The file in ``configs/``, or a folder of files.
         environment: Environment variables for a training; values set by the user take precedence.
+        distributed: Whether several processes, started by ``torchrun``, can train together.
     """
 
     module: str
@@ -63,6 +67,7 @@ class Experiment:
     command: str
     defaults: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    distributed: bool = False
 
     def config_class(self) -> type[Config]:
         """Import the experiment's config class."""
@@ -88,6 +93,11 @@ class Experiment:
         for variable, value in self.environment.items():
             os.environ.setdefault(variable, value)
 
+    def check_processes(self) -> None:
+        """Raise a `UserError` if ``torchrun`` started several processes that cannot train."""
+        if world_size() > 1 and not self.distributed:
+            raise UserError(f"{self.command} trains in one process; start it without torchrun.")
+
     def _import(self, file: str) -> Any:
         return import_module(f"{__name__}.{self.module}.{file}")
 
@@ -100,6 +110,13 @@ EXPERIMENTS = {
     "vae": Experiment("generative", "VAEConfig", "train-vae", "vae.yaml"),
     "detection": Experiment(
         "mnist_detection", "DetectionConfig", "train-detection", "mnist_detection.yaml"
+    ),
+    "classification": Experiment(
+        "image_classification",
+        "ClassificationConfig",
+        "train-classification",
+        "image_classification.yaml",
+        distributed=True,
     ),
 }
 
@@ -169,8 +186,9 @@ def train(
     experiment = find_experiment(config.experiment)
     experiment.set_environment()
     train = partial(experiment.train(), callbacks=callbacks)
-    with _process_untouched():
-        code = run_experiment(train, config, overwrite=overwrite, track=track)
+    experiment.check_processes()
+    with _process_untouched(), connected():
+        code = run_together(train, config, overwrite=overwrite, track=track)
     if code:
         raise KeyboardInterrupt if code == 128 + SIGINT else SystemExit(code)
     return Result(config)
@@ -233,11 +251,13 @@ def main(name: str, description: str, argv: Sequence[str] | None = None) -> int:
     experiment = find_experiment(name)
     experiment.set_environment()
     with one_sentence_errors():
+        experiment.check_processes()
         defaults = CONFIGS / experiment.defaults
         config, switches = parse_args(experiment.config_class(), defaults, description, argv)
         train, closing = experiment.train(), experiment.closing()
         end_import()
-        code = run_experiment(train, config, **switches._asdict())
-        if code == 0:
+        with connected():
+            code = run_together(train, config, **switches._asdict())
+        if code == 0 and is_main():
             Console().print(closing(config, Run(config.folder)), soft_wrap=True)
         return code

@@ -74,6 +74,17 @@ def set_rng_state(state: State) -> None:
         torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])
 
 
+def seed_rng(seed: int) -> None:
+    """Seed the global random number generators of Python, NumPy and torch.
+
+    Args:
+        seed: From 0 to 2^32 - 1.
+    """
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - Stable-Baselines3 uses it
+    torch.manual_seed(seed)
+
+
 @contextmanager
 def rng_untouched() -> Iterator[None]:
     """Restore the states of the random number generators when the block ends."""

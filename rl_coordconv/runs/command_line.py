@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import re
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -15,29 +16,46 @@ from pydantic.fields import FieldInfo
 
 from rl_coordconv.runs.config import C, Config, UserError, expand_path, flag, is_path, parse_value
 from rl_coordconv.runs.hints import meant, nearest
+from rl_coordconv.runs.ranks import is_lost_connection, local_rank
+
+_PATIENCE_SECONDS = 10  # for torchrun, which notices within a second that a process has ended
 
 
 @contextlib.contextmanager
 def one_sentence_errors() -> Iterator[None]:
     """Report a `UserError` or too little memory on stderr and exit with code 2.
 
-    Ctrl-C exits with code 130.
+    The same applies to the loss of the connection to another process. Ctrl-C exits with code 130.
     """
     try:
         yield
     except UserError as error:
-        print(error, file=sys.stderr)
+        _report(str(error))
         raise SystemExit(2) from None
     except (MemoryError, RuntimeError) as error:
         text = str(error).partition("\n")[0]  # torch raises RuntimeError
+        if is_lost_connection(error):
+            cause = text.partition(". ")[0]
+            _report(f"Another process ended ({cause}). Run the same command again to resume.")
+            raise SystemExit(2) from None
         is_memory = isinstance(error, MemoryError) or re.search("allocat|out of mem|overflow", text)
         if not is_memory:
             raise
-        print(f"There is not enough memory for these settings ({text}).", file=sys.stderr)
+        _report(f"There is not enough memory for these settings ({text}).")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
+        if local_rank() == 0:
+            print("Interrupted.", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _report(sentence: str) -> None:
+    """Print a sentence on stderr, once for all processes of this machine that have to report it."""
+    if local_rank() > 0:
+        # Usually, local rank 0 has the same error, or ended first and so caused this one. Then
+        # torchrun ends this process while it waits.
+        time.sleep(_PATIENCE_SECONDS)
+    print(sentence, file=sys.stderr)
 
 
 class Switches(NamedTuple):

@@ -59,7 +59,16 @@ def _check_device(name: str) -> str:
 
 
 MAY_CHANGE_ON_RESUME = frozenset(
-    {"log_dir", "device", "num_threads", "eval_freq", "eval_episodes", "save_freq", "log_interval"}
+    {
+        "log_dir",
+        "device",
+        "num_threads",
+        "workers",
+        "eval_freq",
+        "eval_episodes",
+        "save_freq",
+        "log_interval",
+    }
 )
 """Settings that may change when a run is resumed: storage, hardware, evaluation, logging."""
 
@@ -92,11 +101,12 @@ def _expand(text: str, info: ValidationInfo) -> str:
         raise ValueError(f"{flag(str(info.field_name))} {text}: {error}.") from None
 
 
-def _resolve(text: str, info: ValidationInfo) -> str:
+def resolve_path(text: str, info: ValidationInfo) -> str:
+    """Return the absolute path of a folder or file to read; empty text stays empty."""
     return text and str(Path(_expand(text, info)).resolve())
 
 
-_EXPANDED, _RESOLVED = AfterValidator(_expand), AfterValidator(_resolve)
+_EXPANDED, _RESOLVED = AfterValidator(_expand), AfterValidator(resolve_path)
 PathText = Annotated[str, _EXPANDED]
 """A folder's path as text, in which ``~`` and environment variables are expanded."""
 InputText = Annotated[str, _RESOLVED]

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from rl_coordconv.runs.config import Config
 from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.ranks import world_size
 
 
 def summary(config: Config, run: Run, **more: str) -> Table:
@@ -47,7 +48,10 @@ def tensorboard(config: Config) -> str:
 
 def saving(run: Run) -> str:
     """Return the message to print when a signal stops a training."""
-    return f"finishing this update, then saving in {run.folder}. Ctrl-C again stops without saving."
+    text = f"finishing this update, then saving in {run.folder}."
+    if world_size() > 1:  # torchrun does not forward a second Ctrl-C
+        return text
+    return f"{text} Ctrl-C again stops without saving."
 
 
 def flush_output() -> None:
@@ -84,7 +88,7 @@ class Bar:
     """A progress bar, or one line per minute if the output is not a terminal.
 
     Args:
-        console: Where to show it.
+        console: Where to show it; a quiet one shows nothing.
         total: Number of units in all.
         unit: Name of the unit in the plural, such as ``steps``.
         completed: Number of units that are already done.
@@ -100,7 +104,7 @@ class Bar:
             TextColumn("{task.fields[note]}"),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=console.quiet or not console.is_terminal,
         )
         self._task = self._bar.add_task("", total=total, completed=completed, note="")
 
@@ -127,6 +131,7 @@ class Bar:
     def note(self, note: str) -> None:
         """Change the note only."""
         self._bar.update(self._task, note=note)
-        if not self._console.is_terminal and time.monotonic() - self._printed_at > 60:
+        prints = not (self._console.quiet or self._console.is_terminal)
+        if prints and time.monotonic() - self._printed_at > 60:
             self._printed_at = time.monotonic()
             print(f"{self._completed:,} / {self._total:,} {self._unit}, {note}", flush=True)

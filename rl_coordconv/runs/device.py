@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rl_coordconv.runs.config import DeviceName, UserError
+from rl_coordconv.runs.ranks import local_rank, local_world_size, world_size
 
 if TYPE_CHECKING:
     import torch
@@ -17,11 +18,12 @@ def use_device(name: DeviceName, num_threads: int) -> torch.device:
     """Set torch's number of CPU threads, and return the device to train on.
 
     Args:
-        name: A torch device; ``auto`` uses a GPU if there is one.
+        name: A torch device; ``auto`` uses a GPU if there is one. Each of several processes on a
+            machine uses its own GPU.
         num_threads: CPU threads of torch; 0 keeps torch's default.
 
     Raises:
-        UserError: The device does not exist on this machine.
+        UserError: The device does not exist on this machine, or several processes cannot use it.
     """
     import torch
 
@@ -29,16 +31,32 @@ def use_device(name: DeviceName, num_threads: int) -> torch.device:
         torch.set_num_threads(num_threads)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if world_size() > 1 and name != "cpu":
+        name = _own_gpu(name, torch.cuda.device_count())
     device = torch.device(name)
     try:
         torch.empty(0, device=device)
     except (AssertionError, RuntimeError):
         message = f"There is no {name} device on this machine; choose --device cpu."
         raise UserError(message) from None
+    if world_size() > 1 and device.type == "cuda":
+        torch.cuda.set_device(device)  # NCCL uses the current device
     if device.type == "cpu":
         # Gradients of a confident softmax contain many denormal numbers, which slow a CPU down.
         torch.set_flush_denormal(True)
     return device
+
+
+def _own_gpu(name: DeviceName, n_gpus: int) -> str:
+    """Return the GPU of this process, which is one of several."""
+    if name != "cuda":
+        raise UserError(f"Several processes cannot use --device {name}; choose cuda or cpu.")
+    if 0 < n_gpus < local_world_size():
+        raise UserError(
+            f"There are {local_world_size()} processes for {n_gpus} GPUs on this machine; use at"
+            f" most --nproc-per-node {n_gpus}, or --device cpu."
+        )
+    return f"cuda:{local_rank()}"
 
 
 @contextmanager

@@ -90,11 +90,15 @@ class Group(Generic[R]):
         A metric may be undefined, such as the straightness of a path without objects. Seeds without
         a value are left out and counted, and a dash is returned if there are no others.
         """
-        values = [result.last[column] for result in self.results if column in result.last]
+        values = list(self.values(column).values())
         if not values:
             return "-"
         missing = len(self.results) - len(values)
         return spread(values, number) + (f", undefined in {missing}" if missing else "")
+
+    def values(self, column: str) -> dict[int, float]:
+        """Return a column of the last evaluation of each seed that has a value."""
+        return {r.config.seed: r.last[column] for r in self.results if column in r.last}
 
     @property
     def devices(self) -> list[str]:

@@ -4,74 +4,37 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import Protocol
 
 import torch
-from matplotlib.figure import Figure
 from rich.console import Console
-from torch import Tensor, nn
+from torch import Tensor
 
+from rl_coordconv.runs import distributed
 from rl_coordconv.runs.checkpoint import (
     State,
+    derived_seed,
     load_state,
     refuse_diverged,
     rng_state,
     save_state,
     save_tensors,
+    seed_rng,
     set_rng_state,
 )
 from rl_coordconv.runs.config import TrainingConfig, UserError
 from rl_coordconv.runs.console import Bar, saving, summary
 from rl_coordconv.runs.files import disk_errors
 from rl_coordconv.runs.folder import Run, record_start
+from rl_coordconv.runs.learner import Learner
 from rl_coordconv.runs.logging import TrainingLog
-from rl_coordconv.runs.signals import StopSignals
+from rl_coordconv.runs.ranks import is_main, rank, world_size
+from rl_coordconv.runs.signals import Stopped, StopSignals
+from rl_coordconv.runs.together import stopping_with_main
 
 Callback = Callable[[int, Mapping[str, float]], None]
 """Called with the epoch and the metrics of each evaluation; an exception ends the training."""
-
-
-class Learner(Protocol):
-    """The part of a training that an experiment implements: networks, optimisers and data.
-
-    An update may depend only on `state`, on the global random number generators and on the update's
-    number, so that a resumed training equals an uninterrupted one, bit for bit on a CPU.
-    """
-
-    updates_per_epoch: int
-
-    @property
-    def model(self) -> nn.Module:
-        """The network, or a ``ModuleDict`` of several; saved as ``final_weights.pt``."""
-
-    def update(self, number: int) -> tuple[Mapping[str, Tensor], int]:
-        """Train on one batch.
-
-        Args:
-            number: Number of earlier updates, over all epochs.
-
-        Returns:
-            The losses by name, detached scalars averaged over the batch, and the batch size.
-        """
-
-    def evaluate(self, updates: int) -> Mapping[str, float]:
-        """Return the metrics after a number of updates, such as ``{"test/accuracy": 0.5}``."""
-
-    def images(self) -> Mapping[str, Tensor]:
-        """Return images ``[3, H, W]`` in [0, 1] to show in TensorBoard at each evaluation."""
-
-    def figures(self) -> Mapping[str, Figure | Tensor]:
-        """Return the figures of the finished training, by file name.
-
-        A tensor has the frames of an animation, ``[T, 3, H, W]`` in [0, 1].
-        """
-
-    def state(self) -> State:
-        """Return the state to save in a checkpoint."""
-
-    def restore(self, state: State) -> None:
-        """Restore what `state` returned."""
 
 
 @dataclass
@@ -103,31 +66,31 @@ def fit(
 
     Write only into the run folder: a row of ``progress.csv`` and TensorBoard scalars at every
     evaluation, including one before the first update; checkpoints; and at the end, figures and
-    weights.
+    weights. With several processes, only rank 0 writes, prints and calls the callbacks.
 
     Args:
         learner: The networks, optimisers and data.
         config: The settings.
-        run: An open run folder.
+        run: The run folder, open in rank 0.
         callbacks: Called in this order after each evaluation.
 
     Raises:
-        Stopped: SIGINT or SIGTERM was received; a checkpoint was saved first.
+        Stopped: A process received SIGINT or SIGTERM; a checkpoint was saved first.
         UserError: A file could not be written, or the training diverged.
     """
     device = next(learner.model.parameters()).device
     per_epoch = learner.updates_per_epoch
-    with disk_errors(run.folder), StopSignals(saving(run)) as signals:
-        record_start(run, str(device))
-        progress = _resume(learner, run, device)
-        console = Console()
-        facts = {"parameters": f"{sum(p.numel() for p in learner.model.parameters()):,}"}
-        if run.saved:
-            facts["resuming"] = f"from update {progress.updates:,}"
-        console.print(summary(config, run, **facts))
+    callbacks = callbacks if is_main() else ()
+    with (
+        disk_errors(run.folder),
+        StopSignals(saving(run) if is_main() else "") as signals,
+        stopping_with_main(signals),
+    ):
+        console = Console(quiet=not is_main())
+        progress = _start(learner, config, run, device, console)
         keep_until = (progress.updates - 1) // per_epoch  # an evaluation at this update is repeated
         with (
-            TrainingLog(run, keep_until) as log,
+            TrainingLog(run, keep_until) if is_main() else nullcontext() as log,
             Bar(console, config.n_epochs * per_epoch, "updates", progress.updates) as bar,
         ):
             note, is_last = "", False
@@ -135,18 +98,19 @@ def fit(
                 epoch, rest = divmod(progress.updates, per_epoch)
                 is_last = epoch == config.n_epochs
                 evaluates = not rest and (epoch % config.eval_freq == 0 or is_last)
+                signal = distributed.largest(signals.received or 0)
                 # Save before an evaluation, so that a resumed run repeats an interrupted one.
-                if evaluates or signals.received or not (rest or epoch % config.save_freq):
+                if evaluates or signal or not (rest or epoch % config.save_freq):
                     _save(learner, progress, run)
-                signals.stop()
+                if signal:
+                    distributed.barrier()  # torchrun ends all processes soon after one has ended
+                    raise Stopped(signal)
                 if evaluates:
                     bar.note("evaluating")
-                    with signals.at_once():
-                        metrics = learner.evaluate(progress.updates)
-                        images = learner.images()
-                    metrics = {**progress.mean_losses(), **metrics}
-                    log.write(epoch, progress.seconds, progress.updates, metrics)
-                    log.images(images, epoch)
+                    metrics, images = _evaluate(learner, progress, signals)
+                    if log:
+                        log.write(epoch, progress.seconds, progress.updates, metrics)
+                        log.images(images, epoch)
                     note = _scores(metrics, config)
                     bar.note(note)
                     for callback in callbacks:
@@ -154,14 +118,48 @@ def fit(
                 if not is_last:
                     _update(learner, progress, device)
                     bar.update(progress.updates, note)
-            bar.note("drawing figures")
-            for name, figure in learner.figures().items():
-                if isinstance(figure, Tensor):
-                    log.animation(name, figure)
-                else:
-                    log.figure(name, figure, config.n_epochs)
-        save_tensors(run.final_weights, learner.model.state_dict())
-        run.finish()
+            if log:
+                bar.note("drawing figures")
+                _draw(learner, config, log)
+        if is_main():
+            save_tensors(run.final_weights, learner.model.state_dict())
+            run.finish()
+
+
+def _start(
+    learner: Learner, config: TrainingConfig, run: Run, device: torch.device, console: Console
+) -> _Progress:
+    """Record the start, restore the last checkpoint, and print the settings."""
+    processes = world_size()
+    if is_main():
+        record_start(run, str(device) if processes == 1 else f"{processes} x {device.type}")
+    progress = _resume(learner, config, run, device)
+    facts = {"parameters": f"{sum(p.numel() for p in learner.model.parameters()):,}"}
+    if processes > 1:
+        facts["processes"] = f"{processes}"
+    if run.saved:
+        facts["resuming"] = f"from update {progress.updates:,}"
+    console.print(summary(config, run, **facts))
+    return progress
+
+
+def _evaluate(
+    learner: Learner, progress: _Progress, signals: StopSignals
+) -> tuple[Mapping[str, float], Mapping[str, Tensor]]:
+    """Return the metrics, with the losses since the last evaluation, and images to show."""
+    distributed.buffers_from_main(learner.model)
+    with signals.at_once():
+        metrics = learner.evaluate(progress.updates)
+        images = learner.images() if is_main() else {}
+    return {**progress.mean_losses(), **metrics}, images
+
+
+def _draw(learner: Learner, config: TrainingConfig, log: TrainingLog) -> None:
+    for name, figure in learner.figures().items():
+        if isinstance(figure, Tensor):
+            log.animation(name, figure)
+        else:
+            log.figure(name, figure, config.n_epochs)
 
 
 def _update(learner: Learner, progress: _Progress, device: torch.device) -> None:
@@ -169,7 +167,7 @@ def _update(learner: Learner, progress: _Progress, device: torch.device) -> None
     if progress.updates % learner.updates_per_epoch == 0:
         progress.begin_epoch()
     losses, batch_size = learner.update(progress.updates)
-    progress.add(losses, batch_size)
+    progress.add(*distributed.mean(losses, batch_size))
     if progress.updates % learner.updates_per_epoch == 0 and device.type == "cuda":
         torch.cuda.synchronize(device)  # count the GPU's time too
     progress.seconds += time.perf_counter() - started
@@ -187,14 +185,22 @@ def _scores(metrics: Mapping[str, float], config: TrainingConfig) -> str:
 
 
 def _save(learner: Learner, progress: _Progress, run: Run) -> None:
+    rng, *others = distributed.gathered(rng_state())
+    if not is_main():
+        return
     refuse_diverged(run, f"update {progress.updates:,}", learner.model, progress.mean_losses())
-    state = {"progress": asdict(progress), "learner": learner.state(), "rng": rng_state()}
+    state: State = {"progress": asdict(progress), "learner": learner.state(), "rng": rng}
+    if others:
+        state["other_rng"] = others
     save_state(run, progress.updates, state)
 
 
-def _resume(learner: Learner, run: Run, device: torch.device) -> _Progress:
-    state = load_state(run, device)
+def _resume(learner: Learner, config: TrainingConfig, run: Run, device: torch.device) -> _Progress:
+    state = load_state(run, device) if is_main() else None
+    state = distributed.state_from_main(state, device)
     if state is None:
+        if not is_main():
+            seed_rng(derived_seed(config.seed, rank()))
         return _Progress()
     if "progress" not in state:
         raise UserError(
@@ -202,5 +208,10 @@ def _resume(learner: Learner, run: Run, device: torch.device) -> _Progress:
             " --overwrite."
         )
     learner.restore(state["learner"])
-    set_rng_state(state["rng"])
-    return _Progress(**state["progress"])
+    progress = _Progress(**state["progress"])
+    rng_states = [state["rng"], *state.get("other_rng", [])]
+    if rank() < len(rng_states):
+        set_rng_state(rng_states[rank()])
+    else:  # it had fewer processes
+        seed_rng(derived_seed(config.seed, rank(), progress.updates))
+    return progress

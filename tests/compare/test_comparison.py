@@ -1,5 +1,4 @@
 import csv
-import importlib.util
 import os
 import re
 import subprocess
@@ -25,16 +24,14 @@ from rl_coordconv.compare.sentences import count, number, stopping_sentence, ver
 from rl_coordconv.compare.tables import variants_table
 from rl_coordconv.envs.atari import GAMES
 from rl_coordconv.runs.results import styles
+from scripts import run_script
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
 BAND = 'data-label=""'  # in an SVG
 
 
 def command(*arguments):
-    spec = importlib.util.spec_from_file_location("compare", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main([str(argument) for argument in arguments])
+    return run_script("compare", *arguments)
 
 
 def write_study(root, means, seeds=4, spread=60.0, **more):

@@ -1,13 +1,14 @@
 """The report in a browser: wide and narrow windows, light and dark."""
 
 import csv
-import importlib.util
 from pathlib import Path
 
 import pytest
 from browser import PHONE
 from fake_runs import write_run
 from playwright.sync_api import Locator, Page
+
+from scripts import run_script
 
 pytestmark = pytest.mark.browser
 
@@ -23,12 +24,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for seed in range(3):
                 write_run(runs, extractor, seed, game=env)
     next(runs.rglob("seed-2")).joinpath("episodes.csv").unlink()
-    spec = importlib.util.spec_from_file_location("compare", SCRIPT)
-    assert spec
-    assert spec.loader
-    compare = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(compare)
-    assert compare.main([str(runs), "--out", str(out)]) == 0
+    assert run_script("compare", runs, "--out", out) == 0
     return out / "report.html"
 
 

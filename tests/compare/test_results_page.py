@@ -1,6 +1,5 @@
 """The page about the results stored in ``docs/results``."""
 
-import importlib.util
 import shutil
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from rl_coordconv.compare.find import find_runs
 from rl_coordconv.compare.sentences import verdicts
 from rl_coordconv.compare.tables import pairs_table, variants_table
 from rl_coordconv.runs.kept import keep
+from scripts import run_script
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "report_results.py"
@@ -19,10 +19,7 @@ RESULTS = ROOT / "docs" / "results"
 
 
 def main(*arguments: object) -> int:
-    spec = importlib.util.spec_from_file_location("report_results", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main([str(argument) for argument in arguments])
+    return run_script("report_results", *arguments)
 
 
 @pytest.fixture

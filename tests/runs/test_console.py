@@ -49,6 +49,16 @@ def test_a_file_gets_one_line_per_minute(clock, capsys):
     ]
 
 
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_quiet_console_gets_nothing(is_terminal, clock, capsys):
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=is_terminal, quiet=True)
+    with Bar(console, 2000, "steps") as bar:
+        clock[0] = 61
+        bar.update(600, "score 7")
+    assert output.getvalue() + capsys.readouterr().out == ""
+
+
 def test_the_summary_shows_a_long_path_whole(tmp_path):
     output = io.StringIO()
     folder = "/".join(["folder"] * 30)

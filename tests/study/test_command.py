@@ -1,13 +1,11 @@
 """``study.py`` with real runs."""
 
-import importlib.util
 import os
 import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -25,6 +23,7 @@ from study.runs import (
 )
 
 from rl_coordconv.study.plan import read_study
+from scripts import run_script
 
 # A2C on the real game for a few updates.
 A2C = {
@@ -33,17 +32,8 @@ A2C = {
 }
 
 
-def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("study_script", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def main(*arguments: object) -> int:
-    return load_script().main([str(argument) for argument in arguments])
+    return run_script("study", *arguments)
 
 
 def n_cores() -> int:

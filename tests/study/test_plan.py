@@ -16,7 +16,7 @@ from rl_coordconv.runs.config import UserError
 from rl_coordconv.study.plan import PlannedRun, read_study
 
 CONFIGS = ROOT / "configs"
-ATARI_STUDIES = [
+SEEDED_STUDIES = [
     file for file in sorted(CONFIGS.glob("studies/*.yaml")) if not file.stem.startswith("toy_")
 ]
 A2C = {"experiment": "a2c"}
@@ -128,7 +128,7 @@ def test_the_command_of_a_toy_run_makes_the_same_run(file):
     assert config == planned.config
 
 
-@pytest.mark.parametrize("file", ATARI_STUDIES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", SEEDED_STUDIES, ids=lambda file: file.stem)
 def test_the_included_studies_start_with_a_run_of_every_variant(file):
     chosen = read_study(file, CONFIGS)
     assert len({planned.run.folder for planned in chosen}) == len(chosen)
@@ -148,9 +148,14 @@ def test_the_included_studies_start_with_a_run_of_every_variant(file):
     ],
 )
 def test_a_grid_has_as_many_runs_as_the_authors_grid(name, number):
-    runs = read_study(CONFIGS / "studies" / f"toy_{name}.yaml", CONFIGS)
-    assert len({planned.run.folder for planned in runs}) == number
+    """The commands for CoordConv are in the comments at the top of the files."""
     task, model = name.split("_")
+    file = CONFIGS / "studies" / f"toy_{task}.yaml"
+    text = file.read_text().replace("\\\n#", "")
+    words = next((x for x in text.splitlines() if f"--model {model} " in x), "").split("--")[1:]
+    flags = {k.replace("-", "_"): value for k, value in (word.split() for word in words)}
+    runs = read_study(file, CONFIGS, flags)
+    assert len({planned.run.folder for planned in runs}) == number
     assert {(p.config.task, p.config.model, p.config.preset) for p in runs} == {
         (task, model, "paper")
     }
@@ -158,7 +163,7 @@ def test_a_grid_has_as_many_runs_as_the_authors_grid(name, number):
 
 @pytest.mark.parametrize("model", ["deconv-bottleneck", "upsample-conv", "upsample-coordconv"])
 def test_the_controls_of_rendering_share_the_deconvolutions_grid(model):
-    file = CONFIGS / "studies" / "toy_rendering_deconv.yaml"
+    file = CONFIGS / "studies" / "toy_rendering.yaml"
     flags = {"model": model, "learning_rate": "0.01", "l2": "0", "filter_size": "2,3"}
     runs = read_study(file, CONFIGS, flags)
     assert len(runs) == 2 * 3 * 2 * 2

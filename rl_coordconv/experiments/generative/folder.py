@@ -16,16 +16,9 @@ from torch import Tensor
 
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import require_folder
-
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-"""Suffixes of images, in lower case; other files are ignored."""
-
-_NAMED = 3  # number of unreadable files that are named
+from rl_coordconv.runs.pictures import N_NAMED, SUFFIXES, is_picture, upright_rgb
 
 _GREY = {"1", "L", "LA", "I", "F"}  # PIL's modes, without the number of bits in "I;16"
-
-# All that PIL raised for 24,000 damaged files of eight kinds.
-_DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def read_folder(folder: Path, canvas: int, most: int = sys.maxsize) -> Tensor:
@@ -79,8 +72,7 @@ def _image_paths(folder: Path) -> list[Path]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found = (Path(parent, name) for name in files if not name.startswith("."))
-        paths += [path for path in found if path.suffix.lower() in SUFFIXES]
+        paths += filter(is_picture, (Path(parent, name) for name in files))
     if not paths:
         known = ", ".join(sorted(SUFFIXES))
         raise UserError(f"There is no image in {folder}; files must end in one of {known}.")
@@ -92,23 +84,16 @@ def _read_image(path: Path, canvas: int) -> npt.NDArray[np.uint8] | None:
     try:
         with Image.open(path) as file:
             grey = file.mode.partition(";")[0] in _GREY
-            image = None if grey else _fit(file, canvas)
-    except _DAMAGED:
+            image = None if grey else upright_rgb(file)
+    except Exception:  # as in `read_rgb`
         return None
     if image is None:
         raise UserError(f"{path} is a grey image; remove it or convert it to colour.")
+    image = ImageOps.fit(image, (canvas, canvas), Image.Resampling.BICUBIC)
     return np.asarray(image).transpose(2, 0, 1)
 
 
-def _fit(image: Image.Image, canvas: int) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-    return ImageOps.fit(image.convert("RGB"), (canvas, canvas), Image.Resampling.BICUBIC)
-
-
 def _skipped(paths: list[Path], number: int) -> str:
-    names = ", ".join(str(path) for path in paths[:_NAMED])
-    rest = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    names = ", ".join(str(path) for path in paths[:N_NAMED])
+    rest = f" and {len(paths) - N_NAMED} more" if len(paths) > N_NAMED else ""
     return f"{len(paths)} of {number} images cannot be read and are skipped: {names}{rest}."

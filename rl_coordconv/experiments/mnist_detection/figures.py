@@ -120,7 +120,7 @@ def draw_overlaps(maps: Mapping[str, ProbeMaps], columns: int) -> Figure:
         axes.set_axis_off()
     for axes, (name, own) in zip(panels.flat, maps.items(), strict=False):
         drawn = _draw_map(axes, own.iou, own.centres, largest=1.0)
-        axes.set_title(f"{name}: mean {own.iou.mean():.2f}", fontsize="medium")
+        axes.set_title(f"{name}\nmean {own.iou.mean():.2f}", fontsize="small")
     figure.colorbar(drawn, ax=panels, label="IOU", shrink=0.6)
     return figure
 

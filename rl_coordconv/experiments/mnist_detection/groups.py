@@ -57,10 +57,6 @@ class Group(reports.Group[Result[DetectionConfig]]):
         chosen = self.config.model_dump(include=set(_CHOSEN))
         return self.train_command({k: x for k, x in chosen.items() if x != _CHOSEN[k]})
 
-    def values(self, column: str) -> dict[int, float]:
-        """Return a column of the last evaluation of each seed."""
-        return {result.config.seed: result.last[column] for result in self.results}
-
     def is_comparable(self, other: Group) -> bool:
         """Whether the models differ only in their coordinates."""
         return (

@@ -9,11 +9,11 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from rl_coordconv.experiments.mnist_detection import pictures
-from rl_coordconv.experiments.mnist_detection.differences import difference, gain
 from rl_coordconv.experiments.mnist_detection.groups import Group, group_runs
 from rl_coordconv.experiments.mnist_detection.paper import IOU_GAIN
 from rl_coordconv.experiments.mnist_detection.results import measures
 from rl_coordconv.experiments.mnist_detection.train import count_parameters
+from rl_coordconv.runs.differences import difference, gain
 from rl_coordconv.runs.kept import has_weights, stored_runs
 from rl_coordconv.runs.reports import Report
 from rl_coordconv.runs.results import markdown_table
@@ -75,16 +75,20 @@ def differences_table(groups: Sequence[Group], columns: Mapping[str, str]) -> st
     names = {m.column: m.name for group in groups for m in measures(group.config)}
     lines: list[Line] = []
     for baseline, group in _pairs(groups):
-        seeds = sorted(baseline.values("test/iou").keys() & group.values("test/iou").keys())
+        overlaps = baseline.values("test/iou"), group.values("test/iou")
+        others = {
+            names[column]: difference(baseline.values(column), group.values(column), number.format)
+            for column, number in columns.items()
+        }
         is_claim = group.config.model == "rpn-coordconv"
         line = {
             **_settings(group),
             "model": f"{group.name} - {baseline.config.model}",
-            "gain of IOU": gain(baseline, group, "test/iou"),
+            "gain of IOU": gain(*overlaps),
             "paper: gain": f"{IOU_GAIN:.0%}" if is_claim else "-",
-            "IOU": difference(baseline, group, "test/iou", "{:+.3f}"),
-            **{names[k]: difference(baseline, group, k, number) for k, number in columns.items()},
-            "seeds": str(len(seeds)),
+            "IOU": difference(*overlaps, "{:+.3f}".format),
+            **others,
+            "seeds": str(len(overlaps[0].keys() & overlaps[1].keys())),
         }
         lines.append(line)
     head = ["model", "anchors", "preset", "gain of IOU", "paper: gain", "IOU"]

@@ -12,11 +12,11 @@ from rl_coordconv.experiments.mnist_detection.config import DetectionConfig
 from rl_coordconv.experiments.mnist_detection.data import Canvases, make_canvases
 from rl_coordconv.experiments.mnist_detection.digits import read_digits
 from rl_coordconv.experiments.mnist_detection.names import Part
-from rl_coordconv.experiments.mnist_detection.vision import check_vision
 from rl_coordconv.runs.checkpoint import load_tensors, rng_untouched
 from rl_coordconv.runs.device import use_device
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.training import Callback, fit
+from rl_coordconv.runs.vision import check_vision
 from rl_coordconv.speedups.memory import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _NO_CANVASES = Canvases(torch.empty(0), torch.empty(0), torch.empty(0))
 
 def train(config: DetectionConfig, run: Run, callbacks: Sequence[Callback] = ()) -> None:
     """Train with `fit`."""
-    check_vision()
+    check_vision("Detection")
     device = use_device(config.device, config.num_threads)
     if device.type == "cpu":
         keep_freed_memory()
@@ -87,7 +87,7 @@ def load_learner(config: DetectionConfig, run: Run, test: Canvases) -> Detection
         run: The finished run.
         test: Canvases to evaluate on, on the CPU.
     """
-    check_vision()
+    check_vision("Detection")
     learner = make_learner(config, _NO_CANVASES, test)
     learner.model.load_state_dict(load_tensors(run.final_weights))
     return learner

@@ -11,11 +11,9 @@ from rl_coordconv.experiments.not_so_clevr.names import MODEL_NAMES
 from rl_coordconv.experiments.not_so_clevr.paper import claim
 from rl_coordconv.experiments.not_so_clevr.results import Result, read_result
 from rl_coordconv.experiments.not_so_clevr.tasks import TASKS
-from rl_coordconv.runs.config import flag
-from rl_coordconv.runs.console import lines_to_copy, tensorboard
+from rl_coordconv.runs.closing import next_commands
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.kept import read_stored_run
-from rl_coordconv.runs.shell import shell_command
 
 
 def closing(config: ToyConfig, run: Run) -> Group:
@@ -25,18 +23,12 @@ def closing(config: ToyConfig, run: Run) -> Group:
         config: The run's settings.
         run: The finished run.
     """
-    chosen = config.model_dump(include={"task", "split", "model", "preset", "log_dir"})
+    chosen = config.model_dump(include={"task", "split", "model"})
     paper = ToyConfig.find_defaults(CONFIGS / "toy", {**chosen, "preset": "paper"}).values
     baseline = MODEL_NAMES[config.task][0]
-    chosen["model"] = baseline if config.model != baseline else "coordconv"
-    flags = [word for name, value in chosen.items() for word in (flag(name), str(value))]
-    commands = {
-        "watch": tensorboard(config),
-        "compare": shell_command("train-toy", *flags),
-        "figures": str(run.figures),
-    }
+    other = baseline if config.model != baseline else "coordconv"
     result = read_result(read_stored_run(run.folder, ["progress"]))
-    return Group(results_table(result, paper["n_epochs"]), lines_to_copy(commands))
+    return Group(results_table(result, paper["n_epochs"]), next_commands(config, run, other))
 
 
 def results_table(result: Result, paper_epochs: int) -> Table:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import base64
 import csv
-import importlib.util
 import json
 import zipfile
 from pathlib import Path
-from types import ModuleType
 
 import sb3_contrib
 import stable_baselines3
 
 from rl_coordconv.envs.atari import make_atari_env
 from rl_coordconv.runs.folder import Run
+from scripts import load_script
 
 ROOT = Path(__file__).parents[3]
 TINY = {
@@ -22,15 +21,6 @@ TINY = {
     "ppo": "--n-envs 2 --eval-episodes 1 --num-threads 1 --n-steps 16 --batch-size 16",
 }
 SHORT_FLAGS = "--total-timesteps 100 --eval-freq 0 --save-freq 60"
-
-
-def load_script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def arguments(name: str, folder: Path, flags: str) -> list[str]:

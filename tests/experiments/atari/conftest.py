@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
-from atari_commands import SHORT_FLAGS, arguments, load_script, train
+from atari_commands import SHORT_FLAGS, arguments, train
 
 from rl_coordconv.experiments.atari import agents
 from rl_coordconv.runs.folder import Run
+from scripts import load_script
 
 
 @pytest.fixture(autouse=True)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from atari_commands import SHORT_FLAGS, column, load_script, train
+from atari_commands import SHORT_FLAGS, column, train
 from games import WhereIsTheSquare
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.env_util import make_vec_env
 
 from rl_coordconv import policy_kwargs
+from scripts import load_script
 
 pytestmark = pytest.mark.gpu
 

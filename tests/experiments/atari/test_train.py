@@ -18,7 +18,6 @@ from atari_commands import (
     TINY,
     arguments,
     column,
-    load_script,
     only_run,
     rename_classes,
     train,
@@ -34,6 +33,7 @@ from rl_coordconv.experiments.atari.config import A2CConfig
 from rl_coordconv.runs.config import Defaults, read_yaml
 from rl_coordconv.runs.console import Bar
 from rl_coordconv.runs.folder import Run
+from scripts import load_script
 
 
 class TestFinishedRun:

@@ -1,6 +1,5 @@
 """Tables and figures made from run folders, and the pages in the repository."""
 
-import importlib.util
 import shutil
 from pathlib import Path
 from typing import get_args
@@ -20,6 +19,7 @@ from rl_coordconv.runs.checkpoint import load_tensors, save_tensors
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.kept import read_kept, stored_runs
 from rl_coordconv.runs.results import fill_tables
+from scripts import run_script
 
 ROOT = Path(__file__).parents[3]
 SMALL = {"canvas": 16, "n_images": 64, "channels": 2}
@@ -201,11 +201,7 @@ def test_the_models_have_different_colours():
 
 
 def main(*arguments: object) -> int:
-    path = ROOT / "scripts" / "report_paper.py"
-    spec = importlib.util.spec_from_file_location("report_paper", path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script.main([str(argument) for argument in arguments])
+    return run_script("report_paper", *arguments)
 
 
 @pytest.fixture

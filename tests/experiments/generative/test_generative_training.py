@@ -1,7 +1,6 @@
 """Test training of the GAN and the VAE through the scripts' main."""
 
 import csv
-import importlib.util
 import os
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from rl_coordconv.experiments.generative.learner import GenerativeLearner
 from rl_coordconv.experiments.generative.names import GANModel, VAEModel
 from rl_coordconv.runs.capture import Captured
 from rl_coordconv.runs.folder import Run
+from scripts import run_script
 
 ROOT = Path(__file__).parents[3]
 TINY = (
@@ -32,14 +32,7 @@ MODELS = [("gan", m) for m in get_args(GANModel)] + [("vae", m) for m in get_arg
 
 
 def main(name: str, folder: Path, flags: str = "") -> int:
-    script = ROOT / "scripts" / f"train_{name}.py"
-    spec = importlib.util.spec_from_file_location(script.stem, script)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    code: int = module.main([*TINY.split(), "--log-dir", str(folder), *flags.split()])
-    return code
+    return run_script(f"train_{name}", *TINY.split(), "--log-dir", folder, *flags.split())
 
 
 def train(name: str, folder: Path, flags: str = "") -> Run:

@@ -1,7 +1,5 @@
 """Tables and figures made from run folders, and the pages in the repository."""
 
-import importlib.util
-import math
 import shutil
 from pathlib import Path
 
@@ -12,7 +10,6 @@ from PIL import Image
 
 from rl_coordconv.experiments import make_config
 from rl_coordconv.experiments.mnist_detection import train
-from rl_coordconv.experiments.mnist_detection.differences import difference, gain
 from rl_coordconv.experiments.mnist_detection.groups import MODELS, group_runs
 from rl_coordconv.experiments.mnist_detection.pictures import curves
 from rl_coordconv.experiments.mnist_detection.report import REPORT, tables
@@ -20,6 +17,7 @@ from rl_coordconv.runs.checkpoint import save_tensors
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.kept import stored_runs
 from rl_coordconv.runs.results import fill_tables
+from scripts import run_script
 
 ROOT = Path(__file__).parents[3]
 COMMON = {"iou": 0.5, "pair_iou": 0.25, "ap": 0.125, "ap50": 0.5, "ap75": 0.0625, "recall": 0.75}
@@ -106,18 +104,6 @@ def test_differences_are_between_models_with_equal_settings_and_seeds(tmp_path):
     assert (row["AP"], row["seeds"], row["paper: gain"]) == ("+0.125", "1", "-")
 
 
-def test_intervals_are_those_of_students_t_for_pairs(tmp_path):
-    """By hand: differences 1, 2 and 6 have a mean of 3 and a standard error of sqrt(7 / 3)."""
-    for seed, (first, second) in enumerate([(1, 2), (1, 3), (1, 7)]):
-        write_run(tmp_path, "rpn-conv", seed, iou=first)
-        write_run(tmp_path, "rpn-coordconv", seed, iou=second)
-    groups = group_runs(stored_runs(tmp_path))
-    half = 4.302652729696 * math.sqrt(7 / 3)  # the 97.5% quantile for two degrees of freedom
-    found = difference(*groups, "test/iou", "{:.6f}")
-    assert found == f"3.000000 ({3 - half:.6f} to {3 + half:.6f})"
-    assert gain(*groups, "test/iou").startswith(f"+{42 ** (1 / 3) - 1:.0%} (")
-
-
 def test_the_choice_of_the_optimiser_is_made_on_validation_canvases(tmp_path):
     for optimizer, loss in {"sgd": 0.5, "adam": 0.25}.items():
         for part in ("validation", "test"):
@@ -180,12 +166,7 @@ def test_the_script_keeps_runs_and_draws_them(docs, tmp_path, capsys, monkeypatc
     small = {"canvas": 40, "n_digits": 2, "weights": True}
     write_run(tmp_path / "runs", "rpn-conv", **small)
     write_run(tmp_path / "runs", "rpn-coordconv", **small)
-    spec = importlib.util.spec_from_file_location("report", ROOT / "scripts" / "report_paper.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert module.main(["detection", str(tmp_path / "runs"), "--docs", str(docs)]) == 0
+    assert run_script("report_paper", "detection", tmp_path / "runs", "--docs", docs) == 0
     kept = docs / "results" / "detection"
     drawn = {path.name for path in kept.glob("*.png")}
     assert drawn == {"iou.png", "places.png", "detections.png"}

@@ -1,7 +1,6 @@
 """Test training of the detectors through the script's main."""
 
 import csv
-import importlib.util
 import signal
 from pathlib import Path
 from typing import get_args
@@ -12,11 +11,13 @@ import yaml
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from rl_coordconv.experiments.mnist_detection import proposal_learner, train, vision
+from rl_coordconv.experiments.mnist_detection import proposal_learner, train
 from rl_coordconv.experiments.mnist_detection.config import DetectionConfig
 from rl_coordconv.experiments.mnist_detection.learner import DetectionLearner
 from rl_coordconv.experiments.mnist_detection.names import DetectionModel
+from rl_coordconv.runs import vision
 from rl_coordconv.runs.folder import Run
+from scripts import run_script
 
 ROOT = Path(__file__).parents[3]
 TINY = "--canvas 40 --n-digits 2 --n-images 16 --batch-size 4 --n-epochs 2 --num-threads 1"
@@ -28,15 +29,8 @@ def _few_test_canvases(monkeypatch):
 
 
 def main(folder: Path, flags: str = "") -> int:
-    script = ROOT / "scripts" / "train_detection.py"
-    spec = importlib.util.spec_from_file_location(script.stem, script)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    own = ["--log-dir", str(folder), "--device", "cpu", *flags.split()]
-    code: int = module.main([*TINY.split(), *own])
-    return code
+    own = ["--log-dir", folder, "--device", "cpu", *flags.split()]
+    return run_script("train_detection", *TINY.split(), *own)
 
 
 def run_main(folder: Path, flags: str = "") -> Run:

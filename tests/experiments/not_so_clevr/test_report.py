@@ -1,6 +1,5 @@
 """Test tables made from run folders, and the page in the repository."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from rl_coordconv.experiments.not_so_clevr.report import (
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.kept import keep
 from rl_coordconv.runs.results import fill_tables
+from scripts import run_script
 
 ROOT = Path(__file__).parents[3]
 CONFIGS = ROOT / "configs" / "toy"
@@ -172,17 +172,12 @@ def test_the_curves_have_a_legend(runs):
 
 
 def test_the_script_fills_the_pages_and_draws_the_curves(runs, tmp_path):
-    spec = importlib.util.spec_from_file_location(
-        "report_paper", ROOT / "scripts" / "report_paper.py"
-    )
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
     docs = tmp_path / "docs"
     pages = {"summary": docs / "toy.md", "results": docs / "results" / "toy" / "README.md"}
     pages["results"].parent.mkdir(parents=True)
     for table, page in pages.items():
         page.write_text(f"# Page\n<!-- {table} -->\nold\n<!-- end -->\nThe end.\n")
-    assert script.main(["toy", str(runs), "--docs", str(docs)]) == 0
+    assert run_script("report_paper", "toy", runs, "--docs", docs) == 0
     for table, page in pages.items():
         text = page.read_text()
         assert text.startswith(f"# Page\n<!-- {table} -->\n| task |")

@@ -1,14 +1,12 @@
 """Test training on the toy tasks through the script's main."""
 
 import csv
-import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -23,6 +21,7 @@ from rl_coordconv.experiments.not_so_clevr.metrics import accuracy
 from rl_coordconv.experiments.not_so_clevr.models import MODELS, Shape, make_model
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.folder import Run
+from scripts import run_script
 
 ROOT = Path(__file__).parents[3]
 CONFIGS = ROOT / "configs" / "toy"
@@ -30,17 +29,8 @@ TINY = "--canvas 32 --square 21 --n-epochs 2 --num-threads 1 --device cpu"
 PAIRS = [(task, model) for task, models in MODELS.items() for model in models]
 
 
-def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("train_toy", ROOT / "scripts" / "train_toy.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def main(folder: Path, flags: str) -> int:
-    return load_script().main([*TINY.split(), "--log-dir", str(folder), *flags.split()])
+    return run_script("train_toy", *TINY.split(), "--log-dir", folder, *flags.split())
 
 
 def train(folder: Path, flags: str = "") -> Run:
@@ -117,8 +107,10 @@ def test_every_model_trains_and_has_figures(task, model, tmp_path, capsys):
     assert "on one core of an AMD EPYC" in out
     assert f"tensorboard --logdir {tmp_path}\n" in out
     other = "coordconv" if model == next(iter(MODELS[task])) else next(iter(MODELS[task]))
-    assert f"train_toy.py --log-dir {tmp_path} --task {task} " in out
-    assert f" --model {other} --preset quick\n" in out
+    (command,) = [line for line in out.splitlines() if line.startswith("compare")]
+    assert f"train_toy.py --n-epochs 1 --task {task} --split " in command
+    assert f" --model {other} --preset quick " in command
+    assert command.endswith(f" --log-dir {tmp_path}")
     pictures = list(run.figures.glob("*.png"))
     assert len(pictures) >= 2
     for picture in pictures:

@@ -4,12 +4,12 @@ import sys
 
 import pytest
 
-from rl_coordconv.experiments.mnist_detection.vision import check_vision
 from rl_coordconv.runs.config import UserError
+from rl_coordconv.runs.vision import check_vision
 
 
 def test_the_installed_packages_pass():
-    check_vision()
+    check_vision("Detection")
 
 
 @pytest.mark.parametrize("package", ["mlxtend", "pycocotools", "torchmetrics", "torchvision"])
@@ -17,7 +17,7 @@ def test_a_missing_package_is_one_sentence(package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     message = r"^Detection needs .* mlxtend: pip install 'rl_coordconv\[vision\]'\.$"
     with pytest.raises(UserError, match=message):
-        check_vision()
+        check_vision("Detection")
 
 
 def test_torchvision_for_another_torch_is_one_sentence(tmp_path, monkeypatch):
@@ -27,4 +27,4 @@ def test_torchvision_for_another_torch_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "torchvision", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=r"^torchvision does not match torch [\d.]+"):
-        check_vision()
+        check_vision("Detection")

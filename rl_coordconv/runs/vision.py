@@ -9,15 +9,18 @@ from rl_coordconv.runs.config import UserError
 _PACKAGES = ("mlxtend", "pycocotools", "torchmetrics", "torchvision")
 
 
-def check_vision() -> None:
+def check_vision(experiment: str) -> None:
     """Check that the extra ``vision`` is installed and that torchvision works with this torch.
+
+    Args:
+        experiment: The experiment that needs them, at the start of the sentence.
 
     Raises:
         UserError: It is not, or it does not.
     """
     if not all(find_spec(name) for name in _PACKAGES):
         raise UserError(
-            "Detection needs torchvision, torchmetrics and mlxtend: "
+            f"{experiment} needs torchvision, torchmetrics and mlxtend: "
             "pip install 'rl_coordconv[vision]'."
         )
     try:

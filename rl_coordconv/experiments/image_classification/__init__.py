@@ -1,0 +1,1 @@
+"""The paper's image classification: networks with one CoordConv layer in front."""

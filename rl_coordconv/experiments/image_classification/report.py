@@ -1,0 +1,119 @@
+"""Make the tables and figures of ``docs/classification.md`` and ``docs/results/classification``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from rl_coordconv.experiments.image_classification import pictures
+from rl_coordconv.experiments.image_classification.groups import Group, by_task, group_runs
+from rl_coordconv.experiments.image_classification.paper import P_VALUE, TOP5_GAIN
+from rl_coordconv.experiments.image_classification.results import SHIFTED, measures
+from rl_coordconv.runs.differences import difference, p_values
+from rl_coordconv.runs.kept import stored_runs
+from rl_coordconv.runs.reports import Report
+from rl_coordconv.runs.results import markdown_table
+
+_POINTS = {"val/top1": "top-1, points", "val/top5": "top-5, points"}
+
+
+def tables(groups: Sequence[Group]) -> dict[str, str]:
+    """Return every table of the pages in Markdown, by name."""
+    return {
+        "classification": scores_table(groups),
+        "classification-differences": differences_table(groups),
+        "classification-runs": runs_table(groups),
+    }
+
+
+def scores_table(groups: Iterable[Group]) -> str:
+    """Return a table of scores at the last evaluation: mean (min to max) over seeds."""
+    lines: list[dict[str, str]] = []
+    head: dict[str, None] = dict.fromkeys(["task", "model"])
+    for group in groups:
+        line = _settings(group)
+        for measure in measures(group.config):
+            line[measure.name] = group.spread(measure.column, measure.number)
+        head |= dict.fromkeys(line)
+        lines.append(line)
+    return _table([*(name for name in head if name != "seeds"), "seeds"], lines)
+
+
+def differences_table(groups: Iterable[Group]) -> str:
+    """Return a table of the differences between each model and ``plain``."""
+    lines: list[dict[str, str]] = []
+    for own in by_task(groups).values():
+        baseline, *others = own
+        if baseline.config.model != "plain":
+            continue
+        for group in others:
+            is_claim = group.config.model == "coordconv"
+            line = {
+                **_settings(group),
+                "model": f"{group.name} - plain",
+                "paper: top-5 on ImageNet": f"{TOP5_GAIN} ({P_VALUE})" if is_claim else "-",
+                "seeds": str(len(baseline.values("val/top1").keys() & group.values("val/top1"))),
+            }
+            for column, name in {**_POINTS, **_shifted(group)}.items():
+                scores = baseline.values(column), group.values(column)
+                line[name] = difference(*scores, lambda x: f"{100 * x:+.1f}")
+                line[f"{name.partition(',')[0]}, p"] = p_values(*scores)
+            lines.append(line)
+    head = dict.fromkeys(name for line in lines for name in line if name != "seeds")
+    return _table([*(head or ("task", "model")), "seeds"], lines)
+
+
+def _shifted(group: Group) -> dict[str, str]:
+    """Return the column and the name of the accuracy at the middle one of the shifts."""
+    columns = [m.column for m in measures(group.config) if m.column.startswith(SHIFTED)]
+    column = columns[len(columns) // 2]
+    return {column: f"top-1 shifted by {column.removeprefix(SHIFTED)}, points"}
+
+
+def runs_table(groups: Iterable[Group]) -> str:
+    """Return a table of commands, times and devices."""
+    lines = [
+        {
+            **_settings(group),
+            "command": f"`{group.command}`",
+            "updates": group.spread("updates", "{:,.0f}"),
+            "seconds": group.spread("seconds", "{:,.0f}"),
+            "device": ", ".join(group.devices),
+        }
+        for group in groups
+    ]
+    return _table(["task", "model", "command", "updates", "seconds", "device", "seeds"], lines)
+
+
+def _settings(group: Group) -> dict[str, str]:
+    return {"task": group.task, "model": group.name, "seeds": str(len(group.results))}
+
+
+def _table(head: Sequence[str], lines: Iterable[Mapping[str, str]]) -> str:
+    """Return a table in Markdown, with a dash for each missing cell."""
+    return markdown_table(head, [[line.get(name, "-") for name in head] for line in lines])
+
+
+class ClassificationReport(Report):
+    """The contents of ``docs/classification.md`` and ``docs/results/classification``."""
+
+    name = "classification"
+
+    def wants(self, settings: Mapping[str, Any]) -> bool:
+        """Return whether a run is of a classifier."""
+        return bool(settings["experiment"] == "classification")
+
+    def figures(self, kept: Path) -> dict[str, Figure]:
+        """Draw the accuracy of each model, and that of shifted images."""
+        groups = group_runs(stored_runs(kept, ["progress"]))
+        return pictures.figures(groups) if groups else {}
+
+    def tables(self, kept: Path) -> dict[str, str]:
+        """Return all tables in Markdown, by name."""
+        return tables(group_runs(stored_runs(kept, ["progress"])))
+
+
+REPORT = ClassificationReport()

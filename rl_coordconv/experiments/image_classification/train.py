@@ -1,0 +1,41 @@
+"""Train one classifier, from scratch or from the run's last checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from rl_coordconv.experiments.image_classification.config import ClassificationConfig
+from rl_coordconv.runs.checkpoint import load_tensors
+from rl_coordconv.runs.device import use_device
+from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.training import Callback, fit
+from rl_coordconv.runs.vision import check_vision
+from rl_coordconv.speedups.memory import keep_freed_memory
+
+
+def train(config: ClassificationConfig, run: Run, callbacks: Sequence[Callback] = ()) -> None:
+    """Train with `fit`."""
+    check_vision("Image classification")
+    # These need the extra ``vision``.
+    from rl_coordconv.experiments.image_classification.datasets import read_splits
+    from rl_coordconv.experiments.image_classification.learner import ClassificationLearner
+
+    device = use_device(config.device, config.num_threads)
+    if device.type == "cpu":
+        keep_freed_memory()
+    splits = read_splits(config.data, config.size)
+    fit(ClassificationLearner(config, splits, device), config, run, callbacks)
+
+
+def load_model(config: ClassificationConfig, run: Run) -> nn.Module:
+    """Return the trained classifier of a finished run, on the CPU."""
+    check_vision("Image classification")
+    from rl_coordconv.experiments.image_classification.models import make_classifier
+
+    weights = load_tensors(run.final_weights)
+    *_, last = weights.values()  # the bias of the last layer
+    network = make_classifier(config.model, config.backbone, len(last))
+    network.load_state_dict(weights)
+    return network

@@ -1,0 +1,23 @@
+"""Run the files in ``scripts/`` in this process."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+def load_script(name: str) -> ModuleType:
+    """Import a new copy of a script, by its name without ``.py``."""
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_script(name: str, *arguments: object) -> int:
+    """Call a script's ``main`` and return the exit code."""
+    code: int = load_script(name).main([str(argument) for argument in arguments])
+    return code

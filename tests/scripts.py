@@ -4,6 +4,8 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
@@ -21,3 +23,13 @@ def run_script(name: str, *arguments: object) -> int:
     """Call a script's ``main`` and return the exit code."""
     code: int = load_script(name).main([str(argument) for argument in arguments])
     return code
+
+
+def mistake(capsys, name: str, *arguments: object) -> str:
+    """Call a script's ``main`` with a mistake, and return its one sentence on stderr."""
+    with pytest.raises(SystemExit) as stop:
+        run_script(name, *arguments)
+    assert stop.value.code == 2
+    error: str = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error

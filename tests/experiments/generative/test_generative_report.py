@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-import yaml
 from figures import missing
+from paper_reports import assert_pages_are_up_to_date, write_finished_run
 from PIL import Image
 
 from rl_coordconv.experiments import make_config
@@ -18,7 +18,6 @@ from rl_coordconv.experiments.generative.train import make_learner, read_images
 from rl_coordconv.runs.checkpoint import load_tensors, save_tensors
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.kept import read_kept, stored_runs
-from rl_coordconv.runs.results import fill_tables
 from scripts import run_script
 
 ROOT = Path(__file__).parents[3]
@@ -48,18 +47,11 @@ def write_run(
     The weights, if any, are the initial ones.
     """
     config = make_config(experiment, **SMALL | flags, log_dir=str(runs))
-    run = Run(config.folder)
-    run.folder.mkdir(parents=True)
-    run.config.write_text(yaml.safe_dump(config.model_dump()))
-    run.versions.write_text('{"device": "cpu"}')
     last = {**COMMON, **(OF_VAE if experiment == "vae" else {}), **(metrics or {})}
-    rows = [[0, 0, 0, *(0 for _ in last)], [10, 60.4 + config.seed, 625, *last.values()]]
-    lines = [["step", "seconds", "updates", *last], *rows]
-    run.progress.write_text("".join(",".join(map(str, line)) + "\n" for line in lines))
+    run = write_finished_run(config, last, epochs=10, seconds=60.4 + config.seed, updates=625)
     if weights:
         learner = make_learner(config, *read_images(config))
         save_tensors(run.final_weights, learner.model.state_dict())
-    run.done.touch()
     return run
 
 
@@ -269,12 +261,4 @@ def test_there_are_no_runs_yet(docs, tmp_path, capsys):
 
 
 def test_the_pages_in_the_repository_are_up_to_date(tmp_path):
-    made = REPORT.tables(ROOT / "docs" / "results" / "generative")
-    pages = [ROOT / "docs" / "generative.md", ROOT / "docs" / "results/generative/README.md"]
-    for page in pages:
-        copy = tmp_path / page.name
-        copy.write_text(page.read_text())
-        fill_tables(copy, made)
-        assert copy.read_text() == page.read_text()
-    text = "".join(page.read_text() for page in pages)
-    assert all(f"<!-- {name} -->\n{table}\n<!-- end -->" in text for name, table in made.items())
+    assert_pages_are_up_to_date(REPORT, tmp_path)

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 from figures import missing
+from paper_reports import assert_pages_are_up_to_date, cells, write_finished_run
 from PIL import Image
 
 from rl_coordconv.experiments import make_config
@@ -14,7 +14,6 @@ from rl_coordconv.experiments.image_classification.pictures import figures
 from rl_coordconv.experiments.image_classification.report import REPORT, tables
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.kept import stored_runs
-from rl_coordconv.runs.results import fill_tables
 from scripts import run_script
 
 ROOT = Path(__file__).parents[3]
@@ -25,32 +24,18 @@ SHIFTED = {f"shifted/top1_{pixels}": 0.5 - pixels / 32 for pixels in (1, 2, 4, 6
 def write_run(runs: Path, model: str, seed: int = 0, top1: float = 0.5, **settings) -> Run:
     """Write a finished run folder as training does, with zeros before the last evaluation."""
     config = make_config("classification", **settings, model=model, seed=seed, log_dir=str(runs))
-    run = Run(config.folder)
-    run.folder.mkdir(parents=True)
-    run.config.write_text(yaml.safe_dump(config.model_dump()))
-    run.versions.write_text('{"device": "cpu"}')
     last = {**SCORES, "val/top1": top1, **SHIFTED}
-    rows = [[0, 0, 0, *(0 for _ in last)], [8, 30 + seed, 496, *last.values()]]
-    lines = [["step", "seconds", "updates", *last], *rows]
-    run.progress.write_text("".join(",".join(map(str, line)) + "\n" for line in lines))
-    run.done.touch()
-    return run
+    return write_finished_run(config, last, epochs=8, seconds=30 + seed, updates=496)
 
 
-def cells(runs: Path) -> dict[str, list[dict[str, str]]]:
-    """Return the cells of all tables by column."""
-    made = tables(group_runs(stored_runs(runs, ["progress"])))
-    parts = {name: [x[2:-2].split(" | ") for x in t.splitlines()] for name, t in made.items()}
-    return {
-        name: [dict(zip(head, line, strict=True)) for line in lines]
-        for name, (head, _, *lines) in parts.items()
-    }
+def made_tables(runs: Path) -> dict[str, list[dict[str, str]]]:
+    return cells(tables(group_runs(stored_runs(runs, ["progress"]))))
 
 
 def test_a_row_has_the_last_evaluation_of_all_seeds(tmp_path):
     write_run(tmp_path, "coordconv", top1=0.25)
     write_run(tmp_path, "coordconv", seed=1)
-    made = cells(tmp_path)
+    made = made_tables(tmp_path)
     (row,) = made["classification"]
     assert row == {
         "task": "quadrants, shufflenet_v2_x0_5, quick preset",
@@ -79,7 +64,7 @@ def test_differences_are_from_plain_with_equal_settings_and_seeds(tmp_path):
     write_run(tmp_path, "plain", 3)
     write_run(tmp_path, "conv", learning_rate=0.1)
     write_run(tmp_path, "coordconv-noise", data="bars")
-    (row,) = cells(tmp_path)["classification-differences"]
+    (row,) = made_tables(tmp_path)["classification-differences"]
     assert row["model"] == "coordconv - plain"
     assert row["top-1, points"] == "+25.0 (-6.1 to +56.1)"  # 4.303 x 12.5 / sqrt(3) = 31.1
     assert row["top-1, p"] == "0.074 / 0.074"
@@ -94,7 +79,10 @@ def test_rows_are_in_the_order_of_models_and_the_papers_size_comes_first(tmp_pat
         write_run(tmp_path, model)
     write_run(tmp_path, "coordconv", preset="paper", data="digits")
     write_run(tmp_path, "plain", data="bars")
-    rows = [(row["task"].split(", ")[0], row["model"]) for row in cells(tmp_path)["classification"]]
+    rows = [
+        (row["task"].split(", ")[0], row["model"])
+        for row in made_tables(tmp_path)["classification"]
+    ]
     assert rows == [
         ("digits", "coordconv"),
         ("bars", "plain"),
@@ -136,12 +124,4 @@ def test_the_script_keeps_runs_and_draws_them(docs, tmp_path):
 
 
 def test_the_pages_in_the_repository_are_up_to_date(tmp_path):
-    made = REPORT.tables(ROOT / "docs" / "results" / "classification")
-    pages = [ROOT / "docs" / "classification.md", ROOT / "docs/results/classification/README.md"]
-    for page in pages:
-        copy = tmp_path / page.name
-        copy.write_text(page.read_text())
-        fill_tables(copy, made)
-        assert copy.read_text() == page.read_text()
-    text = "".join(page.read_text() for page in pages)
-    assert all(f"<!-- {name} -->\n{table}\n<!-- end -->" in text for name, table in made.items())
+    assert_pages_are_up_to_date(REPORT, tmp_path)

@@ -22,7 +22,7 @@ from rl_coordconv.experiments.image_classification.datasets import read_splits
 from rl_coordconv.experiments.image_classification.learner import ClassificationLearner
 from rl_coordconv.runs import vision
 from rl_coordconv.runs.folder import Run
-from scripts import SCRIPTS, run_script
+from scripts import SCRIPTS, mistake, run_script
 
 TINY = "--n-epochs 2 --batch-size 3 --num-threads 1 --device cpu"
 CPU = torch.device("cpu")
@@ -221,12 +221,9 @@ def test_coordinates_help_a_network_that_cannot_know_places(small_network, monke
 
 
 def fails(folder: Path, capsys, *flags: object) -> str:
-    """Return the sentence of a mistake."""
-    with pytest.raises(SystemExit) as stop:
-        main(folder / "runs", *flags)
-    assert stop.value.code == 2
-    error: str = capsys.readouterr().err
-    assert error.count("\n") == 1
+    """Return the sentence of a mistake, which leaves no run folder."""
+    own = [*TINY.split(), "--log-dir", folder / "runs", *flags]
+    error = mistake(capsys, "train_classification", *own)
     assert not (folder / "runs").exists()
     return error
 

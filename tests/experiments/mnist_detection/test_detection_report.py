@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 from figures import missing
+from paper_reports import assert_pages_are_up_to_date, cells, write_finished_run
 from PIL import Image
 
 from rl_coordconv.experiments import make_config
@@ -16,7 +16,6 @@ from rl_coordconv.experiments.mnist_detection.report import REPORT, tables
 from rl_coordconv.runs.checkpoint import save_tensors
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.kept import stored_runs
-from rl_coordconv.runs.results import fill_tables
 from scripts import run_script
 
 ROOT = Path(__file__).parents[3]
@@ -33,19 +32,12 @@ def write_run(runs: Path, model: str, seed: int = 0, weights: bool = False, **ch
     metrics = {k: value for k, value in changes.items() if k in names}
     settings = {k: value for k, value in changes.items() if k not in names}
     config = make_config("detection", **settings, model=model, seed=seed, log_dir=str(runs))
-    run = Run(config.folder)
-    run.folder.mkdir(parents=True)
-    run.config.write_text(yaml.safe_dump(config.model_dump()))
-    run.versions.write_text('{"device": "cpu"}')
     own = {**COMMON, **(LOSSES if config.proposes_only else {}), **metrics}
     last = {f"{config.evaluate_on}/{name}": value for name, value in own.items()}
     last |= {"probe/iou": 0.875, "probe/iou_std": 0.0}
-    rows = [[0, 0, 0, *(0 for _ in last)], [6, 60.4 + seed, 1500, *last.values()]]
-    lines = [["step", "seconds", "updates", *last], *rows]
-    run.progress.write_text("".join(",".join(map(str, line)) + "\n" for line in lines))
+    run = write_finished_run(config, last, epochs=6, seconds=60.4 + seed, updates=1500)
     if weights:
         save_tensors(run.final_weights, _initial_weights(config))
-    run.done.touch()
     return run
 
 
@@ -54,20 +46,14 @@ def _initial_weights(config):
     return train.make_learner(config, nothing, nothing).model.state_dict()
 
 
-def cells(runs: Path) -> dict[str, list[dict[str, str]]]:
-    """Return the cells of all tables by column."""
-    made = tables(group_runs(stored_runs(runs, ["progress"])))
-    parts = {name: [x[2:-2].split(" | ") for x in t.splitlines()] for name, t in made.items()}
-    return {
-        name: [dict(zip(head, line, strict=True)) for line in lines]
-        for name, (head, _, *lines) in parts.items()
-    }
+def made_tables(runs: Path) -> dict[str, list[dict[str, str]]]:
+    return cells(tables(group_runs(stored_runs(runs, ["progress"]))))
 
 
 def test_a_row_has_the_last_evaluation_of_all_seeds_beside_the_papers(tmp_path):
     write_run(tmp_path, "rpn-coordconv", iou=0.25)
     write_run(tmp_path, "rpn-coordconv", seed=1)
-    made = cells(tmp_path)
+    made = made_tables(tmp_path)
     (row,) = made["rpn"]
     assert row == {
         **{"model": "rpn-coordconv", "anchors": "repaired", "preset": "quick", "seeds": "2"},
@@ -92,7 +78,7 @@ def test_differences_are_between_models_with_equal_settings_and_seeds(tmp_path):
     write_run(tmp_path, "rpn-noise", learning_rate=0.01)
     write_run(tmp_path, "faster-rcnn")
     write_run(tmp_path, "faster-rcnn-zeros", ap=0.25)
-    made = cells(tmp_path)
+    made = made_tables(tmp_path)
     (row,) = made["rpn-differences"]
     assert row["model"] == "rpn-coordconv - rpn-conv"
     assert (row["anchors"], row["seeds"], row["paper: gain"]) == ("repaired", "3", "24%")
@@ -108,7 +94,7 @@ def test_the_choice_of_the_optimiser_is_made_on_validation_canvases(tmp_path):
     for optimizer, loss in {"sgd": 0.5, "adam": 0.25}.items():
         for part in ("validation", "test"):
             write_run(tmp_path, "rpn-conv", evaluate_on=part, optimizer=optimizer, loss=loss)
-    made = cells(tmp_path)
+    made = made_tables(tmp_path)
     assert [(row["optimiser"], row["validation loss"]) for row in made["choice"]] == [
         ("adam", "0.2500"),
         ("sgd", "0.5000"),
@@ -120,7 +106,7 @@ def test_a_run_has_its_command_times_device_and_number_of_parameters(tmp_path):
     settings = {"anchors": "released", "optimizer": "sgd", "evaluate_on": "validation"}
     write_run(tmp_path, "rpn-conv", preset="paper", **settings, seed=3)
     write_run(tmp_path, "rpn-conv", preset="paper", **settings, seed=10)
-    (row,) = cells(tmp_path)["detection-runs"]
+    (row,) = made_tables(tmp_path)["detection-runs"]
     assert row["command"] == (
         "`python scripts/train_detection.py --model rpn-conv --preset paper --anchors released"
         " --evaluate-on validation --optimizer sgd --seed 3`"
@@ -133,7 +119,7 @@ def test_rows_are_in_the_order_of_models_and_the_authors_anchors_come_first(tmp_
         write_run(tmp_path, model)
     write_run(tmp_path, "rpn-noise", anchors="released")
     write_run(tmp_path, "rpn-conv", preset="paper")
-    rows = [(row["model"], row["anchors"]) for row in cells(tmp_path)["detection-runs"]]
+    rows = [(row["model"], row["anchors"]) for row in made_tables(tmp_path)["detection-runs"]]
     assert rows == [
         ("rpn-conv", "repaired"),
         ("rpn-noise", "released"),
@@ -178,12 +164,4 @@ def test_the_script_keeps_runs_and_draws_them(docs, tmp_path, capsys, monkeypatc
 
 
 def test_the_pages_in_the_repository_are_up_to_date(tmp_path):
-    made = REPORT.tables(ROOT / "docs" / "results" / "detection")
-    pages = [ROOT / "docs" / "detection.md", ROOT / "docs" / "results/detection/README.md"]
-    for page in pages:
-        copy = tmp_path / page.name
-        copy.write_text(page.read_text())
-        fill_tables(copy, made)
-        assert copy.read_text() == page.read_text()
-    text = "".join(page.read_text() for page in pages)
-    assert all(f"<!-- {name} -->\n{table}\n<!-- end -->" in text for name, table in made.items())
+    assert_pages_are_up_to_date(REPORT, tmp_path)

@@ -17,7 +17,7 @@ from rl_coordconv.experiments.mnist_detection.learner import DetectionLearner
 from rl_coordconv.experiments.mnist_detection.names import DetectionModel
 from rl_coordconv.runs import vision
 from rl_coordconv.runs.folder import Run
-from scripts import run_script
+from scripts import mistake, run_script
 
 ROOT = Path(__file__).parents[3]
 TINY = "--canvas 40 --n-digits 2 --n-images 16 --batch-size 4 --n-epochs 2 --num-threads 1"
@@ -127,12 +127,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(flags, tmp_path, monkeypatch)
 
 
 def fails(folder: Path, flags: str, capsys) -> str:
-    """Return the sentence of a mistake."""
-    with pytest.raises(SystemExit) as stop:
-        main(folder / "runs", flags)
-    assert stop.value.code == 2
-    error: str = capsys.readouterr().err
-    assert error.count("\n") == 1
+    """Return the sentence of a mistake, which leaves no run folder."""
+    own = [*TINY.split(), "--log-dir", folder / "runs", "--device", "cpu", *flags.split()]
+    error = mistake(capsys, "train_detection", *own)
     assert not (folder / "runs").exists()
     return error
 

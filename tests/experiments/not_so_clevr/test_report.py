@@ -5,23 +5,23 @@ from pathlib import Path
 import pytest
 import yaml
 from figures import missing
+from paper_reports import assert_pages_are_up_to_date
 
 from rl_coordconv.experiments.not_so_clevr import report
 from rl_coordconv.experiments.not_so_clevr.config import ToyConfig
 from rl_coordconv.experiments.not_so_clevr.models import MODELS
 from rl_coordconv.experiments.not_so_clevr.report import (
+    REPORT,
     curves,
     first_touch,
     ratio_table,
     read_groups,
     results_table,
     summary_table,
-    tables,
     touch_table,
 )
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.kept import keep
-from rl_coordconv.runs.results import fill_tables
 from scripts import run_script
 
 ROOT = Path(__file__).parents[3]
@@ -153,15 +153,7 @@ def test_the_summary_has_the_best_setting_of_three_seeds(tmp_path):
 
 
 def test_the_pages_in_the_repository_are_up_to_date(tmp_path):
-    made = tables(read_groups(ROOT / "docs" / "results" / "toy", CONFIGS))
-    pages = [ROOT / "docs" / "toy.md", ROOT / "docs" / "results" / "toy" / "README.md"]
-    for page in pages:
-        copy = tmp_path / page.name
-        copy.write_text(page.read_text())
-        fill_tables(copy, made)
-        assert copy.read_text() == page.read_text()
-    text = "".join(page.read_text() for page in pages)
-    assert all(f"<!-- {name} -->\n{table}\n<!-- end -->" in text for name, table in made.items())
+    assert_pages_are_up_to_date(REPORT, tmp_path)
 
 
 def test_the_curves_have_a_legend(runs):

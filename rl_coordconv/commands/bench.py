@@ -43,6 +43,16 @@ def main(description: str, argv: Sequence[str]) -> int:
     )
     flags = benches.add_parser("toy", help="compare the toy networks with plain implementations")
     flags.set_defaults(run=lambda bench, o: bench.run(o.repeats, CONFIGS / "toy"))
+    help_text = "compare classifiers with and without a layer in front"
+    flags = benches.add_parser("classification", help=help_text)
+    flags.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    flags.add_argument("--backbone", default="resnet50", help="classifier (default: %(default)s)")
+    for name, number in {"size": 224, "batch-size": 8}.items():
+        help_text = "default: %(default)s"
+        flags.add_argument(f"--{name}", type=count, default=number, metavar="N", help=help_text)
+    flags.set_defaults(
+        run=lambda bench, o: bench.run(o.repeats, o.device, o.backbone, o.size, o.batch_size)
+    )
     flags = benches.add_parser("envs", help="compare AtariVecEnv with ale-py and Stable-Baselines3")
     help_text = "numbers of parallel games to measure"
     flags.add_argument(

@@ -189,3 +189,14 @@ def test_zero_is_an_error(flags, sentence, main, capsys):
         main(["runs", *flags.split()])
     assert exit_.value.code == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_classifiers_are_compared_with_the_plain_network(main, capsys, tmp_path):
+    file = tmp_path / "speeds.json"
+    flags = "classification --backbone squeezenet1_1 --size 32 --batch-size 2 --repeats 1 --json"
+    assert main([*flags.split(), str(file)]) == 0
+    numbers = json.loads(file.read_text())
+    assert [row["model"] for row in numbers["rows"]] == ["plain", "conv", "coordconv"]
+    speeds = [row["images_per_second"] for row in numbers["rows"]]
+    assert numbers["rows"][2]["ratio"]["median"] == pytest.approx(speeds[2] / speeds[0])
+    assert "Updates of squeezenet1_1 with 2 images of 32x32 pixels" in capsys.readouterr().out

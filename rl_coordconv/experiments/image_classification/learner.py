@@ -54,6 +54,11 @@ class ClassificationLearner:
 
     def __init__(self, config: ClassificationConfig, splits: Splits, device: torch.device) -> None:
         self.config, self.splits, self.device = config, splits, device
+        if config.batch_size % world_size():
+            raise UserError(
+                f"--batch-size {config.batch_size} must be a multiple of the {world_size()}"
+                " processes."
+            )
         torch.manual_seed(config.seed)
         n_classes = len(splits.classes)
         network = make_classifier(config.model, config.backbone, n_classes, config.weights)
@@ -66,16 +71,16 @@ class ClassificationLearner:
             momentum=_MOMENTUM,
             weight_decay=config.weight_decay,
         )
-        if config.batch_size % world_size():
-            raise UserError(
-                f"--batch-size {config.batch_size} must be a multiple of the {world_size()}"
-                " processes."
-            )
         self.updates_per_epoch = updates_per_epoch(splits.train, config.batch_size)
         self._batches: Iterator[Batch] | None = None
         self._next = 0  # number of the next batch
         self._validation = evaluation_batches(
-            splits.val, config.batch_size, config.workers, rank(), world_size()
+            splits.val,
+            config.batch_size,
+            config.workers,
+            rank(),
+            world_size(),
+            pin_memory=device.type == "cuda",
         )
         self._mistakes = Mistakes(splits.classes)
         self._scores: dict[str, float] = {}  # of the last evaluation
@@ -120,6 +125,7 @@ class ClassificationLearner:
                 self.config.workers,
                 rank(),
                 world_size(),
+                pin_memory=self.device.type == "cuda",
             )
         self._next = number + 1
         return next(self._batches)

@@ -19,7 +19,7 @@ COMMANDS = {
     "train-gan": "Train a GAN on images of two objects.",
     "train-vae": "Train a VAE on images of two objects.",
     "train-detection": "Train a detector on MNIST digits.",
-    "train-classification": "Train a classifier with one more layer in front.",
+    "train-classification": "Train a classifier, with or without a layer in front.",
     "evaluate": "Evaluate a trained agent: scores, videos, coordinates.",
     "compare": "Compare runs: which is better, with what confidence.",
     "study": "Train a study's runs, here or on a Ray cluster.",

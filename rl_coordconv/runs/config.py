@@ -193,8 +193,12 @@ class Config(BaseModel, ABC):
         return name in self._defaults and getattr(self, name) != value
 
     def variant(self, name: str) -> str:
-        """Append the changed settings to a name: ``coordconv-gamma-0.9-n_steps-8``."""
-        text = "-".join([name, *(f"{key}-{value}" for key, value in self.changed.items())])
+        """Append the changed settings to a name: ``coordconv-gamma-0.9-n_steps-8``.
+
+        Of a path, the last part is appended.
+        """
+        values = {key: str(value).rpartition("/")[2] for key, value in self.changed.items()}
+        text = "-".join([name, *(f"{key}-{value}" for key, value in values.items())])
         if len(text) > _MAX_VARIANT:
             text = f"{text[:_MAX_VARIANT]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
         return text

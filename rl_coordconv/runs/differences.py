@@ -39,8 +39,11 @@ def difference(baseline: Scores, other: Scores, text: Callable[[float], str]) ->
 def gain(baseline: Scores, other: Scores) -> str:
     """Return the relative difference from a baseline, for metrics above 0: a geometric mean.
 
-    See `difference`; the interval is computed for the logarithm of the ratio.
+    See `difference`; the interval is computed for the logarithm of the ratio. A dash if any metric
+    is 0.
     """
+    if any(min(pair) <= 0 for pair in _pairs(baseline, other)):
+        return "-"
     ratios = [math.log(b / a) for a, b in _pairs(baseline, other)]
     return _interval(ratios, lambda x: f"{math.expm1(x):+.0%}")
 
@@ -69,11 +72,21 @@ def _pairs(baseline: Scores, other: Scores) -> list[tuple[float, float]]:
     return [(baseline[seed], other[seed]) for seed in sorted(baseline.keys() & other.keys())]
 
 
+def mean_and_half_width(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean of at least one value, and half the width of its Student's t interval.
+
+    The half width is NaN with fewer than three values.
+    """
+    if len(values) < _MIN_SEEDS:
+        return fmean(values), math.nan
+    half = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * stats.sem(values)
+    return fmean(values), float(half)
+
+
 def _interval(values: Sequence[float], text: Callable[[float], str]) -> str:
     if not values:
         return "-"
-    mean = fmean(values)
-    if len(values) < _MIN_SEEDS:
+    mean, half = mean_and_half_width(values)
+    if math.isnan(half):
         return text(mean)
-    half = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * stats.sem(values)
     return f"{text(mean)} ({text(mean - half)} to {text(mean + half)})"

@@ -373,8 +373,12 @@ def record_start(run: Run, device: str) -> None:
 
 def _extension(run: Run, length: int) -> str:
     """Return the message about extending a run that ended at ``length``."""
-    linear = [name for name, value in run.settings.items() if value == "linear"]
-    schedules = "".join(f" {name} is linear and now spans the new length." for name in linear)
+    spans = {"linear": "linear", "cosine": "a cosine", "step": "in steps"}
+    schedules = "".join(
+        f" {name} is {spans[value]} and now spans the new length."
+        for name, value in run.settings.items()
+        if name.endswith("schedule") and value in spans
+    )
     return f"Extending the run from {length:,} to {run.length:,} {run.unit}.{schedules}"
 
 

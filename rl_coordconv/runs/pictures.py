@@ -39,6 +39,8 @@ def read_rgb(path: Path) -> Image.Image | None:
     try:
         with Image.open(path) as file:
             return upright_rgb(file)
+    except MemoryError:
+        raise
     except Exception:  # PIL raises errors of many kinds for damaged files
         return None
 

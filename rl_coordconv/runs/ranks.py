@@ -37,9 +37,13 @@ def is_main() -> bool:
 
 def is_lost_connection(error: BaseException) -> bool:
     """Return whether torch raised an error because another process has ended."""
-    is_torchs = world_size() > 1 and isinstance(error, RuntimeError)
-    return is_torchs and bool(re.search("gloo|NCCL|TCPStore", str(error)))
+    if world_size() == 1 or not isinstance(error, RuntimeError):
+        return False
+    ends = "closed|reset|timed? ?out|broken pipe|aborted|remote process"
+    return all(re.search(x, str(error), re.IGNORECASE) for x in ("gloo|NCCL|TCPStore", ends))
 
 
 def _variable(name: str, otherwise: int) -> int:
-    return int(os.environ.get(name, otherwise))
+    # Some clusters set these variables for other purposes, but not this one of torchrun.
+    is_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
+    return int(os.environ[name]) if is_torchrun and name in os.environ else otherwise

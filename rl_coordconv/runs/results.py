@@ -10,7 +10,9 @@ from pathlib import Path
 from rl_coordconv.runs.files import atomic_write
 from rl_coordconv.runs.kept import StoredRun
 
-MAY_DIFFER_IN_GROUP = frozenset({"seed", "log_dir", "device", "num_threads", "save_freq"})
+MAY_DIFFER_IN_GROUP = frozenset(
+    {"seed", "log_dir", "device", "num_threads", "workers", "save_freq"}
+)
 """The settings that may differ between the runs of one group."""
 
 # The palette of Okabe and Ito: colour-blind people can distinguish the colours, and all of them are

@@ -73,16 +73,17 @@ def _lead(train: Callable[[C, Run], None], config: C, overwrite: bool, track: bo
 
 @contextmanager
 def stopping_with_main(signals: StopSignals) -> Iterator[None]:
-    """Stop quietly in the block if rank 0 ended, and this process received a signal too.
+    """Stop quietly in the block if another process ended, and this one received a signal too.
 
-    Rank 0 stops at once in an evaluation, while other processes may be waiting for it.
+    A process stops at once in an evaluation, while others may be waiting for it. The checkpoint was
+    saved before the evaluation.
 
     Raises:
-        Stopped: It did.
+        Stopped: Another process ended after a signal.
     """
     try:
         yield
     except RuntimeError as error:
-        if signals.received and not is_main() and is_lost_connection(error):
+        if signals.received and is_lost_connection(error):
             raise Stopped(signals.received) from None
         raise

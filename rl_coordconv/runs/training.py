@@ -36,6 +36,9 @@ from rl_coordconv.runs.together import stopping_with_main
 Callback = Callable[[int, Mapping[str, float]], None]
 """Called with the epoch and the metrics of each evaluation; an exception ends the training."""
 
+# Number of the streams of ranks above 0; those of `Batches` are the numbers of epochs.
+_RANKS = 2**21
+
 
 @dataclass
 class _Progress:
@@ -200,7 +203,7 @@ def _resume(learner: Learner, config: TrainingConfig, run: Run, device: torch.de
     state = distributed.state_from_main(state, device)
     if state is None:
         if not is_main():
-            seed_rng(derived_seed(config.seed, rank()))
+            seed_rng(derived_seed(config.seed, _RANKS, rank()))
         return _Progress()
     if "progress" not in state:
         raise UserError(
@@ -213,5 +216,5 @@ def _resume(learner: Learner, config: TrainingConfig, run: Run, device: torch.de
     if rank() < len(rng_states):
         set_rng_state(rng_states[rank()])
     else:  # it had fewer processes
-        seed_rng(derived_seed(config.seed, rank(), progress.updates))
+        seed_rng(derived_seed(config.seed, _RANKS, rank(), progress.updates))
     return progress

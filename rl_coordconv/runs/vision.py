@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 from rl_coordconv.runs.config import UserError
 
-_PACKAGES = ("mlxtend", "pycocotools", "torchmetrics", "torchvision")
 
-
-def check_vision(experiment: str) -> None:
-    """Check that the extra ``vision`` is installed and that torchvision works with this torch.
+def check_vision(experiment: str, packages: Sequence[str]) -> None:
+    """Check that packages are installed, and that torchvision works with the installed torch.
 
     Args:
-        experiment: The experiment that needs them, at the start of the sentence.
+        experiment: The experiment that needs the packages, at the start of the sentence.
+        packages: Names of packages in the extra ``vision``.
 
     Raises:
-        UserError: It is not, or it does not.
+        UserError: A package is missing, or torchvision was compiled for another torch.
     """
-    if not all(find_spec(name) for name in _PACKAGES):
+    if not all(find_spec(name) for name in packages):
         raise UserError(
-            f"{experiment} needs torchvision, torchmetrics and mlxtend: "
-            "pip install 'rl_coordconv[vision]'."
+            f"{experiment} needs {', '.join(packages)}: pip install 'rl_coordconv[vision]'."
         )
     try:
         import torchvision  # noqa: F401 - only to see whether it loads

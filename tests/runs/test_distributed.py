@@ -111,6 +111,7 @@ def test_an_experiment_of_one_process_refuses_two_in_one_sentence(tmp_path):
 @pytest.fixture
 def second_of_two(monkeypatch):
     """The environment of local rank 1 of two processes."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
         monkeypatch.setenv(name, "2")
     for name in ("RANK", "LOCAL_RANK"):
@@ -175,6 +176,7 @@ def test_only_an_error_of_its_own_is_printed_by_the_second_process(
 
 @pytest.mark.parametrize("is_of_gloo", [True, False])
 def test_the_end_of_another_process_is_one_sentence(is_of_gloo, monkeypatch, capsys):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     text = "[/gloo/pair.cc:1] Connection closed by peer. Advice." if is_of_gloo else "A bug."
     expected = pytest.raises(SystemExit if is_of_gloo else RuntimeError)
@@ -185,6 +187,13 @@ def test_the_end_of_another_process_is_one_sentence(is_of_gloo, monkeypatch, cap
         " Run the same command again to resume.\n"
     )
     assert capsys.readouterr().err == (sentence if is_of_gloo else "")
+
+
+def test_variables_that_torchrun_did_not_set_do_not_matter(second_of_two, monkeypatch):
+    """Some clusters set them for other purposes."""
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID")
+    monkeypatch.setenv("RANK", "gold")
+    assert (ranks.rank(), ranks.world_size()) == (0, 1)
 
 
 def test_torchrun_does_not_forward_a_second_ctrl_c(second_of_two, tmp_path):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 import torchvision
@@ -78,7 +77,7 @@ def _default_of_timm(name: str) -> _Weights:
     return state
 
 
-def _download(load: Any, name: str) -> _Weights:
+def _download(load: Callable[[str], _Weights], name: str) -> _Weights:
     try:
         weights: _Weights = load(name)
     # torchvision and timm raise any of these without a network or without such weights.

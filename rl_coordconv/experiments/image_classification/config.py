@@ -27,6 +27,12 @@ from rl_coordconv.runs.presets import PRESET_HELP, Preset, PresetConfig
 SMALL_DATA: tuple[str, ...] = get_args(DataSource)
 """Names of the data that need no files."""
 
+MOVES_CLASS = "quadrants"
+"""The data whose classes depend on the place, so that images must not be shifted."""
+
+
+_SHARES = (1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4)  # of the size of validation images
+
 
 def _resolve_others(text: str, info: ValidationInfo) -> str:
     """Resolve a path, but not a name."""
@@ -77,8 +83,13 @@ class ClassificationConfig(PresetConfig):
 
     @property
     def data_name(self) -> str:
-        """The name of the data: the last part of a folder's path."""
-        return self.data if self.data in SMALL_DATA else Path(self.data).name
+        """The name of the data: the last part of a folder's path, with ``folder-`` before it."""
+        return self.data if self.data in SMALL_DATA else f"folder-{Path(self.data).name}"
+
+    @property
+    def shifts(self) -> list[int]:
+        """The shifts of validation images at the end, in pixels."""
+        return [] if self.data == MOVES_CLASS else shifts(self.size)
 
     @property
     def score(self) -> str:
@@ -86,10 +97,24 @@ class ClassificationConfig(PresetConfig):
         return "val/top1"
 
     @model_validator(mode="after")
-    def _has_data(self) -> Self:
+    def _fits_together(self) -> Self:
         if not self.data:
             raise ValueError(
                 f"--data must be {', '.join(SMALL_DATA)}, or a folder with train/CLASS/ and"
                 " val/CLASS/."
             )
+        if self.shift and self.data == MOVES_CLASS:
+            raise ValueError(
+                f"--shift {self.shift} would move the objects of {MOVES_CLASS} into other classes;"
+                " choose other --data."
+            )
         return self
+
+
+def shifts(size: int) -> list[int]:
+    """Return the shifts of validation images, in pixels, for a size of the images.
+
+    >>> shifts(32)
+    [1, 2, 4, 6, 8]
+    """
+    return sorted({round(share * size) for share in _SHARES} - {0})

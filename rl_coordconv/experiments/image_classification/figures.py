@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
@@ -28,7 +29,7 @@ _LONGEST = 14  # characters of a class's name in a title
 
 
 class Mistakes:
-    """The first validation images that are classified wrongly.
+    """Some of the validation images that are classified wrongly, all with the same chance.
 
     Args:
         classes: The names of the classes.
@@ -36,26 +37,32 @@ class Mistakes:
 
     def __init__(self, classes: Sequence[str]) -> None:
         self._classes = classes
-        self._found: list[tuple[Tensor, str]] = []
+        self.clear()
 
     def clear(self) -> None:
         """Remove all images."""
-        self._found = []
+        self._found: list[tuple[Tensor, str]] = []
+        self._number = 0  # of mistakes, of which a few are kept
+        self._rng = random.Random(0)
 
     def add(self, images: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add the wrong ones among normalised images, until there are enough."""
-        missing = _ROWS * _COLUMNS - len(self._found)
-        if missing <= 0:
-            return
+        """Add the wrong ones among normalised images, by reservoir sampling."""
         guesses = logits.argmax(dim=1)
-        for k in (guesses != labels).nonzero()[:missing, 0].tolist():
-            guess, label = (self._classes[int(x)][:_LONGEST] for x in (guesses[k], labels[k]))
-            self._found.append((to_colours(images[k].cpu()), f"{guess}, not {label}"))
+        for k in (guesses != labels).nonzero()[:, 0].tolist():
+            self._number += 1
+            place = self._number - 1
+            if place >= _ROWS * _COLUMNS:
+                place = self._rng.randrange(self._number)
+            if place < _ROWS * _COLUMNS:
+                guess, label = (self._classes[int(x)][:_LONGEST] for x in (guesses[k], labels[k]))
+                found = to_colours(images[k].cpu()), f"{guess}, not {label}"
+                self._found[place : place + 1] = [found]
 
     def image(self) -> Tensor:
         """Return the images in a grid, in [0, 1], ``[3, H, W]``; one black pixel if none is wrong.
 
-        Drawing the titles of `figure` takes too long for every evaluation.
+        It has no titles, as drawing them with matplotlib would take longer than an evaluation of
+        small data.
         """
         if not self._found:
             return torch.zeros(3, 1, 1)

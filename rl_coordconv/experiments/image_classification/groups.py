@@ -8,7 +8,7 @@ from functools import partial
 from typing import get_args
 
 from rl_coordconv.experiments import CONFIGS
-from rl_coordconv.experiments.image_classification.config import ClassificationConfig
+from rl_coordconv.experiments.image_classification.config import SMALL_DATA, ClassificationConfig
 from rl_coordconv.experiments.image_classification.names import ClassificationModel
 from rl_coordconv.runs import reports
 from rl_coordconv.runs.kept import StoredRun
@@ -52,6 +52,8 @@ class Group(reports.Group[Result[ClassificationConfig]]):
     def command(self) -> str:
         """The command that trains the first seed."""
         chosen = self.config.model_dump(include=set(_CHOSEN))
+        if self.config.data not in SMALL_DATA:
+            chosen["data"] = "FOLDER"  # a path would be that of another machine
         return self.train_command({k: x for k, x in chosen.items() if x != _CHOSEN[k]})
 
 
@@ -68,10 +70,15 @@ def group_runs(runs: Iterable[StoredRun]) -> list[Group]:
 
 
 def by_task(groups: Iterable[Group]) -> dict[str, list[Group]]:
-    """Return the groups that differ in their model only, by `Group.task`."""
+    """Return the groups that differ in their model only, by `Group.task`.
+
+    Of several folders with the same name, only the first is kept, as their images may differ.
+    """
     tasks: dict[str, list[Group]] = {}
     for group in groups:
-        tasks.setdefault(group.task, []).append(group)
+        own = tasks.setdefault(group.task, [])
+        if not own or own[0].config.data == group.config.data:
+            own.append(group)
     return tasks
 
 

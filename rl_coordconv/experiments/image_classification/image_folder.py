@@ -69,11 +69,11 @@ def find_pictures(folder: Path) -> tuple[dict[Part, PictureFiles], list[str]]:
             )
     train, val = (_class_names(folder / part) for part in _PARTS)
     if different := sorted(set(train) ^ set(val)):
-        raise UserError(f"Only one of train and val in {folder} has the class {_name(different)}.")
-    if len(train) == 1:
         raise UserError(
-            f"There is one class only in {folder}, {train[0]!r}; two or more are needed."
+            f"These classes are in only one of train and val in {folder}: {_name(different)}."
         )
+    if len(train) == 1:
+        raise UserError(f"{folder} has only one class, {train[0]!r}; at least two are needed.")
     return {part: _find(folder / part, train) for part in _PARTS}, train
 
 

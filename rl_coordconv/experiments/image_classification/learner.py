@@ -24,12 +24,15 @@ from rl_coordconv.experiments.image_classification.loader import (
     training_batches,
     updates_per_epoch,
 )
-from rl_coordconv.experiments.image_classification.models import FrontedClassifier, make_classifier
+from rl_coordconv.experiments.image_classification.models import (
+    FrontedClassifier,
+    check_size,
+    make_classifier,
+)
 from rl_coordconv.experiments.image_classification.results import SHIFTED, accuracy_by_shift
 from rl_coordconv.experiments.image_classification.shifts import (
-    shift_randomly,
+    shift,
     shifted_copies,
-    shifts,
 )
 from rl_coordconv.experiments.image_classification.transforms import Normalise
 from rl_coordconv.runs import distributed
@@ -38,7 +41,8 @@ from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.ranks import rank, world_size
 
 _MOMENTUM = 0.9  # as in torchvision's reference training
-_SHIFTS = 1  # number of the stream of random shifts; see `derived_seed`
+# Number of the stream of random shifts; those of `Batches` are the numbers of epochs.
+_SHIFTS = 2**20
 _COORDINATES = "ijr"
 _METRICS = ("val/loss", "val/top1", "val/top5")
 
@@ -62,6 +66,7 @@ class ClassificationLearner:
         torch.manual_seed(config.seed)
         n_classes = len(splits.classes)
         network = make_classifier(config.model, config.backbone, n_classes, config.weights)
+        check_size(network, config.backbone, config.size)
         self.model = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._normalise = Normalise().to(device)
         self._parallel = distributed.wrap(self.model)
@@ -89,8 +94,7 @@ class ClassificationLearner:
         """Train on one batch; see `Learner`."""
         images, labels = self._place(self._batch(number))
         if self.config.shift:
-            seed = derived_seed(self.config.seed, _SHIFTS, number, rank())
-            images = shift_randomly(images, self.config.shift, seed)
+            images = shift(images, *self._random_shifts(number)[:, : len(images)])
         rate = self.learning_rate(number)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
@@ -103,6 +107,15 @@ class ClassificationLearner:
         top1 = (logits.argmax(dim=1) == labels).float().mean()
         losses = {"loss": loss.detach(), "top1": top1, "learning_rate": loss.new_tensor(rate)}
         return losses, len(labels)
+
+    def _random_shifts(self, number: int) -> Tensor:
+        """Return rows and columns to shift this process's images by, ``[2, B]``."""
+        largest = self.config.shift
+        seed = derived_seed(self.config.seed, _SHIFTS, number)
+        generator = torch.Generator().manual_seed(seed)
+        size = 2, self.config.batch_size
+        pixels = torch.randint(-largest, largest + 1, size, generator=generator)
+        return pixels[:, rank() :: world_size()].to(self.device)
 
     def learning_rate(self, number: int) -> float:
         """Return the learning rate of an update, constant in each epoch; the first has number 0."""
@@ -148,7 +161,7 @@ class ClassificationLearner:
     def evaluate(self, updates: int) -> dict[str, float]:
         """Return metrics of the validation images; at the end also of shifted ones."""
         is_last = updates == self.config.n_epochs * self.updates_per_epoch
-        pixels = shifts(self.config.size) if is_last else []
+        pixels = self.config.shifts if is_last else []
         names = [*_METRICS, *(f"{SHIFTED}{p}" for p in pixels)]
         sums = torch.zeros(1 + len(names), dtype=torch.float64, device=self.device)
         self.model.eval()
@@ -161,6 +174,8 @@ class ClassificationLearner:
             number = logits.new_tensor(len(labels))
             sums += torch.stack([number, *_sums(logits, labels), *shifted])
         number, *totals = distributed.total(sums).tolist()
+        if not number:
+            raise UserError(f"No picture of {self.splits.val.name} can be read; check its files.")
         self._scores = {name: x / number for name, x in zip(names, totals, strict=True)}
         return self._scores | self._front_norms()
 
@@ -181,8 +196,8 @@ class ClassificationLearner:
         return {f"front/{name}": norm for name, norm in zip(_COORDINATES, norms, strict=True)}
 
     def _coordinate_weights(self) -> Tensor | None:
-        """Return the weights ``[outputs, coordinates]`` of the layer in front, or None."""
-        if not isinstance(self.model, FrontedClassifier) or self.config.model == "conv":
+        """Return the weights of coordinates in the layer in front, ``[8, 3]``; None without any."""
+        if not isinstance(self.model, FrontedClassifier) or self.config.model != "coordconv":
             return None
         return self.model.front.weight.detach()[:, 3:].flatten(1).float().cpu()
 
@@ -195,10 +210,9 @@ class ClassificationLearner:
 
         They are those of the last evaluation.
         """
-        drawn: dict[str, Figure | Tensor] = {
-            "shifts": draw_shifts(self.config.model, accuracy_by_shift(self._scores)),
-            "mistakes": self._mistakes.figure(),
-        }
+        drawn: dict[str, Figure | Tensor] = {"mistakes": self._mistakes.figure()}
+        if self.config.shifts:
+            drawn["shifts"] = draw_shifts(self.config.model, accuracy_by_shift(self._scores))
         weights = self._coordinate_weights()
         if weights is not None:
             drawn["front"] = draw_front(weights)

@@ -20,6 +20,8 @@ from rl_coordconv.runs.batches import Batches
 from rl_coordconv.runs.checkpoint import derived_seed
 from rl_coordconv.runs.config import UserError
 
+# Number of the stream of random crops; those of `Batches` are the numbers of epochs.
+_AUGMENTATION = 2**20 + 1
 _GRACE = 10  # seconds from SIGTERM to the end of a worker
 
 
@@ -40,7 +42,7 @@ def updates_per_epoch(dataset: LabelledImages, batch_size: int) -> int:
         batch_size: Images per batch, over all ranks.
 
     Raises:
-        UserError: There is none.
+        UserError: There are fewer images than in a batch.
     """
     if len(dataset) < batch_size:
         raise UserError(
@@ -87,7 +89,7 @@ def training_batches(
         for number in itertools.count(first):
             epoch = number // per_epoch
             indices = order.indices(number)[rank::world_size].tolist()
-            yield [(index, derived_seed(seed, epoch, index)) for index in indices]
+            yield [(index, derived_seed(seed, _AUGMENTATION, epoch, index)) for index in indices]
 
     loader = _loader(dataset, keys(), workers, pin_memory)
     return _train(loader, dataset, first, per_epoch)
@@ -128,9 +130,6 @@ def evaluation_batches(
         rank: This process, from 0; it gets every ``world_size``-th image of a batch.
         world_size: Number of processes that evaluate.
         pin_memory: Copy batches to page-locked memory.
-
-    Raises:
-        UserError: During an iteration, no picture of this rank can be read.
     """
     keys = [(index, 0) for index in range(len(dataset))]  # nothing is random
     batches = [keys[first : first + batch_size] for first in range(0, len(keys), batch_size)]
@@ -143,16 +142,11 @@ class _Evaluation:
         self._loader, self._dataset = loader, dataset
 
     def __iter__(self) -> Iterator[Batch]:
-        n_read, n_unreadable = 0, 0
         for loaded in self._loader:
             self._dataset.report(loaded.unreadable)
-            n_read += len(loaded.labels)
-            n_unreadable += len(loaded.unreadable)
             if len(loaded.labels):
                 yield Batch(loaded.images, loaded.labels)
         self._dataset.report_total()
-        if n_unreadable and not n_read:
-            raise UserError(f"No picture of {self._dataset.name} can be read; check its files.")
 
 
 def _loader(

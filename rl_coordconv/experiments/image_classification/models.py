@@ -97,8 +97,39 @@ def _widen_first_convolution(network: nn.Module, name: str, *, keep_output: bool
     wide.in_channels = FRONT_CHANNELS
     wide._parameters = dict(conv._parameters)
     wide.weight = nn.Parameter(torch.cat([conv.weight, added], dim=1))
+    if keep_output:
+        images = torch.rand((1, FRONT_CHANNELS, 32, 32), generator=torch.Generator().manual_seed(0))
+        if not torch.allclose(wide(images), conv(images[:, :_RGB]), rtol=1e-3, atol=1e-4):
+            raise UserError(
+                f"--backbone {name} normalises the weights of its first convolution, so --weights"
+                " cannot keep their output with a layer in front; choose another."
+            )
     parent, _, attribute = place.rpartition(".")
     setattr(network.get_submodule(parent), attribute, wide)
+
+
+@torch.no_grad()
+def check_size(network: nn.Module, name: str, size: int) -> None:
+    """Check that a classifier accepts images of a size.
+
+    Args:
+        network: The classifier, on the CPU.
+        name: The name of its backbone.
+        size: Height and width of the images, in pixels.
+
+    Raises:
+        UserError: It does not.
+    """
+    was_training = network.training
+    try:
+        network.eval()(torch.zeros(1, _RGB, size, size))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise UserError(
+            f"--backbone {name} cannot use images of --size {size}: {reason}."
+        ) from None
+    finally:
+        network.train(was_training)
 
 
 @torch.no_grad()

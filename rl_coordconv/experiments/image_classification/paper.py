@@ -1,4 +1,4 @@
-"""The paper's result on image classification (Liu et al. 2018, section 5)."""
+"""The paper's result on image classification (Liu et al. 2018, section 5), quoted from memory."""
 
 from __future__ import annotations
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rl_coordconv.experiments.image_classification.figures import COLOURS, plot_shifts
 from rl_coordconv.experiments.image_classification.groups import Group, by_task
 from rl_coordconv.experiments.image_classification.results import accuracy_by_shift
+from rl_coordconv.runs.differences import mean_and_half_width
 
 
 def figures(groups: Sequence[Group]) -> dict[str, Figure]:
@@ -18,27 +20,41 @@ def figures(groups: Sequence[Group]) -> dict[str, Figure]:
         groups: At least one.
     """
     tasks = by_task(groups)
-    size = (max(4.5 * len(tasks), 7), 4.2)
-    accuracy = Figure(figsize=size, dpi=100, layout="constrained")
-    shifts = Figure(figsize=size, dpi=100, layout="constrained")
-    panels = [
-        figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
-        for figure in (accuracy, shifts)
-    ]
-    for (task, own), above, below in zip(tasks.items(), *panels, strict=True):
+    drawn = {"accuracy": _draw_accuracy(tasks)}
+    shifted = {name: own for name, own in tasks.items() if own[0].config.shifts}
+    return drawn | ({"shifts": _draw_shifts(shifted)} if shifted else {})
+
+
+def _draw_accuracy(tasks: Mapping[str, Sequence[Group]]) -> Figure:
+    figure, panels = _panels(tasks)
+    for axes, own in zip(panels, tasks.values(), strict=True):
         for place, group in enumerate(own):
             values = list(group.values("val/top1").values())
             colour = COLOURS[group.config.model]
-            above.plot([place] * len(values), values, "o", color=colour, alpha=0.7)
-            above.plot(place, sum(values) / len(values), "_", color=colour, markersize=24)
-            plot_shifts(below, group.name, [accuracy_by_shift(r.last) for r in group.results])
-        above.set_xticks(range(len(own)), [group.name for group in own], rotation=30, ha="right")
-        for axes in (above, below):
-            axes.set_title(task, fontsize="medium")
-            axes.set_ylim(-0.02, 1.02)
-            axes.yaxis.set_major_formatter("{x:.0%}")
-    panels[0][0].set_ylabel("top-1 accuracy; the lines are means")
-    panels[1][0].set_ylabel("top-1 accuracy, mean over four directions")
-    handles, labels = panels[1][0].get_legend_handles_labels()
-    shifts.legend(handles, labels, loc="outside lower center", ncols=5, fontsize="small")
-    return {"accuracy": accuracy, "shifts": shifts}
+            axes.plot([place - 0.15] * len(values), values, "o", color=colour, alpha=0.6)
+            mean, half = mean_and_half_width(values)
+            axes.errorbar(place + 0.15, mean, half, fmt="s", color=colour, capsize=4)
+        axes.set_xticks(range(len(own)), [group.name for group in own], rotation=30, ha="right")
+    panels[0].set_ylabel("top-1 accuracy: seeds, and mean with 95% interval")
+    return figure
+
+
+def _draw_shifts(tasks: Mapping[str, Sequence[Group]]) -> Figure:
+    figure, panels = _panels(tasks)
+    for axes, own in zip(panels, tasks.values(), strict=True):
+        for group in own:
+            plot_shifts(axes, group.name, [accuracy_by_shift(r.last) for r in group.results])
+    panels[0].set_ylabel("top-1 accuracy, mean over four directions")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize="small")
+    return figure
+
+
+def _panels(tasks: Mapping[str, Sequence[Group]]) -> tuple[Figure, Sequence[Axes]]:
+    """Return a figure with a panel per task."""
+    figure = Figure(figsize=(max(4.5 * len(tasks), 7), 4.2), dpi=100, layout="constrained")
+    panels = figure.subplots(1, len(tasks), squeeze=False)[0]
+    for axes, task in zip(panels, tasks, strict=True):
+        axes.set_title(task, fontsize="medium")
+        axes.yaxis.set_major_formatter("{x:.0%}")
+    return figure, panels

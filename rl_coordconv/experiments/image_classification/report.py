@@ -12,12 +12,11 @@ from rl_coordconv.experiments.image_classification import pictures
 from rl_coordconv.experiments.image_classification.groups import Group, by_task, group_runs
 from rl_coordconv.experiments.image_classification.paper import P_VALUE, TOP5_GAIN
 from rl_coordconv.experiments.image_classification.results import SHIFTED, measures
+from rl_coordconv.runs.closing import Measure
 from rl_coordconv.runs.differences import difference, p_values
 from rl_coordconv.runs.kept import stored_runs
 from rl_coordconv.runs.reports import Report
 from rl_coordconv.runs.results import markdown_table
-
-_POINTS = {"val/top1": "top-1, points", "val/top5": "top-5, points"}
 
 
 def tables(groups: Sequence[Group]) -> dict[str, str]:
@@ -57,20 +56,26 @@ def differences_table(groups: Iterable[Group]) -> str:
                 "paper: top-5 on ImageNet": f"{TOP5_GAIN} ({P_VALUE})" if is_claim else "-",
                 "seeds": str(len(baseline.values("val/top1").keys() & group.values("val/top1"))),
             }
-            for column, name in {**_POINTS, **_shifted(group)}.items():
-                scores = baseline.values(column), group.values(column)
-                line[name] = difference(*scores, lambda x: f"{100 * x:+.1f}")
-                line[f"{name.partition(',')[0]}, p"] = p_values(*scores)
+            for measure in _compared(group):
+                scores = baseline.values(measure.column), group.values(measure.column)
+                is_share = measure.number.endswith("%}")
+                name = f"{measure.name}, points" if is_share else measure.name
+                line[name] = difference(*scores, _points if is_share else "{:+.4f}".format)
+                line[f"{measure.name}, p"] = p_values(*scores)
             lines.append(line)
     head = dict.fromkeys(name for line in lines for name in line if name != "seeds")
     return _table([*(head or ("task", "model")), "seeds"], lines)
 
 
-def _shifted(group: Group) -> dict[str, str]:
-    """Return the column and the name of the accuracy at the middle one of the shifts."""
-    columns = [m.column for m in measures(group.config) if m.column.startswith(SHIFTED)]
-    column = columns[len(columns) // 2]
-    return {column: f"top-1 shifted by {column.removeprefix(SHIFTED)}, points"}
+def _compared(group: Group) -> list[Measure]:
+    """Return the measures to compare: of the shifts, only the middle one."""
+    of_shifts = [f"{SHIFTED}{pixels}" for pixels in group.config.shifts]
+    left_out = {"train/top1", *of_shifts} - set(of_shifts[len(of_shifts) // 2 :][:1])
+    return [measure for measure in measures(group.config) if measure.column not in left_out]
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}"
 
 
 def runs_table(groups: Iterable[Group]) -> str:

@@ -5,19 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_SHARES = (1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4)  # of the size of validation images
-
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1))
 """Directions of the shifts: rows and columns, down and right first."""
-
-
-def shifts(size: int) -> list[int]:
-    """Return the shifts of validation images, in pixels, for a size of the images.
-
-    >>> shifts(32)
-    [1, 2, 4, 6, 8]
-    """
-    return sorted({round(share * size) for share in _SHARES} - {0})
 
 
 def shift(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -35,14 +24,6 @@ def shift(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     samples = torch.arange(len(images), device=images.device)[:, None, None]
     # Indices on both sides of a slice move its axis to the end.
     return images[samples, :, i[:, :, None], j[:, None, :]].permute(0, 3, 1, 2)
-
-
-def shift_randomly(images: Tensor, largest: int, seed: int) -> Tensor:
-    """Shift every image by random numbers of pixels up to the largest, in both directions."""
-    generator = torch.Generator().manual_seed(seed)
-    size = 2, len(images)
-    pixels = torch.randint(-largest, largest + 1, size, generator=generator).to(images.device)
-    return shift(images, *pixels)
 
 
 def shifted_copies(images: Tensor, pixels: int) -> Tensor:

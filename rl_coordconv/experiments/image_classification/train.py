@@ -17,7 +17,7 @@ from rl_coordconv.speedups.memory import keep_freed_memory
 
 def train(config: ClassificationConfig, run: Run, callbacks: Sequence[Callback] = ()) -> None:
     """Train with `fit`."""
-    check_vision("Image classification")
+    check_vision("Image classification", ["torchvision", "mlxtend"])
     # These need the extra ``vision``.
     from rl_coordconv.experiments.image_classification.datasets import read_splits
     from rl_coordconv.experiments.image_classification.learner import ClassificationLearner
@@ -31,11 +31,11 @@ def train(config: ClassificationConfig, run: Run, callbacks: Sequence[Callback] 
 
 def load_model(config: ClassificationConfig, run: Run) -> nn.Module:
     """Return the trained classifier of a finished run, on the CPU."""
-    check_vision("Image classification")
+    check_vision("Image classification", ["torchvision", "mlxtend"])
     from rl_coordconv.experiments.image_classification.models import make_classifier
 
     weights = load_tensors(run.final_weights)
-    *_, last = weights.values()  # the bias of the last layer
+    *_, last = weights.values()  # of the last layer: an element, or a row, per class
     network = make_classifier(config.model, config.backbone, len(last))
     network.load_state_dict(weights)
     return network

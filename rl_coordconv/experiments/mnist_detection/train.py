@@ -22,6 +22,8 @@ from rl_coordconv.speedups.memory import keep_freed_memory
 if TYPE_CHECKING:
     from rl_coordconv.experiments.mnist_detection.learner import DetectionLearner
 
+_PACKAGES = ("mlxtend", "pycocotools", "torchmetrics", "torchvision")
+
 N_TEST = 1000
 """Number of test canvases, as in the paper, and of validation canvases."""
 
@@ -31,7 +33,7 @@ _NO_CANVASES = Canvases(torch.empty(0), torch.empty(0), torch.empty(0))
 
 def train(config: DetectionConfig, run: Run, callbacks: Sequence[Callback] = ()) -> None:
     """Train with `fit`."""
-    check_vision("Detection")
+    check_vision("Detection", _PACKAGES)
     device = use_device(config.device, config.num_threads)
     if device.type == "cpu":
         keep_freed_memory()
@@ -87,7 +89,7 @@ def load_learner(config: DetectionConfig, run: Run, test: Canvases) -> Detection
         run: The finished run.
         test: Canvases to evaluate on, on the CPU.
     """
-    check_vision("Detection")
+    check_vision("Detection", _PACKAGES)
     learner = make_learner(config, _NO_CANVASES, test)
     learner.model.load_state_dict(load_tensors(run.final_weights))
     return learner

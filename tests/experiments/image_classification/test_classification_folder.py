@@ -122,7 +122,8 @@ def test_an_incomplete_folder_is_one_sentence(tmp_path):
     for name in "bcde":
         shutil.rmtree(val / name)
     assert error(tmp_path / "tree") == (
-        f"Only one of train and val in {tmp_path / 'tree'} has the class b, c, d and 1 more."
+        f"These classes are in only one of train and val in {tmp_path / 'tree'}:"
+        " b, c, d and 1 more."
     )
     for name in "bcde":
         shutil.rmtree(train / name)
@@ -133,7 +134,7 @@ def test_an_incomplete_folder_is_one_sentence(tmp_path):
     for part in (train, val):
         shutil.rmtree(part / "f")
     assert error(tmp_path / "tree") == (
-        f"There is one class only in {tmp_path / 'tree'}, 'a'; two or more are needed."
+        f"{tmp_path / 'tree'} has only one class, 'a'; at least two are needed."
     )
     shutil.rmtree(val / "a")
     assert error(tmp_path / "tree") == (

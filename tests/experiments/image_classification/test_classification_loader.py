@@ -11,6 +11,7 @@ from classification_pictures import make_tree
 
 from rl_coordconv.experiments.image_classification.datasets import read_splits
 from rl_coordconv.experiments.image_classification.loader import (
+    _AUGMENTATION,
     evaluation_batches,
     training_batches,
     updates_per_epoch,
@@ -50,7 +51,9 @@ def test_batches_are_those_of_the_order_with_augmentation_by_epoch_and_index(dat
     assert updates_per_epoch(data.train, 4) == 2
     for number, batch in enumerate(take(data.train, 4, 5)):
         indices = order.indices(number).tolist()
-        samples = [data.train[k, derived_seed(SEED, number // 2, k)] for k in indices]
+        samples = [
+            data.train[k, derived_seed(SEED, _AUGMENTATION, number // 2, k)] for k in indices
+        ]
         assert batch.images.equal(torch.stack([sample.image for sample in samples]))
         assert batch.labels.tolist() == [sample.label for sample in samples]
         assert batch.labels.dtype == torch.int64
@@ -74,6 +77,7 @@ def test_the_parts_of_all_ranks_are_the_batch(data):
             assert part.labels.equal(batch.labels[rank::3])
 
 
+@pytest.mark.slow
 def test_workers_change_nothing_and_end_with_the_iterator(data):
     """Workers also survive signals that are meant for the training."""
     wanted = take(data.train, 3, 7)
@@ -152,6 +156,4 @@ def test_data_that_cannot_be_used_are_one_sentence(tmp_path):
     assert str(batch.value) == (
         f"No picture of a batch of {tmp_path}/train can be read; check its files."
     )
-    with pytest.raises(UserError) as evaluated:
-        list(evaluation_batches(data.val, 4, 0))
-    assert str(evaluated.value) == (f"No picture of {tmp_path}/val can be read; check its files.")
+    assert list(evaluation_batches(data.val, 4, 0)) == []

@@ -25,6 +25,9 @@ SKY_BLUE = "#56b4e9"
 GREEN = "#009e73"
 GREY = "#999999"
 
+Line = Mapping[str, str]
+"""A line of a table: cells by column."""
+
 Dash = str | tuple[int, tuple[float, ...]]
 _DASHED: Dash = (0, (4, 1.5))
 _DOTTED: Dash = (0, (1, 1))
@@ -88,6 +91,17 @@ def markdown_table(
     return "\n".join(
         f"| {' | '.join(map(str.ljust, line, widths))} |" for line in (head, rule, *lines[1:])
     )
+
+
+def table_of_lines(head: Sequence[str], lines: Iterable[Line]) -> str:
+    """Return a Markdown table of some columns of lines, with a dash for each missing cell.
+
+    >>> print(table_of_lines(["model", "IOU"], [{"IOU": "0.9", "seeds": "3"}]))
+    | model | IOU |
+    | --- | --- |
+    | - | 0.9 |
+    """
+    return markdown_table(head, [[line.get(name, "-") for name in head] for line in lines])
 
 
 def fill_tables(document: Path, tables: Mapping[str, str]) -> None:

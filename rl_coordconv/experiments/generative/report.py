@@ -26,7 +26,7 @@ from rl_coordconv.experiments.generative.train import make_learner, read_images
 from rl_coordconv.runs.checkpoint import rng_untouched
 from rl_coordconv.runs.kept import has_weights, stored_runs
 from rl_coordconv.runs.reports import Report, words
-from rl_coordconv.runs.results import markdown_table
+from rl_coordconv.runs.results import Line, table_of_lines
 
 _PAPER = "paper: entropy of red / blue / blue - red"
 # Pictures by their place on the pages, with their descriptions.
@@ -44,9 +44,6 @@ _PICTURES = {
         "vae.png": "VAE: share of middle frames with both objects, by update",
     },
 }
-
-Line = Mapping[str, str]
-"""A line of a table: cells by column."""
 
 
 def tables(groups: Sequence[Group]) -> dict[str, str]:
@@ -113,7 +110,7 @@ def metrics_table(
     head = ["model", "tanh", "preset"] if experiment == "gan" else ["model", "preset"]
     if experiment == "gan" and data is not None:
         head.append(_PAPER)
-    return _table([*head, *(measure.name for measure in columns), "seeds"], lines)
+    return table_of_lines([*head, *(measure.name for measure in columns), "seeds"], lines)
 
 
 def _paper_entropies(model: str) -> str:
@@ -138,7 +135,7 @@ def runs_table(groups: Iterable[Group]) -> str:
         for group in groups
     ]
     head = "experiment, model, tanh, preset, command, updates, seconds, device, parameters, seeds"
-    return _table(head.split(", "), lines)
+    return table_of_lines(head.split(", "), lines)
 
 
 def _settings(group: Group) -> dict[str, str]:
@@ -160,11 +157,6 @@ def _parameters(group: Group) -> str:
         for name, network in networks.named_children()
     }
     return ", ".join(f"{name} {size:,}" for name, size in sizes.items())
-
-
-def _table(head: Sequence[str], lines: Iterable[Line]) -> str:
-    """Return a table in Markdown, with a dash for each missing cell."""
-    return markdown_table(head, [[line.get(name, "-") for name in head] for line in lines])
 
 
 def links(kept: Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ from rl_coordconv.runs.closing import Measure
 from rl_coordconv.runs.differences import difference, p_values
 from rl_coordconv.runs.kept import stored_runs
 from rl_coordconv.runs.reports import Report
-from rl_coordconv.runs.results import markdown_table
+from rl_coordconv.runs.results import Line, table_of_lines
 
 
 def tables(groups: Sequence[Group]) -> dict[str, str]:
@@ -30,7 +30,7 @@ def tables(groups: Sequence[Group]) -> dict[str, str]:
 
 def scores_table(groups: Iterable[Group]) -> str:
     """Return a table of scores at the last evaluation: mean (min to max) over seeds."""
-    lines: list[dict[str, str]] = []
+    lines: list[Line] = []
     head: dict[str, None] = dict.fromkeys(["task", "model"])
     for group in groups:
         line = _settings(group)
@@ -38,12 +38,12 @@ def scores_table(groups: Iterable[Group]) -> str:
             line[measure.name] = group.spread(measure.column, measure.number)
         head |= dict.fromkeys(line)
         lines.append(line)
-    return _table([*(name for name in head if name != "seeds"), "seeds"], lines)
+    return table_of_lines([*(name for name in head if name != "seeds"), "seeds"], lines)
 
 
 def differences_table(groups: Iterable[Group]) -> str:
     """Return a table of the differences between each model and ``plain``."""
-    lines: list[dict[str, str]] = []
+    lines: list[Line] = []
     for own in by_task(groups).values():
         baseline, *others = own
         if baseline.config.model != "plain":
@@ -64,7 +64,7 @@ def differences_table(groups: Iterable[Group]) -> str:
                 line[f"{measure.name}, p"] = p_values(*scores)
             lines.append(line)
     head = dict.fromkeys(name for line in lines for name in line if name != "seeds")
-    return _table([*(head or ("task", "model")), "seeds"], lines)
+    return table_of_lines([*(head or ("task", "model")), "seeds"], lines)
 
 
 def _compared(group: Group) -> list[Measure]:
@@ -90,16 +90,13 @@ def runs_table(groups: Iterable[Group]) -> str:
         }
         for group in groups
     ]
-    return _table(["task", "model", "command", "updates", "seconds", "device", "seeds"], lines)
+    return table_of_lines(
+        ["task", "model", "command", "updates", "seconds", "device", "seeds"], lines
+    )
 
 
 def _settings(group: Group) -> dict[str, str]:
     return {"task": group.task, "model": group.name, "seeds": str(len(group.results))}
-
-
-def _table(head: Sequence[str], lines: Iterable[Mapping[str, str]]) -> str:
-    """Return a table in Markdown, with a dash for each missing cell."""
-    return markdown_table(head, [[line.get(name, "-") for name in head] for line in lines])
 
 
 class ClassificationReport(Report):

@@ -16,16 +16,13 @@ from rl_coordconv.experiments.mnist_detection.train import count_parameters
 from rl_coordconv.runs.differences import difference, gain
 from rl_coordconv.runs.kept import has_weights, stored_runs
 from rl_coordconv.runs.reports import Report
-from rl_coordconv.runs.results import markdown_table
+from rl_coordconv.runs.results import Line, table_of_lines
 
 _PROBE = "probe/"  # start of the names of the probe's columns
 _DIFFERENCES = {
     "rpn": {"test/ap": "{:+.3f}", "test/box_loss": "{:+.4f}", "test/score_loss": "{:+.4f}"},
     "faster-rcnn": {"test/ap": "{:+.3f}", "test/recall": "{:+.3f}"},
 }
-
-Line = Mapping[str, str]
-"""A line of a table: cells by column."""
 
 
 def tables(groups: Sequence[Group]) -> dict[str, str]:
@@ -62,7 +59,7 @@ def metrics_table(groups: Sequence[Group], *, of_probe: bool = False) -> str:
                     line[f"{measure.name}, paper"] = measure.paper
         head |= dict.fromkeys(line)
         lines.append(line)
-    return _table([*(name for name in head if name != "seeds"), "seeds"], lines)
+    return table_of_lines([*(name for name in head if name != "seeds"), "seeds"], lines)
 
 
 def differences_table(groups: Sequence[Group], columns: Mapping[str, str]) -> str:
@@ -92,7 +89,9 @@ def differences_table(groups: Sequence[Group], columns: Mapping[str, str]) -> st
         }
         lines.append(line)
     head = ["model", "anchors", "preset", "gain of IOU", "paper: gain", "IOU"]
-    return _table([*head, *(names.get(column, column) for column in columns), "seeds"], lines)
+    return table_of_lines(
+        [*head, *(names.get(column, column) for column in columns), "seeds"], lines
+    )
 
 
 def _pairs(groups: Sequence[Group]) -> Iterator[tuple[Group, Group]]:
@@ -117,7 +116,7 @@ def choice_table(groups: Iterable[Group]) -> str:
         for group in groups
     ]
     head = "anchors, preset, optimiser, learning rate, epochs, validation loss, IOU, seeds"
-    return _table(head.split(", "), lines)
+    return table_of_lines(head.split(", "), lines)
 
 
 def runs_table(groups: Iterable[Group]) -> str:
@@ -134,7 +133,7 @@ def runs_table(groups: Iterable[Group]) -> str:
         for group in groups
     ]
     head = "model, anchors, preset, command, updates, seconds, device, parameters, seeds"
-    return _table(head.split(", "), lines)
+    return table_of_lines(head.split(", "), lines)
 
 
 def _settings(group: Group) -> dict[str, str]:
@@ -144,11 +143,6 @@ def _settings(group: Group) -> dict[str, str]:
         "preset": group.config.preset,
         "seeds": str(len(group.results)),
     }
-
-
-def _table(head: Sequence[str], lines: Iterable[Line]) -> str:
-    """Return a table in Markdown, with a dash for each missing cell."""
-    return markdown_table(head, [[line.get(name, "-") for name in head] for line in lines])
 
 
 class DetectionReport(Report):

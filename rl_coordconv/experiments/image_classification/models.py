@@ -118,7 +118,7 @@ def check_size(network: nn.Module, name: str, size: int) -> None:
         size: Height and width of the images, in pixels.
 
     Raises:
-        UserError: It does not.
+        UserError: The classifier cannot use such images.
     """
     was_training = network.training
     try:

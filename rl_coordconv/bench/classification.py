@@ -56,7 +56,7 @@ def run(repeats: int, device_name: str, backbone: str, size: int, batch_size: in
 
 def _updates(network: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], None]:
     """Return a function that takes one step of gradient descent at each call."""
-    network.to(images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(images.device).to(memory_format=torch.channels_last)
     optimizer = SGD(network.parameters(), 0.01, momentum=0.9)
 
     def update() -> None:

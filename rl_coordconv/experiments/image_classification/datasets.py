@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class Sample:
     label: int
 
 
-class LabelledImages(Dataset[Sample]):
+class LabelledImages(Dataset[Sample], ABC):
     """Images with classes, of which one is read with ``dataset[index, seed]``.
 
     Args:
@@ -62,8 +63,9 @@ class LabelledImages(Dataset[Sample]):
         index, seed = key
         return Sample(index, self._read(index, seed), int(self.labels[index]))
 
+    @abstractmethod
     def _read(self, index: int, seed: int) -> Tensor | None:
-        raise NotImplementedError
+        """Return an image, uint8 ``[3, H, W]``, or None if it cannot be read."""
 
     def report(self, indices: Iterable[int]) -> None:
         """Report samples that cannot be read; there are none of data in memory."""

@@ -67,7 +67,7 @@ class ClassificationLearner:
         n_classes = len(splits.classes)
         network = make_classifier(config.model, config.backbone, n_classes, config.weights)
         check_size(network, config.backbone, config.size)
-        self.model = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = network.to(device).to(memory_format=torch.channels_last)
         self._normalise = Normalise().to(device)
         self._parallel = distributed.wrap(self.model)
         self._optimizer = SGD(

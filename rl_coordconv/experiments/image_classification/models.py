@@ -93,7 +93,7 @@ def _widen_first_convolution(network: nn.Module, name: str, *, keep_output: bool
     place, conv = found[0]
     size = (conv.out_channels, FRONT_CHANNELS - _RGB, *conv.kernel_size)
     added = torch.zeros(size) if keep_output else torch.randn(size) * conv.weight.std()
-    wide = copy.copy(conv)  # keeps its type: timm has some of its own
+    wide = copy.copy(conv)  # has the same class, such as timm's Conv2dSame
     wide.in_channels = FRONT_CHANNELS
     wide._parameters = dict(conv._parameters)
     wide.weight = nn.Parameter(torch.cat([conv.weight, added], dim=1))

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+from torch import Tensor
 from torch.autograd.graph import increment_version
 from torch.optim import Adam, Optimizer
 
@@ -39,10 +40,21 @@ class LightAdam(_Light, Adam):
         self._warned_capturable_if_run_uncaptured = True
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state, possibly of another device: ``capturable`` stays as it is."""
+        """Load a state, possibly of another device: only the values of its settings are used."""
         super().load_state_dict(state_dict)
+        rate = self.defaults["lr"]
         for group in self.param_groups:
             group["capturable"] = self.defaults["capturable"]
+            value = float(group["lr"])
+            group["lr"] = torch.full_like(rate, value) if isinstance(rate, Tensor) else value
+
+    def set_learning_rate(self, value: float) -> None:
+        """Set the learning rate of all groups; if it is a tensor, for a captured step too."""
+        for group in self.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(value)
+            else:
+                group["lr"] = value
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:

@@ -14,6 +14,7 @@ from rl_coordconv.experiments.not_so_clevr.figures import make_figures
 from rl_coordconv.experiments.not_so_clevr.models import make_model
 from rl_coordconv.experiments.not_so_clevr.tasks import TASKS
 from rl_coordconv.runs.batches import Batches
+from rl_coordconv.runs.capture import Captured
 from rl_coordconv.runs.checkpoint import State
 from rl_coordconv.speedups.optimizers import LightAdam
 
@@ -46,6 +47,7 @@ class ToyLearner:
         self._batches = Batches(len(training), config.batch_size, config.seed, training.xy.device)
         self.updates_per_epoch = self._batches.per_epoch
         """Number of updates per epoch; the last batch may be smaller."""
+        self._step = Captured(self._descend)
 
     def learning_rate(self, number: int) -> float:
         """Return the learning rate of an update; the first has number 0."""
@@ -59,14 +61,17 @@ class ToyLearner:
     def update(self, number: int) -> tuple[dict[str, Tensor], int]:
         """Train on one batch; see `Learner`."""
         batch = self._batches.indices(number)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.learning_rate(number)
+        self._optimizer.set_learning_rate(self.learning_rate(number))
         self.model.train()
-        self._optimizer.zero_grad()
-        loss = self._loss(self.model(self._inputs[batch]), self._targets[batch])
+        return self._step(self._inputs[batch], self._targets[batch]), len(batch)
+
+    def _descend(self, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Take one step of gradient descent."""
+        loss = self._loss(self.model(inputs), targets)
+        self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._optimizer.step()
-        return {"loss": loss.detach()}, len(batch)
+        return {"loss": loss.detach()}
 
     @torch.no_grad()
     def predict(self, samples: Samples) -> Tensor:
@@ -114,4 +119,8 @@ def make_optimizer(model: nn.Module, l2: float) -> LightAdam:
     of_kernels = {id(kernel) for kernel in kernels}
     others = [p for p in model.parameters() if id(p) not in of_kernels]
     groups: list[dict[str, Any]] = [{"params": kernels, "weight_decay": 2 * l2}, {"params": others}]
-    return LightAdam(groups, betas=_BETAS)
+    device = kernels[0].device
+    if device.type != "cuda":
+        return LightAdam(groups, betas=_BETAS)
+    # A captured step reads its learning rate from this tensor.
+    return LightAdam(groups, torch.tensor(0.001, device=device), _BETAS, capturable=True)

@@ -40,7 +40,7 @@ class OneHotConvs(nn.Sequential):
         """Return the output around each hot pixel; values outside the image are meaningless."""
         margin = 2 * reach  # of the receptive field, on each side
         side = 2 * margin + 1
-        coords = coordinate_channels(x.shape[2:]).to(x)
+        coords = coordinate_channels(x.shape[2:], device=x.device, dtype=x.dtype)
         fields = F.pad(torch.cat([torch.ones_like(x[0]), coords]), [margin] * 4)
         fields = fields.unfold(1, side, 1).unfold(2, side, 1)[:, rows, columns]
         inside, i, j = fields[:, :, None]  # [B, 1, side, side] each

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -166,6 +167,7 @@ class TestLayer:
             pytest.skip("Memory is counted on a GPU only.")
         layer = CoordConv2d(4, 32, 8, 4, device=cuda)
         sizes = [(16, 84, 84), (80, 84, 84), (7, 60, 50), (256, 84, 84), (1, 96, 96)]
+        gc.collect()  # garbage of earlier tests
         used = []
         for _ in range(6):
             for batch, *size in sizes:
@@ -175,7 +177,7 @@ class TestLayer:
                     layer(x)
             torch.cuda.synchronize()
             used.append(torch.cuda.memory_allocated())
-        assert used[1:] == used[1:2] * 5
+        assert max(used[2:]) <= used[1]
 
 
 class TestCapturedStep:

@@ -59,13 +59,17 @@ def from_weights(experiment: str, groups: Sequence[Group]) -> dict[str, Figure |
         groups: The experiment's groups, at least one, of run folders with weights.
 
     Returns:
-        Figures and the frames of an animation by file name without suffix. Without both models,
-        there is no animation.
+        A figure per preset, and the frames of an animation per preset with both models, by file
+        name without suffix.
     """
-    drawn: dict[str, Figure | Tensor] = {f"samples-{experiment}": _samples(groups)}
-    if pair := _pair(groups):
-        walks = {group.config.model: _load(group).walks()[0] for group in pair}
-        drawn[f"walks-{experiment}"] = side_by_side(walks)
+    drawn: dict[str, Figure | Tensor] = {}
+    for preset in sorted({group.config.preset for group in groups}):
+        own = [group for group in groups if group.config.preset == preset]
+        ending = f"{experiment}-{preset}".removesuffix("-quick")
+        drawn[f"samples-{ending}"] = _samples(own)
+        if pair := _pair(own):
+            walks = {group.config.model: _load(group).walks()[0] for group in pair}
+            drawn[f"walks-{ending}"] = side_by_side(walks)
     return drawn
 
 
@@ -77,10 +81,8 @@ def _load(group: Group) -> GenerativeLearner:
 def _samples(groups: Sequence[Group]) -> Figure:
     """Draw a row of samples per group, below a row of real images."""
     rows = {"data": scale(read_images(groups[0].config)[1][:_N_SAMPLES])}
-    several = len({group.config.preset for group in groups}) > 1
     for group in groups:
-        name = f"{group.label}, {group.config.preset} preset" if several else group.label
-        rows[name] = _load(group).prior_samples(_N_SAMPLES)
+        rows[group.label] = _load(group).prior_samples(_N_SAMPLES)
     figure = Figure(figsize=(9, len(rows)), dpi=100, layout="constrained")
     panels = figure.subplots(len(rows), 1)
     for axes, (name, images) in zip(panels, rows.items(), strict=True):

@@ -34,10 +34,14 @@ _PICTURES = {
     "pictures-gan": {
         "results/generative/samples-gan.png": "Real images, and samples of each GAN",
         "results/generative/walks-gan.gif": "Walks of the GAN without coordinates, and with them",
+        "results/generative/samples-gan-paper.png": "Samples at the paper's size",
+        "results/generative/walks-gan-paper.gif": "Walks at the paper's size",
     },
     "pictures-vae": {
         "results/generative/samples-vae.png": "Real images, and samples of each VAE",
         "results/generative/walks-vae.gif": "Walks of the VAE without coordinates, and with them",
+        "results/generative/samples-vae-paper.png": "Samples at the paper's size",
+        "results/generative/walks-vae-paper.gif": "Walks at the paper's size",
     },
     "curves": {
         "gan.png": "GAN: share of position cells covered, by update",

@@ -246,6 +246,13 @@ def test_walks_show_the_weights_of_the_first_seed_without_coordinates_on_the_lef
     assert (tile[..., 108 + 54] < 0.01).all()
 
 
+def test_each_preset_has_its_own_pictures(tmp_path):
+    for model in ("conv", "coordconv"):
+        write_run(tmp_path, "vae", model=model, weights=True)
+    write_run(tmp_path, "vae", model="conv", preset="paper", weights=True, **SMALL)
+    assert set(REPORT.pictures(tmp_path)) == {"samples-vae", "walks-vae", "samples-vae-paper"}
+
+
 def test_there_are_no_runs_yet(docs, tmp_path, capsys):
     for arguments, sentence in (
         (["generative", "--docs", docs], "name a folder of runs to add."),

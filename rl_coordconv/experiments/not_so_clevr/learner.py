@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -58,7 +59,7 @@ class ToyLearner:
         }
         return self._config.learning_rate * share[self._config.learning_rate_schedule]
 
-    def update(self, number: int) -> tuple[dict[str, Tensor], int]:
+    def update(self, number: int) -> tuple[Mapping[str, Tensor], int]:
         """Train on one batch; see `Learner`."""
         batch = self._batches.indices(number)
         self._optimizer.set_learning_rate(self.learning_rate(number))

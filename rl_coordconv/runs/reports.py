@@ -101,9 +101,14 @@ class Group(Generic[R]):
         return {r.config.seed: r.last[column] for r in self.results if column in r.last}
 
     @property
-    def devices(self) -> list[str]:
-        """The devices that trained some of the seeds, such as ``cpu`` and ``cuda``."""
-        return sorted({result.run.versions.get("device") or "-" for result in self.results})
+    def seconds(self) -> str:
+        """Seconds of updates over seeds, by device, such as ``45 (30 to 60) on cuda``."""
+        by_device: dict[str, list[float]] = {}
+        for result in self.results:
+            device = (result.run.versions.get("device") or "an unknown device").partition(":")[0]
+            by_device.setdefault(device, []).append(result.last["seconds"])
+        parts = {device: spread(x, "{:,.0f}") for device, x in sorted(by_device.items())}
+        return ", ".join(f"{part} on {device}" for device, part in parts.items())
 
     def train_command(self, chosen: Mapping[str, Any]) -> str:
         """Return the command that trains the first seed.
@@ -143,7 +148,7 @@ def _deviations(
     config: Config, defaults: Mapping[str, Any], chosen: Iterable[str]
 ) -> dict[str, Any]:
     """Return the settings that differ from their defaults, in the order of ``--help``."""
-    others = MAY_DIFFER_IN_GROUP.union(chosen)
+    others = MAY_DIFFER_IN_GROUP.union({"eval_freq"}, chosen)  # all report the last evaluation
     settings = {name: getattr(config, name) for name in config.flags() if name not in others}
     return {name: value for name, value in settings.items() if value != defaults[name]}
 

@@ -51,6 +51,25 @@ def test_a_state_of_a_gpu_does_not_make_an_optimiser_on_the_cpu_capturable():
     assert not optimizer.param_groups[0]["capturable"]
 
 
+@pytest.mark.parametrize("rate", [0.1, torch.tensor(0.1)], ids=["number", "tensor"])
+def test_the_learning_rate_changes_in_place_and_stays_of_its_type_when_loaded(rate):
+    weight = torch.ones(1, requires_grad=True)
+    optimizer = LightAdam([weight], lr=rate)
+    (group,) = optimizer.param_groups
+    optimizer.set_learning_rate(0.5)
+    assert float(group["lr"]) == 0.5
+    assert (group["lr"] is rate) == torch.is_tensor(rate)
+    weight.sum().backward()
+    optimizer.step()
+    assert weight.item() == pytest.approx(0.5)  # Adam's first step is the learning rate
+    for other in (0.2, torch.tensor(0.2)):
+        saved = LightAdam([torch.ones(1, requires_grad=True)], lr=other).state_dict()
+        optimizer.load_state_dict(saved)
+        (group,) = optimizer.param_groups
+        assert float(group["lr"]) == pytest.approx(0.2)
+        assert torch.is_tensor(group["lr"]) == torch.is_tensor(rate)
+
+
 @pytest.mark.parametrize("name", ["LightAdam", "LightRMSpropTFLike"])
 def test_does_not_import_the_compiler(name):
     program = f"""

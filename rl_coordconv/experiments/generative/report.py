@@ -132,13 +132,12 @@ def runs_table(groups: Iterable[Group]) -> str:
             "experiment": group.config.experiment.upper(),
             "command": f"`{group.command}`",
             "updates": group.spread("updates", "{:,.0f}"),
-            "seconds": group.spread("seconds", "{:,.0f}"),
-            "device": ", ".join(group.devices),
+            "seconds": group.seconds,
             "parameters": _parameters(group),
         }
         for group in groups
     ]
-    head = "experiment, model, tanh, preset, command, updates, seconds, device, parameters, seeds"
+    head = "experiment, model, tanh, preset, command, updates, seconds, parameters, seeds"
     return table_of_lines(head.split(", "), lines)
 
 

@@ -79,20 +79,17 @@ def _points(share: float) -> str:
 
 
 def runs_table(groups: Iterable[Group]) -> str:
-    """Return a table of commands, times and devices."""
+    """Return a table of commands and times."""
     lines = [
         {
             **_settings(group),
             "command": f"`{group.command}`",
             "updates": group.spread("updates", "{:,.0f}"),
-            "seconds": group.spread("seconds", "{:,.0f}"),
-            "device": ", ".join(group.devices),
+            "seconds": group.seconds,
         }
         for group in groups
     ]
-    return table_of_lines(
-        ["task", "model", "command", "updates", "seconds", "device", "seeds"], lines
-    )
+    return table_of_lines(["task", "model", "command", "updates", "seconds", "seeds"], lines)
 
 
 def _settings(group: Group) -> dict[str, str]:

@@ -126,13 +126,12 @@ def runs_table(groups: Iterable[Group]) -> str:
             **_settings(group),
             "command": f"`{group.command}`",
             "updates": group.spread("updates", "{:,.0f}"),
-            "seconds": group.spread("seconds", "{:,.0f}"),
-            "device": ", ".join(group.devices),
+            "seconds": group.seconds,
             "parameters": f"{count_parameters(group.config):,}",
         }
         for group in groups
     ]
-    head = "model, anchors, preset, command, updates, seconds, device, parameters, seeds"
+    head = "model, anchors, preset, command, updates, seconds, parameters, seeds"
     return table_of_lines(head.split(", "), lines)
 
 

@@ -55,7 +55,7 @@ def test_a_row_has_the_last_evaluation_of_all_seeds(tmp_path):
     assert row["command"] == (
         "`python scripts/train_classification.py --model coordconv --data digits`"
     )
-    assert row["seconds"] == "30 (30 to 31)"
+    assert row["seconds"] == "30 (30 to 31) on cpu"
     assert not made["classification-differences"]
 
 

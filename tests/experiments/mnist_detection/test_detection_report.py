@@ -111,7 +111,7 @@ def test_a_run_has_its_command_times_device_and_number_of_parameters(tmp_path):
         "`python scripts/train_detection.py --model rpn-conv --preset paper --anchors released"
         " --evaluate-on validation --optimizer sgd --seed 3`"
     )
-    assert (row["seconds"], row["parameters"]) == ("67 (63 to 70)", "81,590")  # as in the paper
+    assert (row["seconds"], row["parameters"]) == ("67 (63 to 70) on cpu", "81,590")
 
 
 def test_rows_are_in_the_order_of_models_and_the_authors_anchors_come_first(tmp_path):

@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from rl_coordconv.experiments.not_so_clevr import learner
 from rl_coordconv.experiments.not_so_clevr.config import ToyConfig
 from rl_coordconv.experiments.not_so_clevr.data import split
 from rl_coordconv.experiments.not_so_clevr.learner import ToyLearner, make_optimizer
@@ -124,6 +125,20 @@ def test_every_model_trains_on_a_gpu(task, model, tmp_path, cuda):
     run = train(tmp_path, flags)
     assert json.loads(run.versions.read_text())["device"].startswith(cuda.type)
     assert run.is_finished
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("model", ["coordconv", "deconv"])
+def test_captured_updates_equal_eager_ones(model, tmp_path, cuda, monkeypatch):
+    """With a learning rate that changes at every update."""
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    weights = []
+    for name in ("captured", "eager"):
+        flags = f"--model {model} --learning-rate-schedule linear --device {cuda}"
+        run = train(tmp_path / name, flags)
+        weights.append(torch.load(run.final_weights, weights_only=True))
+        monkeypatch.setattr(learner, "Captured", lambda step: step)
+    torch.testing.assert_close(*weights, rtol=0.01, atol=1e-3)
 
 
 @pytest.mark.parametrize(("task", "model"), PAIRS)

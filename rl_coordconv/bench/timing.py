@@ -19,8 +19,8 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from rl_coordconv.runs.folder import versions
 from rl_coordconv.runs.results import markdown_table
+from rl_coordconv.runs.versions import versions
 
 WARM_UP = 3  # unmeasured rounds
 

@@ -18,7 +18,7 @@ from rl_coordconv.compare.published import PUBLISHED
 from rl_coordconv.compare.results import XAxis
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import atomic_write, disk_errors
-from rl_coordconv.runs.folder import versions
+from rl_coordconv.runs.versions import versions
 
 _PACKAGES = ("rl_coordconv", "numpy", "scipy", "rliable", "matplotlib")
 _IGNORED = "# By compare.py, which can make these files again."
@@ -93,7 +93,7 @@ def write_report(
 def _provenance(found: Found, command: str) -> Section:
     """Return a section with date, command and package versions."""
     made = f"Made on {time.strftime('%Y-%m-%d at %H:%M:%S %z')} in {Path.cwd()} by: {command}"
-    table = tables.versions_table(found.runs, versions(_PACKAGES))
+    table = tables.versions_table(found.runs, versions(_PACKAGES, ()))
     return Section("How this was made", text=[made] if command else [], tables=[table])
 
 

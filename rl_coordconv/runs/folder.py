@@ -6,17 +6,14 @@ Reports use this module to read runs, so it does not import torch.
 from __future__ import annotations
 
 import json
-import platform
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +24,7 @@ from rl_coordconv.runs import tracking
 from rl_coordconv.runs.config import MAY_CHANGE_ON_RESUME, C, Config, UserError, flag, read_yaml
 from rl_coordconv.runs.files import atomic_write, delete_unfinished_writes, new_folder
 from rl_coordconv.runs.signals import Stopped
-
-_PACKAGES = ("rl_coordconv", "torch", "stable-baselines3", "gymnasium", "ale-py", "numpy")
+from rl_coordconv.runs.versions import versions
 
 # The settings' path in a checkpoint, a zip archive. torch.load expects all files in one folder.
 _SETTINGS_MEMBER = "archive/rl_coordconv_settings.json"
@@ -380,25 +376,3 @@ def _extension(run: Run, length: int) -> str:
         if name.endswith("schedule") and value in spans
     )
     return f"Extending the run from {length:,} to {run.length:,} {run.unit}.{schedules}"
-
-
-def versions(packages: Sequence[str] = _PACKAGES) -> dict[str, str | None]:
-    """Return the versions of Python and some packages, and the git commit if known."""
-    return {
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-        "git_commit": _git_commit(),
-    }
-
-
-def _git_commit() -> str | None:
-    """Return the commit of this checkout, with ``-dirty`` if files differ; None if unknown."""
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return result.stdout.strip()

@@ -1,8 +1,10 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from pydantic import Field
@@ -11,6 +13,7 @@ from tiny import BASE, BareConfig
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.folder import Run, open_run, read_settings, record_start, run_experiment
 from rl_coordconv.runs.signals import Stopped
+from rl_coordconv.runs.versions import versions
 
 
 class TinyConfig(BareConfig):
@@ -219,6 +222,13 @@ def test_a_start_records_commands_and_versions(config):
         versions = json.loads(run.versions.read_text())
     assert versions["device"] == "cuda:0"
     assert {"python", "torch", "stable-baselines3", "ale-py", "git_commit"} <= versions.keys()
+
+
+def test_versions_of_optional_packages_are_recorded_where_they_are_installed():
+    found = versions(["numpy"], ["torchvision", "no-such-package"])
+    assert found["numpy"] == np.__version__
+    assert ("torchvision" in found) == (find_spec("torchvision") is not None)
+    assert "no-such-package" not in found
 
 
 @pytest.mark.parametrize("name", ["best_model.zip", "final_model.zip", "final_weights.pt"])

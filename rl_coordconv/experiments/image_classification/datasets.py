@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -67,6 +68,10 @@ class LabelledImages(Dataset[Sample], ABC):
     def _read(self, index: int, seed: int) -> Tensor | None:
         """Return an image, uint8 ``[3, H, W]``, or None if it cannot be read."""
 
+    def checksum(self) -> int:
+        """Return a number that differs if the samples or their order do."""
+        return zlib.crc32(self.labels.numpy().data)
+
     def report(self, indices: Iterable[int]) -> None:
         """Report samples that cannot be read; there are none of data in memory."""
 
@@ -116,6 +121,10 @@ class FileImages(LabelledImages):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # torch.manual_seed seeds GPUs, too
             return self._transform(image)
+
+    def checksum(self) -> int:
+        """Return a number that differs if the classes, the files or their order do."""
+        return zlib.crc32(self._files.names.data, super().checksum())
 
     def report(self, indices: Iterable[int]) -> None:
         """Name the first three samples that cannot be read, and count the others."""

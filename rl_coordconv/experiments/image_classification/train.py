@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from torch import nn
 
 from rl_coordconv.experiments.image_classification.config import ClassificationConfig
+from rl_coordconv.runs import distributed
 from rl_coordconv.runs.checkpoint import load_tensors
+from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.device import use_device
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.training import Callback, fit
@@ -26,6 +28,12 @@ def train(config: ClassificationConfig, run: Run, callbacks: Sequence[Callback] 
     if device.type == "cpu":
         keep_freed_memory()
     splits = read_splits(config.data, config.size)
+    checksums = distributed.gathered([splits.train.checksum(), splits.val.checksum()])
+    if any(other != checksums[0] for other in checksums):
+        raise UserError(
+            f"The processes find different pictures in {config.data}; copy the same files to all"
+            " machines."
+        )
     fit(ClassificationLearner(config, splits, device), config, run, callbacks)
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -148,6 +149,22 @@ def test_two_processes_train_as_one_does(tmp_path):
     for row, expected in zip(rows(two), rows(one), strict=True):
         for name in ("train/loss", "val/loss", "val/top1", "shifted/top1_4"):
             assert float(row[name] or 0) == pytest.approx(float(expected[name] or 0), abs=0.01)
+
+
+@pytest.mark.parametrize("tree", [{"per_class": 6}, {"classes": ("cat", "zebra")}, {}])
+def test_processes_must_find_the_same_pictures(tree, small_network, tmp_path, monkeypatch, capsys):
+    here, there = (str(tmp_path / name) for name in ("here", "there"))
+    make_tree(Path(here))
+    make_tree(Path(there), **tree)
+    splits = read_splits(there, 32)
+    checksums = [splits.train.checksum(), splits.val.checksum()]
+    both = SimpleNamespace(gathered=lambda own: [own, checksums])
+    monkeypatch.setattr(train, "distributed", both)
+    flags = *TINY.split(), "--log-dir", tmp_path, "--data", here, "--size", 32
+    if tree:
+        assert "find different pictures in" in mistake(capsys, "train_classification", *flags)
+    else:
+        assert run_script("train_classification", *flags) == 0
 
 
 def make_learner(**settings) -> ClassificationLearner:

@@ -53,6 +53,11 @@ def main(description: str, argv: Sequence[str]) -> int:
     flags.set_defaults(
         run=lambda bench, o: bench.run(o.repeats, o.device, o.backbone, o.size, o.batch_size)
     )
+    help_text = "measure the updates of the supervised experiments, on a GPU captured and not"
+    flags = benches.add_parser("updates", help=help_text)
+    flags.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    flags.add_argument("--preset", default="quick", choices=["quick", "paper"])
+    flags.set_defaults(run=lambda bench, o: bench.run(o.repeats, o.device, o.preset))
     flags = benches.add_parser("envs", help="compare AtariVecEnv with ale-py and Stable-Baselines3")
     help_text = "numbers of parallel games to measure"
     flags.add_argument(

@@ -21,10 +21,11 @@ class Captured:
         step: A function of tensors that updates the weights and returns detached scalars. It must
             not copy to the CPU, draw random numbers or depend on other values that change. Its
             optimisers must be ``capturable``, and set gradients to None before each backward pass.
+            Calling it does the step without a graph.
     """
 
     def __init__(self, step: Callable[..., Mapping[str, Tensor]]) -> None:
-        self._step = step
+        self.step = step
         self._n_calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
         self._stream: torch.cuda.Stream | None = None
@@ -34,7 +35,7 @@ class Captured:
     def __call__(self, *inputs: Tensor) -> Mapping[str, Tensor]:
         """Run the step; the values are overwritten by the next call."""
         if not inputs[0].is_cuda:
-            return self._step(*inputs)
+            return self.step(*inputs)
         with torch.cuda.device(inputs[0].device):
             return self._on_gpu(inputs)
 
@@ -48,7 +49,7 @@ class Captured:
             self._inputs = tuple(x.clone() for x in inputs)
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph, stream=self._stream):
-                self._outputs = self._step(*self._inputs)
+                self._outputs = self.step(*self._inputs)
         if any(mine.shape != x.shape for mine, x in zip(self._inputs, inputs, strict=True)):
             return self._on_stream(inputs)
         for mine, x in zip(self._inputs, inputs, strict=True):
@@ -61,6 +62,6 @@ class Captured:
         assert self._stream is not None
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
-            outputs = self._step(*inputs)
+            outputs = self.step(*inputs)
         torch.cuda.current_stream().wait_stream(self._stream)
         return outputs

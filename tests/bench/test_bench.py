@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rl_coordconv.bench import layer, runs, timing, toy
+from rl_coordconv.bench import layer, runs, timing, toy, updates
 from rl_coordconv.experiments.not_so_clevr.config import ToyConfig
 from rl_coordconv.experiments.not_so_clevr.data import split
 from rl_coordconv.experiments.not_so_clevr.models import make_model
@@ -132,6 +132,26 @@ def test_concatenation_caches_coordinates_and_preserves_channels_last(monkeypatc
         assert concat(x).equal(out)
     assert concat(x[:1]).shape[0] == 1
     assert concat(x[..., :5]).shape[3] == 3
+
+
+@pytest.mark.slow
+def test_updates_of_every_experiment_are_measured(main, tmp_path, capsys):
+    path = tmp_path / "updates.json"
+    assert main(["updates", "--repeats", "1", "--json", str(path)]) == 0
+    measured = json.loads(path.read_text())["rows"]
+    assert [row["experiment"] for row in measured] == [c["experiment"] for c in updates.CASES]
+    assert all(row["seconds"]["eager"]["median"] > 0 for row in measured)
+    assert "rpn-coordconv" in capsys.readouterr().out
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("preset", ["quick", "paper"])
+def test_updates_on_a_gpu_are_captured_too(preset, cuda, monkeypatch):
+    small = [case for case in updates.CASES if case["experiment"] == "toy"]
+    monkeypatch.setattr(updates, "CASES", small)
+    rows = updates.run(4, cuda.type, preset).numbers["rows"]
+    modes = ["eager", "captured"] if cuda.type == "cuda" else ["eager"]
+    assert [list(row["seconds"]) for row in rows] == [modes] * len(small)
 
 
 @pytest.mark.gpu

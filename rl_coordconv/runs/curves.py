@@ -30,18 +30,23 @@ class Curve:
 
 
 def draw_curves(panels: Mapping[str, Sequence[Curve]], column: str, name: str) -> Figure:
-    """Draw a metric over updates, with a line per run.
+    """Draw a metric over updates, with a line per run, and at most two panels beside each other.
 
     Args:
         panels: The curves of each panel, at least one in all, by the panel's title.
         column: The metric's column in ``progress.csv``.
         name: The metric's name, beside the vertical axis.
     """
-    figure = Figure(figsize=(9, 4.4), dpi=100, layout="constrained")
-    axes_of_panels = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    axes_of_panels[0].set_ylabel(name)
+    columns = min(len(panels), 2)
+    n_rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(9, 1.2 + 3.2 * n_rows), dpi=100, layout="constrained")
+    grid = figure.subplots(n_rows, columns, sharey=True, squeeze=False)
+    for row in grid:
+        row[0].set_ylabel(name)
+    for unused in grid.flat[len(panels) :]:
+        unused.remove()
     lines = {}
-    for axes, (title, curves) in zip(axes_of_panels, panels.items(), strict=True):
+    for axes, (title, curves) in zip(grid.flat, panels.items(), strict=False):
         axes.set_title(title)
         axes.set_xlabel("updates")
         for curve in curves:

@@ -35,7 +35,7 @@ def _draw_accuracy(tasks: Mapping[str, Sequence[Group]]) -> Figure:
             mean, half = mean_and_half_width(values)
             axes.errorbar(place + 0.15, mean, half, fmt="s", color=colour, capsize=4)
         axes.set_xticks(range(len(own)), [group.name for group in own], rotation=30, ha="right")
-    panels[0].set_ylabel("top-1 accuracy: seeds, and mean with 95% interval")
+    panels[0].set_ylabel("top-1 accuracy, mean and 95% interval")
     return figure
 
 

@@ -73,7 +73,7 @@ class Apex:
         self, config: ApexConfig, device: str, space: spaces.Space[Any], actions: Any, step: int
     ) -> None:
         logging.getLogger("ray.rllib").setLevel(logging.ERROR)
-        built = make_config(config, device, space, actions, step)
+        built = rllib_config(config, device, space, actions, step)
         rounds, updates = map(int, calculate_rr_weights(built))
         self._updates_per_round = updates
         self.replay_ratio = updates * config.batch_size / (rounds * config.round_steps)
@@ -139,7 +139,7 @@ def check_size(config: ApexConfig) -> None:
         )
 
 
-def make_config(
+def rllib_config(
     config: ApexConfig, device: str, space: spaces.Space[Any], actions: Any, step: int
 ) -> DQNConfig:
     """Return RLlib's config."""
@@ -159,7 +159,11 @@ def make_config(
             gym_env_vectorize_mode="vector_entry_point",
             rollout_fragment_length=config.rollout_steps,
         )
-        .learners(num_learners=learners, num_gpus_per_learner=int(device != "cpu"))
+        .learners(
+            learner_class=ApexLearner,
+            num_learners=learners,
+            num_gpus_per_learner=int(device != "cpu"),
+        )
         .rl_module(
             rl_module_spec=RLModuleSpec(
                 module_class=ApexModule,
@@ -171,7 +175,6 @@ def make_config(
             )
         )
         .training(
-            learner_class=ApexLearner,
             lr=config.learning_rate,
             adam_epsilon=config.adam_eps,
             gamma=config.gamma,

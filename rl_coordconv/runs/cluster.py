@@ -42,6 +42,7 @@ def ray_cluster(address: str) -> Iterator[None]:
         connect(
             address,
             object_store_memory=_OBJECT_STORE_BYTES,
+            _node_ip_address="127.0.0.1",  # then Ray listens to this machine only
             _temp_dir=str(folder),
         )
         try:

@@ -67,6 +67,9 @@ class Apex:
         space: The observation space of one game.
         actions: The action space of one game.
         step: Number of steps before this start.
+
+    Attributes:
+        replay_ratio: See `replay_ratio`.
     """
 
     def __init__(
@@ -74,10 +77,8 @@ class Apex:
     ) -> None:
         logging.getLogger("ray.rllib").setLevel(logging.ERROR)
         built = rllib_config(config, device, space, actions, step)
-        rounds, updates = map(int, calculate_rr_weights(built))
-        self._updates_per_round = updates
-        self.replay_ratio = updates * config.batch_size / (rounds * config.round_steps)
-        """Samples to train on per step, with whole numbers of updates."""
+        self._updates_per_round = int(calculate_rr_weights(built)[1])
+        self.replay_ratio = replay_ratio(config, built)
         self._steps = 0
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # RLlib calls parts of itself that it deprecates
@@ -144,7 +145,7 @@ def rllib_config(
 ) -> DQNConfig:
     """Return RLlib's config."""
     runners, learners = config.num_env_runners, config.num_learners
-    return (
+    built: DQNConfig = (
         DQNConfig()
         .environment(
             RunnerGames,
@@ -185,10 +186,6 @@ def rllib_config(
             double_q=True,
             dueling=True,
             num_steps_sampled_before_learning_starts=config.learning_starts,
-            # RLlib counts sampled steps.
-            target_network_update_freq=round(
-                config.target_update_interval / config.updates_per_step
-            ),
             # RLlib's ratio counts the main process as one more runner.
             training_intensity=config.replay_ratio * max(runners, 1) / (runners + 1),
             replay_buffer_config={
@@ -203,6 +200,15 @@ def rllib_config(
         .debugging(seed=derived_seed(config.seed, step), log_level="ERROR")
         .fault_tolerance(restart_failed_env_runners=True)
     )
+    # RLlib counts sampled steps.
+    steps = config.target_update_interval * config.batch_size / replay_ratio(config, built)
+    return built.training(target_network_update_freq=round(steps))
+
+
+def replay_ratio(config: ApexConfig, built: DQNConfig) -> float:
+    """Return the samples to train on per step, for whole numbers of updates."""
+    rounds, updates = map(int, calculate_rr_weights(built))
+    return updates * config.batch_size / (rounds * config.round_steps)
 
 
 def _series(results: Mapping[str, Any], name: str) -> Sequence[float]:

@@ -84,16 +84,15 @@ class ApexConfig(WithPresets, GameConfig):
         """Steps of all games between two rounds of updates."""
         return self.n_actors * self.rollout_steps
 
-    @property
-    def updates_per_step(self) -> float:
-        """Updates per step if no number had to be rounded."""
-        return self.replay_ratio / self.batch_size
-
     @model_validator(mode="after")
-    def _whole_returns(self) -> Self:
+    def _numbers_fit(self) -> Self:
         if self.rollout_steps < self.n_step:
             raise ValueError(
                 f"rollout_steps {self.rollout_steps} must be at least n_step {self.n_step}."
+            )
+        if self.batch_size % max(self.num_learners, 1):
+            raise ValueError(
+                f"num_learners {self.num_learners} must divide batch_size {self.batch_size}."
             )
         if self.learning_starts > self.replay_size:
             raise ValueError(

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,16 +33,20 @@ def cluster(rllib: None) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     flags = f"--head --block --port={port} --num-cpus=2 --include-dashboard=false".split()
-    flags += ["--node-ip-address=127.0.0.1", "--object-store-memory=100000000"]
+    flags.append("--object-store-memory=100000000")
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": os.urandom(16).hex()}
+    patch = pytest.MonkeyPatch()
+    for name, value in {**token, "RAY_USAGE_STATS_ENABLED": "0"}.items():
+        patch.setenv(name, value)
     with ray_folder() as folder:
         command = [RAY, "start", *flags, f"--temp-dir={folder}"]
-        with subprocess.Popen(command, env=env, **quiet) as node:
+        with subprocess.Popen(command, **quiet) as node:
             for _ in range(1200):
                 with socket.socket() as probe:
-                    probe.settimeout(0.1)
                     if probe.connect_ex(("127.0.0.1", port)) == 0:
                         break
+                time.sleep(0.1)
             yield f"127.0.0.1:{port}"
             node.terminate()
+    patch.undo()

@@ -25,12 +25,17 @@ _OBJECT_STORE_BYTES = 512 * 2**20  # of a cluster that is started here
 def ray_cluster(address: str) -> Iterator[None]:
     """Connect to a Ray cluster until the block ends; with ``local``, start one and stop it.
 
+    In a program that has called ``ray.init``, use that connection instead.
+
     Args:
         address: As for `connect`.
 
     Raises:
         UserError: The cluster cannot be reached.
     """
+    if ray.is_initialized():
+        yield
+        return
     if address != "local":
         connect(address)
         try:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import ray
 import torch
 import yaml
 from apex_runs import arguments, train
@@ -16,6 +17,7 @@ from stable_baselines3 import DQN
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rl_coordconv.compare.find import find_runs
+from rl_coordconv.experiments import apex
 from rl_coordconv.experiments.apex import memory
 from rl_coordconv.experiments.apex.config import ApexConfig
 from rl_coordconv.runs.files import rows_until
@@ -37,7 +39,7 @@ class TestRun:
     def run(self, cluster, tmp_path_factory) -> Run:
         folder = tmp_path_factory.mktemp("apex")
         settings = {"num_env_runners": 1, "eval_freq": 24, "save_freq": 16, "env": "Klax"}
-        return train(folder, address=cluster, total_timesteps=32, **settings)
+        return train(folder, total_timesteps=32, **settings)
 
     def test_has_the_files_of_a_run_folder(self, run):
         names = {path.name for path in run.folder.iterdir()}
@@ -97,13 +99,13 @@ class TestRun:
     def test_is_extended_with_an_empty_buffer(self, run, cluster, capsys):
         folder = run.folder.parents[3]
         settings = {"num_env_runners": 1, "eval_freq": 0, "save_freq": 16, "env": "Klax"}
-        train(folder, address=cluster, total_timesteps=64, **settings)
+        train(folder, total_timesteps=64, **settings)
         out = capsys.readouterr().out
         assert "Extending the run from 32 to 64 steps." in out
         assert "from step 32, with an empty buffer" in out
         assert column(run.progress, "step") == [8, 16, 24, 32, 40, 48, 56, 64]
         assert column(run.progress, "updates") == [0, 1, 2, 3, 3, 4, 5, 6]
-        train(folder, address=cluster, total_timesteps=64, **settings)
+        train(folder, total_timesteps=64, **settings)
         assert "is already finished" in capsys.readouterr().out
         weights = torch.load(run.saved[0], weights_only=True)["learner"]["optimizer"]
         (optimizer,) = weights.values()
@@ -113,13 +115,19 @@ class TestRun:
 
 def test_games_are_logged_with_their_raw_scores(cluster, tmp_path):
     settings = {"env": "Klax", "n_envs": 4, "rollout_steps": 50, "learning_starts": 900}
-    run = train(tmp_path, address=cluster, total_timesteps=1000, **settings)
+    run = train(tmp_path, total_timesteps=1000, **settings)
     frames = column(run.episodes, "length_frames")
     assert frames
     assert all(count > 200 for count in frames)
     steps = column(run.episodes, "step")
     assert steps == sorted(steps)
     assert column(run.progress, "rollout/ep_rew_mean")
+
+
+def test_no_cluster_at_the_address(rllib, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # other tests share a connection
+    error = mistake(capsys, "train_apex", *arguments(tmp_path, address="127.0.0.1:1"))
+    assert error.startswith("Cannot connect to a Ray cluster at 127.0.0.1:1: ")
 
 
 def start(folder: Path, **settings: object) -> subprocess.Popen[str]:
@@ -182,6 +190,7 @@ class TestMistakes:
     def test_without_rllib(self, tmp_path, monkeypatch, capsys):
         monkeypatch.setitem(sys.modules, "ray.rllib.algorithms.dqn", None)
         monkeypatch.delitem(sys.modules, "rl_coordconv.experiments.apex.algorithm", raising=False)
+        monkeypatch.delattr(apex, "algorithm", raising=False)
         error = mistake(capsys, "train_apex", *arguments(tmp_path))
         assert error.startswith("Ape-X needs RLlib")
         assert error.endswith("pip install 'rl_coordconv[rllib]'.\n")
@@ -196,16 +205,13 @@ class TestMistakes:
         )
 
     def test_more_runners_than_cores(self, cluster, tmp_path, capsys):
-        words = arguments(tmp_path, address=cluster, num_env_runners=3)
+        words = arguments(tmp_path, num_env_runners=cluster + 1)
         assert mistake(capsys, "train_apex", *words) == (
-            "The 3 environment runners and 0 learners need a core each, but there are 2;"
+            f"The {cluster + 1} environment runners and 0 learners need a core each, but there are"
+            f" {cluster};"
             " lower --num-env-runners.\n"
         )
         assert not list(tmp_path.iterdir())
-
-    def test_no_cluster_at_the_address(self, rllib, tmp_path, capsys):
-        error = mistake(capsys, "train_apex", *arguments(tmp_path, address="127.0.0.1:1"))
-        assert error.startswith("Cannot connect to a Ray cluster at 127.0.0.1:1: ")
 
     def test_rounds_shorter_than_the_returns(self, tmp_path, capsys):
         error = mistake(capsys, "train_apex", *arguments(tmp_path, rollout_steps=2))

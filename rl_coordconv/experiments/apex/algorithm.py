@@ -211,9 +211,10 @@ def replay_ratio(config: ApexConfig, built: DQNConfig) -> float:
     return updates * config.batch_size / (rounds * config.round_steps)
 
 
-def _series(results: Mapping[str, Any], name: str) -> Sequence[float]:
-    values = results.get(name, [])
-    return values if isinstance(values, list) else []  # RLlib has NaN for an empty series
+def _series(results: Mapping[str, Any], name: str) -> list[float]:
+    """Return the logged values; RLlib may have NaN for none."""
+    values = np.atleast_1d(np.asarray(results.get(name, []), dtype=float))
+    return [float(value) for value in values if not np.isnan(value)]
 
 
 def _tensors(value: Any) -> Any:

@@ -22,10 +22,10 @@ from stable_baselines3.common.env_util import make_vec_env
 from torch.testing import assert_close
 
 from rl_coordconv import experiments
+from rl_coordconv.envs.play import GAME_COLUMNS
 from rl_coordconv.experiments import make_config, train
 from rl_coordconv.experiments.atari.agents import load_agent
 from rl_coordconv.experiments.atari.hub import make_hub_folder
-from rl_coordconv.experiments.atari.play import GAME_COLUMNS
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import write_rows
 from rl_coordconv.runs.folder import Run

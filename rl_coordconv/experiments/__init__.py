@@ -47,6 +47,10 @@ operations, because the emulators or the other runs need the cores.
 """
 
 
+# Ray would warn on stderr about RLlib's way to start runners.
+_QUIET = {**ENVIRONMENT, "RAY_BACKEND_LOG_LEVEL": "fatal"}
+
+
 @dataclass(frozen=True)
 class Experiment:
     """An entry of `EXPERIMENTS`; it has names only, so the experiments are imported when needed.
@@ -105,6 +109,7 @@ class Experiment:
 EXPERIMENTS = {
     "a2c": Experiment("atari", "A2CConfig", "train-a2c", "a2c.yaml", ENVIRONMENT),
     "ppo": Experiment("atari", "PPOConfig", "train-ppo", "ppo.yaml", ENVIRONMENT),
+    "apex": Experiment("apex", "ApexConfig", "train-apex", "apex.yaml", _QUIET),
     "toy": Experiment("not_so_clevr", "ToyConfig", "train-toy", "toy"),
     "gan": Experiment("generative", "GANConfig", "train-gan", "gan.yaml"),
     "vae": Experiment("generative", "VAEConfig", "train-vae", "vae.yaml"),

@@ -64,6 +64,8 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "device",
         "num_threads",
         "workers",
+        "address",
+        "num_learners",
         "eval_freq",
         "eval_episodes",
         "save_freq",

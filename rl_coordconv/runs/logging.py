@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -39,18 +39,29 @@ def write_settings(writer: SummaryWriter, settings: Mapping[str, bool | str | fl
 
 
 class TrainingLog:
-    """TensorBoard and ``progress.csv`` of a supervised training, whose steps are epochs.
+    """TensorBoard and ``progress.csv`` of a training that is not one of Stable-Baselines3.
 
     Args:
         run: The run.
-        keep_until: The last epoch whose row is kept on resuming; -1 for a new run.
+        keep_until: The last step whose row is kept on resuming; -1 for a new run.
+        drop: Returns whether to delete a value up to that step, too, given its step and metric.
+
+    Attributes:
+        writer: TensorBoard's writer, to log other things.
+        seconds: The training time in the last row that is kept.
     """
 
-    def __init__(self, run: Run, keep_until: int) -> None:
+    def __init__(
+        self,
+        run: Run,
+        keep_until: int,
+        drop: Callable[[float, str], bool] = lambda step, name: False,
+    ) -> None:
         self._run = run
-        self._csv = ProgressLog(run.progress, keep_until=keep_until)
-        self._writer = summary_writer(run, keep_until)
-        write_settings(self._writer, run.settings)
+        self._csv = ProgressLog(run.progress, keep_until=keep_until, drop=drop)
+        self.seconds = self._csv.seconds
+        self.writer = summary_writer(run, keep_until)
+        write_settings(self.writer, run.settings)
 
     def __enter__(self) -> TrainingLog:
         return self
@@ -58,25 +69,25 @@ class TrainingLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._writer.close()
+        self.writer.close()
 
     def write(self, step: int, seconds: float, updates: int, metrics: Mapping[str, float]) -> None:
         """Log metrics by name; ``seconds`` is the time spent on updates, over all starts."""
         self._csv.write({"step": step, "seconds": round(seconds, 3), "updates": updates, **metrics})
         for name, value in metrics.items():
-            self._writer.add_scalar(name, value, step)
+            self.writer.add_scalar(name, value, step)
 
     def figure(self, name: str, figure: Figure, step: int) -> None:
         """Save a figure as PNG, and show it in TensorBoard."""
         self._run.figures.mkdir(exist_ok=True)
         with atomic_write(self._run.figures / f"{name}.png") as path:
             figure.savefig(path)
-        self._writer.add_figure(name, figure, step)
+        self.writer.add_figure(name, figure, step)
 
     def images(self, images: Mapping[str, Tensor], step: int) -> None:
         """Show images ``[3, H, W]`` in [0, 1] in TensorBoard."""
         for name, image in images.items():
-            self._writer.add_image(name, image, step)
+            self.writer.add_image(name, image, step)
 
     def animation(self, name: str, frames: Tensor) -> None:
         """Save frames ``[T, 3, H, W]`` in [0, 1] as a GIF, ten per second."""

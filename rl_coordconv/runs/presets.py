@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from rl_coordconv.runs.config import Defaults, TrainingConfig, UserError, nearest, read_yaml
+from rl_coordconv.runs.config import Config, Defaults, TrainingConfig, UserError, nearest, read_yaml
 
 Preset = Literal["paper", "quick"]
 PRESET_HELP = "paper: the paper's settings; quick: a shorter training"
 
 
-class PresetConfig(TrainingConfig):
-    """Settings of a supervised training whose file in ``configs/`` has presets.
+class WithPresets(Config):
+    """Settings of a training whose file in ``configs/`` has presets.
 
     The file's block ``paper`` has a value for every setting, ``quick`` those that differ. The
     subclass declares the field ``preset``, because the order of fields is that of flags.
@@ -35,6 +35,10 @@ class PresetConfig(TrainingConfig):
         preset = str({"preset": "quick", **own, **flags}["preset"])
         values = {**preset_values(str(path), read_yaml(path), preset), "preset": preset}
         return Defaults(path, values).overridden_by(flags.get("config"))
+
+
+class PresetConfig(WithPresets, TrainingConfig):
+    """Settings of a supervised training with presets."""
 
 
 def preset_values(place: str, blocks: Any, preset: str) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import socket
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -17,6 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rl_coordconv import __version__
 from rl_coordconv.experiments import ENVIRONMENT, find_experiment
+from rl_coordconv.runs.cluster import connect
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.folder import InUse
 from rl_coordconv.study.mirror import Files, Mirror, RunStore
@@ -62,7 +61,7 @@ class RayCluster:
         gpus_per_run: float | None = None,
         push_seconds: float = 30,
     ) -> None:
-        _connect(address)
+        connect(address)
         if gpus_per_run is None:
             devices = {planned.config.device for planned in runs}
             may = devices != {"cpu"} and ray.cluster_resources().get("GPU")
@@ -174,36 +173,6 @@ def _task(
         return work(planned, Path(folder))
     with Mirror(folder, store, push_seconds) as mirror:
         return work(planned, mirror.folder)
-
-
-def _connect(address: str) -> None:
-    host, colon, port = address.rpartition(":")
-    if colon and "/" not in address:  # Ray itself would retry for minutes
-        if not port.isdecimal():
-            raise UserError(
-                f"{address} is not the address of a Ray cluster, such as 10.0.0.1:6379."
-            )
-        try:
-            socket.create_connection((host, int(port)), timeout=5).close()
-        except (OSError, OverflowError, UnicodeError) as error:
-            raise _no_answer(address, error) from None
-    try:
-        ray.init(
-            address=address,
-            log_to_driver=False,  # a run's output is in its folder
-            logging_level=logging.ERROR,
-            include_dashboard=False if address == "local" else None,
-        )
-    except (RayError, OSError, RuntimeError, ValueError) as error:
-        raise _no_answer(address, error) from None
-
-
-def _no_answer(address: str, error: Exception) -> UserError:
-    reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0].rstrip(".")
-    return UserError(
-        f"Cannot connect to a Ray cluster at {address}: {reason}. Start one with"
-        " `ray start --head`; if it uses a token, set RAY_AUTH_MODE=token and the same token here."
-    )
 
 
 def _check_size(runs: Sequence[PlannedRun], gpus_per_run: float) -> None:

@@ -16,12 +16,9 @@ from pydantic import ValidationError
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import ConstantSchedule
 
-from rl_coordconv.experiments.atari.config import (
-    ALGORITHMS,
-    A2CConfig,
-    AtariConfig,
-    PPOConfig,
-)
+from rl_coordconv.envs.config import GameConfig
+from rl_coordconv.experiments import find_experiment
+from rl_coordconv.experiments.atari.config import ALGORITHMS, AtariConfig
 from rl_coordconv.experiments.atari.train import pickled_classes
 from rl_coordconv.runs.config import UserError, nearest
 from rl_coordconv.runs.folder import Run, read_settings
@@ -55,7 +52,7 @@ class Agent:
     folder: Path
     checkpoint: str
     run: Run | None = None
-    config: AtariConfig | None = None
+    config: GameConfig | None = None
 
 
 def load_agent(
@@ -100,8 +97,10 @@ def load_agent(
             f"Loading {file} runs the pickled Python code in it; if you trust its source,"
             " add --trust once."
         )
-    model_class = _model_class(algo or (config.experiment if config else _algorithm_of(file)))
-    custom_objects = _UNNEEDED | (pickled_classes(config) if config else {})
+    model_class = _model_class(algo or (config.algorithm if config else _algorithm_of(file)))
+    custom_objects = _UNNEEDED
+    if isinstance(config, AtariConfig):
+        custom_objects = custom_objects | pickled_classes(config)
     try:
         model = model_class.load(file, device=device, custom_objects=custom_objects)
     except Exception as error:  # code in a pickle can raise anything
@@ -113,18 +112,21 @@ def load_agent(
     return Agent(model, run.folder, file.stem.removesuffix("_model"), run, config)
 
 
-def read_config(run: Run) -> AtariConfig:
-    """Return the settings of an Atari run.
+def read_config(run: Run) -> GameConfig:
+    """Return the settings of a run of an agent, of any experiment on games.
 
     Raises:
         UserError: The folder contains no such run.
     """
-    classes: dict[str, type[AtariConfig]] = {"a2c": A2CConfig, "ppo": PPOConfig}
     try:
         settings = read_settings(run)
-        return classes[settings["experiment"]].model_validate(settings)
-    except (KeyError, UserError, ValidationError):
-        raise UserError(f"{run.folder} contains no run of an Atari agent.") from None
+        config_class = find_experiment(settings["experiment"]).config_class()
+        config = config_class.model_validate(settings)
+    except (UserError, ValidationError):
+        config = None
+    if not isinstance(config, GameConfig):
+        raise UserError(f"{run.folder} contains no run of an Atari agent.")
+    return config
 
 
 def _is_trusted(file: Path) -> bool:

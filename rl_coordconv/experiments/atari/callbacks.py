@@ -11,22 +11,18 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv
 
 from rl_coordconv.callbacks import record_positional_maps
+from rl_coordconv.envs.play import EvaluationLog, Games, evaluate_games
 from rl_coordconv.experiments.atari.checkpoint import NUMBER, save_checkpoint
 from rl_coordconv.experiments.atari.config import AtariConfig
 from rl_coordconv.experiments.atari.logs import RolloutCallback
-from rl_coordconv.experiments.atari.play import GAME_COLUMNS, Games, evaluate_games
 from rl_coordconv.runs.checkpoint import State, derived_seed, refuse_diverged, rng_untouched
 from rl_coordconv.runs.console import Bar
-from rl_coordconv.runs.files import CsvLog, atomic_write, rows_until
+from rl_coordconv.runs.files import atomic_write
 from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.pace import is_due
 from rl_coordconv.runs.signals import StopSignals
 
 _STREAM = 1  # separates evaluation games from the training games of the same run
-
-
-def is_due(every: int, last_step: int, step: int) -> bool:
-    """Return whether a multiple of ``every`` is in (``last_step``, ``step``]; False if it is 0."""
-    return every > 0 and step // every > last_step // every
 
 
 class Evaluation(RolloutCallback):
@@ -49,55 +45,40 @@ class Evaluation(RolloutCallback):
         super().__init__()
         self.env = env
         self._config, self._run, self._signals, self._bar = config, run, signals, bar
-        self._last_step = state.get("last_step", 0)
-        self._best_return = state.get("best_return", -math.inf)
-        self._is_lost = False
+        self._log = EvaluationLog(run, state)
 
     @property
     def state(self) -> State:
         """The state to store in a checkpoint."""
-        return {"last_step": self._last_step, "best_return": self._best_return}
+        return self._log.state
 
     @property
     def is_due(self) -> bool:
         """Whether an evaluation is due at the current step, or its result is in no checkpoint."""
-        return self._is_lost or is_due(self._config.eval_freq, self._last_step, self.num_timesteps)
+        return self._log.is_due(self._config.eval_freq, self.num_timesteps)
 
     def _on_training_start(self) -> None:
-        file, step = self._run.evaluations, self.num_timesteps
-        self._is_lost = any(map(self._is_repeated, rows_until(file, "step", step)))
-        self._csv = CsvLog(file, GAME_COLUMNS, keep_until=step, drop=self._is_repeated)
-
-    def _is_repeated(self, row: Mapping[str, str]) -> bool:
-        """Return whether a row is of an evaluation after the last one in the checkpoint."""
-        is_own = row.get("seed", "training") == "training"
-        return is_own and float(row["step"]) > self._last_step
+        self._log.open(self.num_timesteps)
 
     def _on_rollout_start(self) -> None:
         if self.is_due:
             self._evaluate()
 
     def _on_training_end(self) -> None:
-        if self._config.eval_freq and self.num_timesteps > self._last_step:
+        if self._config.eval_freq and self.num_timesteps > self._log.last_step:
             self._evaluate()
 
     def _evaluate(self) -> None:
         with self._signals.at_once():
             games = self._play()
-        self._last_step, self._is_lost = self.num_timesteps, False
-        for row in games.rows(
-            self.num_timesteps, self._config.protocol, "stochastic", "training", "training"
-        ):
-            self._csv.write(row)
-        mean = float(np.mean(games.returns))
-        self.logger.record("eval/mean_reward", mean)
+        is_best = self._log.write(games, self.num_timesteps, self._config.protocol)
+        self.logger.record("eval/mean_reward", float(np.mean(games.returns)))
         self.logger.record("eval/std_reward", float(np.std(games.returns)))
         self.logger.record("eval/mean_ep_length", float(np.mean(games.frames)))
         record_positional_maps(self.logger, self.model.policy)
         self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         self.logger.dump(self.num_timesteps)
-        if mean > self._best_return:
-            self._best_return = mean
+        if is_best:
             with atomic_write(self._run.best_model) as path:
                 self.model.save(path)
 

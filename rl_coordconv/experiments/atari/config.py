@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from rl_coordconv.envs.games import Backend, Protocol, game_name
-from rl_coordconv.names import NAMES, Precision, find_by_name
+from rl_coordconv.envs.config import PROTOCOL_HELP, GameConfig
+from rl_coordconv.envs.games import Backend, Protocol
+from rl_coordconv.names import Precision
 from rl_coordconv.runs.config import (
-    Config,
     Count,
     NonNegativeFloat,
     NonNegativeInt,
@@ -26,21 +25,12 @@ ALGORITHMS = ("a2c", "dqn", "ppo", "qrdqn")
 """The algorithms whose agents can be evaluated."""
 
 
-class AtariConfig(Config):
-    """Settings that A2C and PPO share. A step is one agent action, which takes four frames."""
+class AtariConfig(GameConfig):
+    """Settings that A2C and PPO share."""
 
-    unit = "steps"
-    length_setting = "total_timesteps"
-    folder_settings = frozenset({"extractor", "env"})
-
-    extractor: str = Field(description=f"network, with or without coordinates: {', '.join(NAMES)}")
-    env: str = Field(description="game, such as MsPacman, ms_pacman or ALE/MsPacman-v5")
     n_envs: SmallCount = Field(description="number of parallel environments")
     total_timesteps: Count = Field(description="training steps, summed over all environments")
-    protocol: Protocol = Field(
-        description="classic: losing a life ends a training episode; sticky: sticky actions with "
-        "p = 0.25, and only game over ends an episode (Machado et al. 2018)"
-    )
+    protocol: Protocol = Field(description=PROTOCOL_HELP)
     backend: Backend = Field(
         description="native: ALE in C++ threads; sb3: the wrappers of Stable-Baselines3"
     )
@@ -58,28 +48,6 @@ class AtariConfig(Config):
     ent_coef: NonNegativeFloat = Field(description="weight of the entropy bonus")
     vf_coef: NonNegativeFloat = Field(description="weight of the value loss")
     max_grad_norm: Positive = Field(description="maximum norm of the gradient, for clipping")
-
-    @property
-    def folder(self) -> Path:
-        """The run folder, such as ``<log_dir>/a2c/MsPacman/coordconv/seed-0``."""
-        variant = self.variant(self.extractor)
-        return Path(self.log_dir, self.experiment, self.env, variant, f"seed-{self.seed}")
-
-    @property
-    def score(self) -> str:
-        """The column with the mean score of the last 100 training games."""
-        return "rollout/ep_rew_mean"
-
-    @field_validator("extractor")
-    @classmethod
-    def _known_extractor(cls, name: str) -> str:
-        find_by_name(name, NAMES)
-        return name
-
-    @field_validator("env")
-    @classmethod
-    def _known_game(cls, name: str) -> str:
-        return game_name(name)
 
 
 class A2CConfig(AtariConfig):

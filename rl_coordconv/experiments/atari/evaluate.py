@@ -9,8 +9,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from rl_coordconv.envs.play import GAME_COLUMNS, Games
 from rl_coordconv.experiments.atari.agents import Agent
-from rl_coordconv.experiments.atari.play import GAME_COLUMNS, Games, PlaySettings, play
+from rl_coordconv.experiments.atari.play import PlaySettings, play
 from rl_coordconv.experiments.atari.video import FRAMES_PER_SECOND
 from rl_coordconv.runs.files import rows_until, write_rows
 from rl_coordconv.runs.folder import InUse, Run, lock

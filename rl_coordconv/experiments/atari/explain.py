@@ -18,7 +18,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor
 
 from rl_coordconv.coordconv import CoordConv2d
-from rl_coordconv.experiments.atari.play import Games, PlaySettings, open_games, play
+from rl_coordconv.envs.play import Games
+from rl_coordconv.experiments.atari.play import PlaySettings, open_games, play
 from rl_coordconv.networks import coordconv_layers
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import atomic_write

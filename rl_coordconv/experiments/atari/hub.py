@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from rl_coordconv.envs.play import Games
 from rl_coordconv.experiments.atari.agents import load_agent
-from rl_coordconv.experiments.atari.play import Games
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import rows_until
 from rl_coordconv.runs.shell import shell_command

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections import deque
-
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from rl_coordconv.experiments.atari.checkpoint import tensorboard_writer
 from rl_coordconv.experiments.atari.config import AtariConfig
-from rl_coordconv.runs.files import CsvLog
+from rl_coordconv.runs.episodes import EpisodeLog
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.logging import write_settings
+from rl_coordconv.runs.pace import Speed
 
 
 class RolloutCallback(BaseCallback):
@@ -22,52 +20,33 @@ class RolloutCallback(BaseCallback):
         return True
 
 
-class EpisodeLog(BaseCallback):
-    """A log of every finished game in ``episodes.csv`` and in TensorBoard."""
+class EpisodeCallback(BaseCallback):
+    """A callback that logs every finished game with an `EpisodeLog`."""
 
     def __init__(self, run: Run) -> None:
         super().__init__()
         self._run = run
 
     def _on_training_start(self) -> None:
-        columns = ("step", "wall_time", "episode_return", "length_frames")
-        self._csv = CsvLog(self._run.episodes, columns, keep_until=self.num_timesteps)
-        self._writer = tensorboard_writer(self.logger)
+        self._log = EpisodeLog(self._run, tensorboard_writer(self.logger), self.num_timesteps)
 
     def _on_step(self) -> bool:
         if self.locals["dones"].any():
             for info in self.locals["infos"]:
                 if "episode" in info:
-                    self._write(info["episode"]["r"], info["episode"]["l"])
+                    episode = info["episode"]
+                    self._log.write(self.num_timesteps, episode["r"], episode["l"])
         return True
-
-    def _write(self, episode_return: float, length_frames: int) -> None:
-        step = self.num_timesteps
-        self._csv.write(
-            {
-                "step": step,
-                "wall_time": round(time.time(), 3),
-                "episode_return": episode_return,
-                "length_frames": length_frames,
-            }
-        )
-        self._writer.add_scalar("raw/episode_return", episode_return, step)
-        self._writer.add_scalar("raw/episode_length_frames", length_frames, step)
 
 
 class SpeedLog(RolloutCallback):
     """``time/steps_per_second`` over ten seconds; SB3's ``time/fps`` averages since the start."""
 
     def _on_training_start(self) -> None:
-        self._marks = deque([(time.perf_counter(), self.num_timesteps)])
+        self._speed = Speed(self.num_timesteps)
 
     def _on_rollout_end(self) -> None:
-        now, step = time.perf_counter(), self.num_timesteps
-        self._marks.append((now, step))
-        while len(self._marks) > 2 and now - self._marks[1][0] > 10:
-            self._marks.popleft()
-        since, from_step = self._marks[0]
-        self.logger.record("time/steps_per_second", (step - from_step) / (now - since))
+        self.logger.record("time/steps_per_second", self._speed.at(self.num_timesteps))
 
 
 class MoreRows(RolloutCallback):

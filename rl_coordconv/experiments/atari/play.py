@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,20 +11,14 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
 from rl_coordconv.envs.atari import make_atari_env
 from rl_coordconv.envs.games import Protocol
+from rl_coordconv.envs.play import Games, evaluate_games
 from rl_coordconv.runs.checkpoint import derived_seed
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.console import Bar
-
-GAME_COLUMNS = (
-    *("step", "game", "episode_return", "length_frames"),
-    *("protocol", "policy", "seed", "checkpoint"),
-)
-"""The columns of ``evaluations.csv``."""
 
 _STREAM = 2  # separates these games from those of a training and of its evaluations
 
@@ -51,42 +45,6 @@ class PlaySettings:
     def policy(self) -> str:
         """``deterministic`` or ``stochastic``."""
         return "deterministic" if self.deterministic else "stochastic"
-
-
-@dataclass(frozen=True)
-class Games:
-    """Whole games of one agent.
-
-    Attributes:
-        returns: Raw score of each game.
-        frames: Length of each game in emulator frames.
-    """
-
-    returns: Sequence[float]
-    frames: Sequence[int]
-
-    def interval(self) -> tuple[float, float]:
-        """Return the 95% confidence interval of the mean score, by the percentile bootstrap."""
-        draws = np.random.default_rng(0).choice(self.returns, (10_000, len(self.returns)))
-        low, high = np.quantile(draws.mean(axis=1), [0.025, 0.975])
-        return float(low), float(high)
-
-    def rows(
-        self, step: int, protocol: str, policy: str, seed: object, checkpoint: str
-    ) -> list[dict[str, object]]:
-        """Return the games as rows of ``evaluations.csv``.
-
-        Args:
-            step: Number of training steps of the agent.
-            protocol: ``classic`` or ``sticky``.
-            policy: ``stochastic`` or ``deterministic``.
-            seed: Seed of the games; ``training`` for an evaluation during training.
-            checkpoint: ``final``, ``best``, or a name such as ``step-0000001000``; ``training`` for
-                an evaluation during training.
-        """
-        scores = enumerate(zip(self.returns, self.frames, strict=True))
-        rows = [(step, i, *game, protocol, policy, seed, checkpoint) for i, game in scores]
-        return [dict(zip(GAME_COLUMNS, row, strict=True)) for row in rows]
 
 
 def play(
@@ -170,28 +128,6 @@ def open_games(
 def is_nan_output(error: ValueError) -> bool:
     """Return whether torch's error means that a policy's output is NaN or infinite."""
     return "to satisfy the constraint" in str(error)
-
-
-def evaluate_games(
-    model: BaseAlgorithm,
-    env: VecEnv,
-    n_games: int,
-    *,
-    deterministic: bool = False,
-    callback: Callable[[dict[str, Any], dict[str, Any]], None] | None = None,
-) -> Games:
-    """Play whole games with Stable-Baselines3's ``evaluate_policy``; see there for arguments."""
-    returns, frames = evaluate_policy(
-        model,
-        env,
-        n_games,
-        deterministic=deterministic,
-        callback=callback,
-        return_episode_rewards=True,
-    )
-    assert isinstance(returns, list)
-    assert isinstance(frames, list)
-    return Games(returns, frames)
 
 
 def _show(bar: Bar, state: Mapping[str, Any], _: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ from rl_coordconv.experiments.atari.checkpoint import load_checkpoint, make_logg
 from rl_coordconv.experiments.atari.config import A2CConfig, AtariConfig, PPOConfig
 from rl_coordconv.experiments.atari.logs import (
     ComparisonPages,
-    EpisodeLog,
+    EpisodeCallback,
     MoreRows,
     SpeedLog,
 )
@@ -73,7 +73,7 @@ def train(config: AtariConfig, run: Run, callbacks: Sequence[BaseCallback] = ())
         console.print(summary(config, run, device_used=device, parameters=parameters, **facts))
 
         coordinates = CoordinateCallback(freq=1, maps=False)
-        logs = [EpisodeLog(run), SpeedLog(), coordinates, ComparisonPages(config)]
+        logs = [EpisodeCallback(run), SpeedLog(), coordinates, ComparisonPages(config)]
         checkpoints = Checkpoints(config.save_freq, run, signals, evaluation, state)
         last = [MoreRows(config), ProgressBar(bar, config.total_timesteps)]
         try:

@@ -15,11 +15,12 @@ from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from rl_coordconv.envs.play import Games
 from rl_coordconv.experiments.atari import agents
 from rl_coordconv.experiments.atari import play as play_module
 from rl_coordconv.experiments.atari.agents import load_agent
 from rl_coordconv.experiments.atari.evaluate import file_name
-from rl_coordconv.experiments.atari.play import Games, PlaySettings, play
+from rl_coordconv.experiments.atari.play import PlaySettings, play
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.folder import Run, lock
 

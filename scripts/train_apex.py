@@ -1,0 +1,15 @@
+"""Train Ape-X on RLlib, with or without CoordConv, on an Atari game."""
+
+import sys
+from collections.abc import Sequence
+
+from rl_coordconv.commands import run
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, do what it says, and return the exit code."""
+    return run("train-apex", argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -337,15 +337,10 @@ def _has_rows(log: Path) -> bool:
     return log.exists() and b"\n" in log.read_bytes().partition(b"\n")[2]
 
 
-def record_start(run: Run, device: str, packages: Sequence[str] = ()) -> None:
+def record_start(run: Run, device: str) -> None:
     """Write the settings, command and versions of a run that starts, resumes or is extended.
 
     With ``run.overwrite``, delete the earlier run first.
-
-    Args:
-        run: The run.
-        device: The device that it trains on.
-        packages: Names of further packages whose versions to write.
     """
     if run.overwrite:
         paths = set(run.folder.iterdir()) - {_lock_file(run.folder)}
@@ -367,9 +362,7 @@ def record_start(run: Run, device: str, packages: Sequence[str] = ()) -> None:
     with run.command.open("a") as file:
         file.write(shlex.join(sys.argv) + "\n")
     with atomic_write(run.versions) as path:
-        path.write_text(
-            json.dumps({**versions((*_PACKAGES, *packages)), "device": device}, indent=2) + "\n"
-        )
+        path.write_text(json.dumps({**versions(), "device": device}, indent=2) + "\n")
     if run.track:
         tracking.start(run.folder, run.settings)
 

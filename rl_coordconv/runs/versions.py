@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _REQUIRED = ("rl_coordconv", "torch", "stable-baselines3", "gymnasium", "ale-py", "numpy")
-_OPTIONAL = ("torchvision", "timm")
+_OPTIONAL = ("torchvision", "timm", "ray")
 
 
 def versions(

@@ -126,7 +126,7 @@ class _Training:
         try:
             if state:
                 self._apex.restore(state["learner"])
-            record_start(run, self._device, packages=("ray",))  # write nothing before all is set up
+            record_start(run, self._device)  # write nothing before all is set up
             console = Console()
             console.print(self._summary(state))
             self._bar = Bar(console, config.total_timesteps, "steps", self._step)

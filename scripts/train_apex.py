@@ -1,4 +1,4 @@
-"""Train Ape-X on RLlib, with or without CoordConv, on an Atari game."""
+"""Train Ape-X, with or without CoordConv, on Atari."""
 
 import sys
 from collections.abc import Sequence

@@ -15,7 +15,7 @@ from importlib.metadata import version
 COMMANDS = {
     "train-a2c": "Train A2C, with or without CoordConv, on an Atari game.",
     "train-ppo": "Train PPO, with or without CoordConv, on an Atari game.",
-    "train-apex": "Train Ape-X on RLlib, with or without CoordConv, on an Atari game.",
+    "train-apex": "Train Ape-X, with or without CoordConv, on Atari.",
     "train-toy": "Train one network on one of the paper's toy tasks.",
     "train-gan": "Train a GAN on images of two objects.",
     "train-vae": "Train a VAE on images of two objects.",

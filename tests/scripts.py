@@ -8,6 +8,20 @@ import pytest
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
+GAME_RUN_FILES = {
+    "DONE",
+    "best_model.zip",
+    "checkpoints",
+    "command.txt",
+    "config.yaml",
+    "episodes.csv",
+    "evaluations.csv",
+    "final_model.zip",
+    "progress.csv",
+    "versions.json",
+}
+"""Files and folders in the run folder of a finished training on a game."""
+
 
 def load_script(name: str) -> ModuleType:
     """Import a new copy of a script, by its name without ``.py``."""

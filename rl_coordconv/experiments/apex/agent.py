@@ -24,6 +24,7 @@ class DuelingQNetwork(QNetwork):
         super().__init__(*args, **settings)
         (hidden,) = self.net_arch
         assert isinstance(self.action_space, spaces.Discrete)
+        # Stable-Baselines3 annotates it as a Sequential.
         self.q_net = DuelingHead(self.features_dim, int(self.action_space.n), hidden)  # type: ignore[assignment]
 
     def forward(self, obs: PyTorchObs) -> Tensor:

@@ -114,7 +114,7 @@ class ApexRunner(SingleAgentEnvRunner):
 
     def make_module(self) -> None:
         """Build the module, and give its games their rates."""
-        super().make_module()  # type: ignore[no-untyped-call]
+        super().make_module()  # type: ignore[no-untyped-call]  # RLlib's has no annotations
         if self.env is None:
             return
         config: Any = self.config

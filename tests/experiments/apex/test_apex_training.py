@@ -22,7 +22,7 @@ from rl_coordconv.experiments.apex import memory
 from rl_coordconv.experiments.apex.config import ApexConfig
 from rl_coordconv.runs.files import rows_until
 from rl_coordconv.runs.folder import Run
-from scripts import SCRIPTS, mistake, run_script
+from scripts import GAME_RUN_FILES, SCRIPTS, mistake, run_script
 
 # Of RLlib and Ray.
 pytestmark = pytest.mark.filterwarnings(
@@ -43,18 +43,7 @@ class TestRun:
 
     def test_has_the_files_of_a_run_folder(self, run):
         names = {path.name for path in run.folder.iterdir()}
-        assert names >= {
-            "DONE",
-            "best_model.zip",
-            "checkpoints",
-            "command.txt",
-            "config.yaml",
-            "episodes.csv",
-            "evaluations.csv",
-            "final_model.zip",
-            "progress.csv",
-            "versions.json",
-        }
+        assert names >= GAME_RUN_FILES
         assert run.folder.parts[-4:-2] == ("apex", "Klax")
         assert [path.stem for path in run.saved] == ["step-0000000032", "step-0000000024"]
 

@@ -33,24 +33,13 @@ from rl_coordconv.experiments.atari.config import A2CConfig
 from rl_coordconv.runs.config import Defaults, read_yaml
 from rl_coordconv.runs.console import Bar
 from rl_coordconv.runs.folder import Run
-from scripts import load_script
+from scripts import GAME_RUN_FILES, load_script
 
 
 class TestFinishedRun:
     def test_has_the_files_of_a_run_folder(self, a2c_run):
         names = {path.name for path in a2c_run.folder.iterdir()}
-        assert names >= {
-            "DONE",
-            "best_model.zip",
-            "checkpoints",
-            "command.txt",
-            "config.yaml",
-            "episodes.csv",
-            "evaluations.csv",
-            "final_model.zip",
-            "progress.csv",
-            "versions.json",
-        }
+        assert names >= GAME_RUN_FILES
         assert a2c_run.folder.parts[-4:] == ("a2c", "MsPacman", "coordconv-n_envs-2", "seed-0")
 
     def test_stores_every_setting(self, a2c_run):

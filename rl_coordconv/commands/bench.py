@@ -14,6 +14,7 @@ from rl_coordconv.experiments import CONFIGS
 from rl_coordconv.runs.command_line import Parser, one_sentence_errors
 from rl_coordconv.runs.config import UserError, expand_path
 from rl_coordconv.runs.signals import end_import
+from rl_coordconv.runs.vision import may_need_vision
 
 
 def count(text: str) -> int:
@@ -91,9 +92,10 @@ def main(description: str, argv: Sequence[str]) -> int:
         options = parser.parse_args(argv)
         if options.json and not options.json.parent.is_dir():
             raise UserError(f"There is no folder {options.json.parent} to write to.")
-        bench = import_module(f"rl_coordconv.bench.{options.bench}")
-        end_import()
-        report = options.run(bench, options)
+        with may_need_vision(f"bench {options.bench}"):
+            bench = import_module(f"rl_coordconv.bench.{options.bench}")
+            end_import()
+            report = options.run(bench, options)
     print(report.text)
     if options.json:
         numbers = {"bench": options.bench, **report.numbers}

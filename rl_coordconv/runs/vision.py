@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 from rl_coordconv.runs.config import UserError
+
+_PACKAGES = {"mlxtend", "pycocotools", "torchmetrics", "torchvision"}
+
+
+@contextmanager
+def may_need_vision(command: str) -> Iterator[None]:
+    """Raise a `UserError` if the block imports a package of the extra that is not installed.
+
+    Args:
+        command: The command, at the start of the sentence.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in _PACKAGES:
+            raise
+        raise UserError(
+            f"{command} needs {error.name}: pip install 'rl_coordconv[vision]'."
+        ) from None
 
 
 def check_vision(experiment: str, packages: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from rl_coordconv.experiments.not_so_clevr.config import ToyConfig
 from rl_coordconv.experiments.not_so_clevr.data import split
 from rl_coordconv.experiments.not_so_clevr.models import make_model
 from rl_coordconv.experiments.not_so_clevr.tasks import TASKS
-from scripts import load_script
+from scripts import load_script, mistake, run_script
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "bench.py"
@@ -83,6 +83,18 @@ class TestScript:
         assert out == ""
         assert sentence in err
         assert err.count("\n") == 1
+
+    def test_a_missing_package_is_one_sentence(self, capsys, monkeypatch):
+        def run(*_):
+            raise ModuleNotFoundError(name=missing)
+
+        monkeypatch.setattr(layer, "run", run)
+        missing = "torchvision"
+        message = mistake(capsys, "bench", "layer")
+        assert message == "bench layer needs torchvision: pip install 'rl_coordconv[vision]'.\n"
+        missing = "other"
+        with pytest.raises(ModuleNotFoundError):
+            run_script("bench", "layer")
 
     def test_a_missing_gpu_is_an_error(self, main, capsys, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

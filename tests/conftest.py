@@ -1,8 +1,10 @@
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 # Tests run in two processes, and threads do not speed up operations on tensors this small.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -37,6 +39,13 @@ def _event_files_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Number event files from 0: TensorBoard sorts those of one second by name, 10 before 9."""
     if module := sys.modules.get("tensorboard.summary.writer.event_file_writer"):
         monkeypatch.setattr(module, "_global_uid", module.AtomicCounter(0))
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """Return a temporary folder with a short path, for sockets, whose paths are limited."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="t", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

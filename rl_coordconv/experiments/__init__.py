@@ -47,8 +47,9 @@ operations, because the emulators or the other runs need the cores.
 """
 
 
-# Ray would warn on stderr about RLlib's way to start runners.
-_QUIET = {**ENVIRONMENT, "RAY_BACKEND_LOG_LEVEL": "fatal"}
+# Ray would warn on stderr about RLlib's way to start runners, and try for half a minute to enter a
+# cluster with another token.
+_RAY = {**ENVIRONMENT, "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_NUM_REDIS_GET_RETRIES": "2"}
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Experiment:
 EXPERIMENTS = {
     "a2c": Experiment("atari", "A2CConfig", "train-a2c", "a2c.yaml", ENVIRONMENT),
     "ppo": Experiment("atari", "PPOConfig", "train-ppo", "ppo.yaml", ENVIRONMENT),
-    "apex": Experiment("apex", "ApexConfig", "train-apex", "apex.yaml", _QUIET),
+    "apex": Experiment("apex", "ApexConfig", "train-apex", "apex.yaml", _RAY),
     "toy": Experiment("not_so_clevr", "ToyConfig", "train-toy", "toy"),
     "gan": Experiment("generative", "GANConfig", "train-gan", "gan.yaml"),
     "vae": Experiment("generative", "VAEConfig", "train-vae", "vae.yaml"),

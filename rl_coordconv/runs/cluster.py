@@ -1,4 +1,7 @@
-"""Connections to a Ray cluster, or to one that is started here, with its files in an own folder."""
+"""Connections to a Ray cluster, or to one that is started here, with its files in an own folder.
+
+This is here because experiments and studies, which do not import each other's helpers, need it.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,14 @@ from typing import Any
 
 import ray
 from filelock import FileLock, Timeout
+from ray._private.services import canonicalize_bootstrap_address
 from ray.exceptions import RayError
 
 from rl_coordconv.runs.config import UserError
 
+_ANSWER_SECONDS = 5
+_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # with which both sides of HTTP/2 begin: RFC 9113
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS
 _OBJECT_STORE_BYTES = 512 * 2**20  # of a cluster that is started here
 
 
@@ -91,17 +98,15 @@ def connect(address: str, **settings: Any) -> None:
     Raises:
         UserError: The cluster cannot be reached.
     """
-    host, colon, port = address.rpartition(":")
-    if colon and "/" not in address:  # Ray itself would retry for minutes
-        if not port.isdecimal():
-            raise UserError(
-                f"{address} is not the address of a Ray cluster, such as 10.0.0.1:6379."
-            )
-        try:
-            socket.create_connection((host, int(port)), timeout=5).close()
-        except (OSError, OverflowError, UnicodeError) as error:
-            raise _no_answer(address, error) from None
     try:
+        found = canonicalize_bootstrap_address(address) if address == "auto" else address
+        host, colon, port = str(found).rpartition(":")
+        if colon and "/" not in address:
+            if not port.isdecimal():
+                raise UserError(
+                    f"{address} is not the address of a Ray cluster, such as 10.0.0.1:6379."
+                )
+            _check_port(host, int(port))
         ray.init(
             address=address,
             log_to_driver=False,  # a run's output is in its folder
@@ -109,13 +114,27 @@ def connect(address: str, **settings: Any) -> None:
             include_dashboard=False if address == "local" else None,
             **settings,
         )
-    except (RayError, OSError, RuntimeError, ValueError) as error:
-        raise _no_answer(address, error) from None
+    except UserError:
+        raise
+    except (RayError, OSError, RuntimeError, ValueError, OverflowError) as error:
+        if "Version mismatch" in str(error):
+            raise UserError(" ".join(f"{error}".split())) from None
+        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0].rstrip(".")
+        raise UserError(
+            f"Cannot connect to a Ray cluster at {address}: {reason}. Start one with `ray start"
+            " --head`; if it uses a token, set RAY_AUTH_MODE=token and the same token here."
+        ) from None
 
 
-def _no_answer(address: str, error: Exception) -> UserError:
-    reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0].rstrip(".")
-    return UserError(
-        f"Cannot connect to a Ray cluster at {address}: {reason}. Start one with"
-        " `ray start --head`; if it uses a token, set RAY_AUTH_MODE=token and the same token here."
-    )
+def _check_port(host: str, port: int) -> None:
+    """Raise an `OSError` unless an HTTP/2 server answers, as Ray's is; Ray tries for minutes."""
+    with socket.create_connection((host, port), timeout=_ANSWER_SECONDS) as server:
+        if os.environ.get("RAY_USE_TLS", "0") != "0":
+            return
+        server.sendall(_HELLO)
+        try:
+            frame = server.recv(len(_SETTINGS), socket.MSG_WAITALL)
+        except TimeoutError:
+            frame = b""
+    if frame[3:4] != _SETTINGS[3:4]:
+        raise OSError("another program uses this port")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rl_coordconv import __version__
 from rl_coordconv.experiments import ENVIRONMENT, find_experiment
-from rl_coordconv.runs.cluster import connect
+from rl_coordconv.runs.cluster import ray_cluster
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.folder import InUse
 from rl_coordconv.study.mirror import Files, Mirror, RunStore
@@ -61,7 +61,22 @@ class RayCluster:
         gpus_per_run: float | None = None,
         push_seconds: float = 30,
     ) -> None:
-        connect(address)
+        self._connection = ExitStack()
+        self._connection.enter_context(ray_cluster(address))
+        try:
+            self._set_up(runs, log_dir, gpus_per_run)
+        except BaseException:
+            self._connection.close()
+            raise
+        self._push_seconds = push_seconds
+        self._running: dict[ray.ObjectRef[int], PlannedRun] = {}
+        self._crashed: list[tuple[PlannedRun, Machines, float]] = []
+        self._stopping = False
+
+    def _set_up(
+        self, runs: Sequence[PlannedRun], log_dir: Path, gpus_per_run: float | None
+    ) -> None:
+        """Check the cluster, and start the store of the runs' files on it."""
         if gpus_per_run is None:
             devices = {planned.config.device for planned in runs}
             may = devices != {"cpu"} and ray.cluster_resources().get("GPU")
@@ -71,14 +86,11 @@ class RayCluster:
         _check_machines(sorted({planned.config.experiment for planned in runs}))
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor = ray.remote(RunStore).options(num_cpus=0, scheduling_strategy=here).remote()
-        self._store, self._push_seconds = _RemoteStore(actor), push_seconds
+        self._store = _RemoteStore(actor)
         # A machine that has this file shares the folder, and not just one of the same name.
         self._mark = log_dir.resolve() / f".study-{uuid.uuid4()}"
         log_dir.mkdir(parents=True, exist_ok=True)
         self._mark.touch()
-        self._running: dict[ray.ObjectRef[int], PlannedRun] = {}
-        self._crashed: list[tuple[PlannedRun, Machines, float]] = []
-        self._stopping = False
 
     @property
     def has_room(self) -> bool:
@@ -143,7 +155,7 @@ class RayCluster:
     def close(self) -> None:
         """Leave the cluster."""
         self._mark.unlink(missing_ok=True)
-        ray.shutdown()
+        self._connection.close()
 
 
 class _RemoteStore:

@@ -176,6 +176,12 @@ def _backend(runs: list[PlannedRun], options: Options) -> tuple[list[PlannedRun]
         if "cuda" in devices and not visible_gpus():
             raise UserError("There is no GPU on this machine; choose --device cpu.")
         return _on_this_machine(runs, options.parallel, options.gpus_per_run)
+    if any(planned.config.experiment == "apex" for planned in runs):
+        # Its processes would wait for the cores that runs hold, perhaps forever.
+        raise UserError(
+            "Ape-X starts processes on Ray itself: choose --backend local; to use a cluster, set"
+            " `address: auto` in the study file and add --parallel 1."
+        )
     address = options.address or "auto"
     if address != "local":
         # Ray reads this at import, and then tries for one minute, instead of 15, to reach a cluster

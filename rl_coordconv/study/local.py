@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-from rl_coordconv.experiments import ENVIRONMENT
+from rl_coordconv.experiments import ENVIRONMENT, find_experiment
 from rl_coordconv.study.plan import PlannedRun
 
 _POLL_SECONDS = 0.05
@@ -37,7 +37,8 @@ class LocalPool:
     def start(self, planned: PlannedRun) -> None:
         """Start a run."""
         slot = self._free.pop()
-        environment = {**ENVIRONMENT, **os.environ}
+        own = find_experiment(planned.config.experiment).environment
+        environment = {**ENVIRONMENT, **own, **os.environ}
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = self._gpus[slot % len(self._gpus)]
         process = subprocess.Popen(

@@ -58,6 +58,16 @@ def test_a_known_difference_is_found(tmp_path):
     assert pair.probability().value == 1
 
 
+def test_a2c_and_apex_are_side_by_side_in_a_report(tmp_path):
+    for algorithm in ("a2c", "apex"):
+        write_study(tmp_path / "runs", {"nature": 1000, "coordconv": 1100}, algorithm=algorithm)
+    assert command(tmp_path / "runs", "--out", tmp_path / "out") == 0
+    rows = read(tmp_path / "out" / "scores.csv")
+    assert {(row["algorithm"], row["variant"]) for row in rows} == {
+        (algorithm, variant) for algorithm in ("a2c", "apex") for variant in ("nature", "coordconv")
+    }
+
+
 def test_the_difference_over_training_ends_at_the_final_difference(tmp_path):
     (comparison,) = write_study(tmp_path, {"nature": 1000, "coordconv": 1500})
     (pair,) = comparison.pairs

@@ -68,16 +68,6 @@ def finish(process: subprocess.Popen[str], code: int = 0) -> str:
     return out
 
 
-def children(pid: int) -> list[int]:
-    """Return the live processes that a process has started."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
-            parent = path.read_text().rpartition(")")[2].split()[1]
-            found += [int(path.parent.name)] if int(parent) == pid else []
-    return found
-
-
 def in_the_middle(folder: Path) -> list[Run]:
     """Return the runs that have a checkpoint and are less than half finished."""
     return [run for run in runs_in(folder).values() if is_in_the_middle(run)]

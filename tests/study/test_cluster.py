@@ -1,24 +1,18 @@
 """Studies on a real Ray cluster: two nodes on this machine, of which one is killed."""
 
-import contextlib
-import os
 import signal
-import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
+from ray_nodes import Nodes, descendants, ray_nodes
 from study.runs import (
     N_RUNS,
     ROOT,
     TOY,
     assert_same_runs,
-    children,
     finish,
     in_the_middle,
     run_study,
@@ -31,7 +25,6 @@ from study.runs import (
     write_study,
 )
 
-RAY = Path(sys.executable).parent / "ray"
 SEEDS = list(range(6))
 
 
@@ -42,56 +35,12 @@ def six_undisturbed(undisturbed: Path) -> Path:
     return undisturbed
 
 
-@dataclass
-class Cluster:
-    """Nodes on this machine, of one core each."""
-
-    address: str
-    nodes: list[subprocess.Popen[bytes]]
-
-    def add_node(self, *flags: str, **environment: str) -> None:
-        command = [RAY, "start", "--block", "--num-cpus=1", "--object-store-memory=100000000"]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        env = {**os.environ, **environment}
-        self.nodes.append(subprocess.Popen([*command, *flags], env=env, **quiet))
-
-    def kill_node(self, number: int) -> None:
-        """Kill a node with all its processes, as if the machine was lost."""
-        node = self.nodes.pop(number)
-        for pid in [node.pid, *descendants(node.pid)]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        node.wait()
-
-
-def descendants(pid: int) -> list[int]:
-    own = children(pid)
-    return [*own, *(below for child in own for below in descendants(child))]
-
-
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", os.urandom(16).hex())
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # or runs would wait for others
-    # Let Ray notice a lost machine within seconds.
-    monkeypatch.setenv("RAY_health_check_period_ms", "500")
-    monkeypatch.setenv("RAY_health_check_timeout_ms", "2000")
-    monkeypatch.setenv("RAY_health_check_failure_threshold", "3")
-    cluster = Cluster(f"127.0.0.1:{port}", [])
-    cluster.add_node("--head", f"--port={port}", "--include-dashboard=false")
-    for _ in range(600):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.1)
-    yield cluster
-    while cluster.nodes:
-        cluster.kill_node(-1)
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
+    with ray_nodes() as nodes:
+        for name, value in nodes.environment.items():
+            monkeypatch.setenv(name, value)
+        yield nodes
 
 
 # A study that copies runs back often and slowly, from machines that may not share its folder.
@@ -149,12 +98,12 @@ def start_on(cluster, study, folders, delay=0.0):
 def test_the_runs_of_a_lost_node_are_resumed_once(folders, cluster, tmp_path, six_undisturbed):
     (tmp_path / "sitecustomize.py").write_text(BLIND)
     blind = {"PYTHONPATH": str(tmp_path)} if folders == "mixed" else {}
-    cluster.add_node(f"--address={cluster.address}", **blind)
+    cluster.add(**blind)
     study = write_study(tmp_path, {"seed": SEEDS}, TOY)
     with start_on(cluster, study, folders) as process:
-        wait_until(lambda: has_a_run_in_the_middle(cluster.nodes[1], tmp_path), process)
-        cluster.kill_node(1)
-        cluster.add_node(f"--address={cluster.address}")
+        wait_until(lambda: has_a_run_in_the_middle(cluster.running[1], tmp_path), process)
+        cluster.kill(1)
+        cluster.add()
         out = finish(process)
 
     runs = runs_in(tmp_path / "runs")
@@ -179,7 +128,7 @@ def has_a_run_in_the_middle(node: subprocess.Popen[bytes], folder: Path) -> bool
 def test_ctrl_c_saves_every_run_and_the_same_command_resumes(
     folders, cluster, tmp_path, undisturbed
 ):
-    cluster.add_node(f"--address={cluster.address}")
+    cluster.add()
     study = write_study(tmp_path, {"seed": list(range(N_RUNS))}, TOY)
     with start_on(cluster, study, folders, delay=1.2) as process:
         begun = wait_until(lambda: in_the_middle(tmp_path), process)
@@ -192,6 +141,24 @@ def test_ctrl_c_saves_every_run_and_the_same_command_resumes(
         finish(process)
     assert len(runs_in(tmp_path / "runs")) == N_RUNS
     assert_same_runs(tmp_path / "runs", undisturbed)
+
+
+@pytest.mark.slow
+def test_a_cluster_of_the_study_leaves_no_files_also_after_a_kill(
+    short_folder, tmp_path, undisturbed, monkeypatch
+):
+    """Regression: a dead address in Ray's own folder made every later ``ray.init()`` fail."""
+    monkeypatch.setenv("TMPDIR", str(short_folder))  # of which Ray's own folder would be a part
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    words = (write_study(tmp_path, {"seed": [0]}, TOY), "--backend", "ray", "--address", "local")
+    with start(*words) as process:
+        wait_until(lambda: in_the_middle(tmp_path), process)
+        process.kill()
+    assert len(list(short_folder.glob("rl-coordconv-ray-*/*/lock"))) == 1  # of the killed study
+    run_study(*words)
+    assert_same_runs(tmp_path / "runs", undisturbed)
+    assert not list(short_folder.glob("rl-coordconv-ray-*/*/lock"))
+    assert not list(short_folder.rglob("ray_current_cluster"))
 
 
 def test_a_run_that_fits_on_no_machine_is_reported_in_one_sentence(cluster, tmp_path):

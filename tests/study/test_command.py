@@ -231,6 +231,7 @@ def test_measure_lists_the_time_of_each_run_and_leaves_no_files(tmp_path, capsys
         ),
         ("--backend ray --address ..:1", "Cannot connect to a Ray cluster at ..:1: "),
         ("--address 127.0.0.1:1", "--address names a Ray cluster; add --backend ray."),
+        ("--experiment apex --backend ray", "Ape-X starts processes on Ray itself: "),
         ("--device cuda:0", "cuda:0 is one GPU, but a study assigns GPUs to its runs: "),
         ("--gpus-per-run nan", "--gpus-per-run must be at least 0, not nan."),
     ],

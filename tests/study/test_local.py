@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+from ray_nodes import children
 from study.runs import (
     N_RUNS,
     ROOT,
     SCRIPT,
     TOY,
     assert_same_runs,
-    children,
     finish,
     in_the_middle,
     is_in_the_middle,

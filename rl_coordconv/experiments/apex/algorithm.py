@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from rl_coordconv.runs.checkpoint import State, derived_seed
 from rl_coordconv.runs.config import UserError
 
 _REPLAY = 5  # the stream of the seed of the replay buffer
+_PROBE_SECONDS = 0.2  # a live runner answers within milliseconds
 _STATE = [f"learner/rl_module/{DEFAULT_MODULE_ID}", "learner/optimizer"]
 _METRICS = {
     "qf_loss": "train/loss",
@@ -89,6 +91,9 @@ class Apex:
 
     def train(self) -> Round:
         """Play and learn for one round."""
+        if not self._has_runners():
+            time.sleep(_PROBE_SECONDS)
+            return Round(0, 0, [], {})  # RLlib would learn more and more from the same steps
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             result = self._dqn.train()
@@ -100,6 +105,15 @@ class Apex:
         learned = result.get("learners", {}).get(DEFAULT_MODULE_ID, {})
         metrics = {tag: float(learned[name]) for name, tag in _METRICS.items() if name in learned}
         return Round(new_steps, self._updates_per_round if metrics else 0, games, metrics)
+
+    def _has_runners(self) -> bool:
+        """Return whether anything plays: all runners may be lost until Ray has restarted them."""
+        group = self._dqn.env_runner_group
+        if not group.num_remote_env_runners():
+            return True  # the main process plays
+        if not group.num_healthy_remote_env_runners():
+            self._dqn.restore_env_runners(group)
+        return bool(group.num_healthy_remote_env_runners())
 
     def weights(self) -> dict[str, Tensor]:
         """Return the weights of the `DuelingNetwork`, on the CPU."""
@@ -198,7 +212,10 @@ def rllib_config(
         .callbacks(on_episode_end=log_game)
         .reporting(min_sample_timesteps_per_iteration=0)  # one round per call of train()
         .debugging(seed=derived_seed(config.seed, step), log_level="ERROR")
-        .fault_tolerance(restart_failed_env_runners=True)
+        # While a runner is lost, each round waits this long for it.
+        .fault_tolerance(
+            restart_failed_env_runners=True, env_runner_health_probe_timeout_s=_PROBE_SECONDS
+        )
     )
     # RLlib counts sampled steps.
     steps = config.target_update_interval * config.batch_size / replay_ratio(config, built)

@@ -27,6 +27,7 @@ from rl_coordconv.runs.pace import is_due
 from rl_coordconv.runs.signals import StopSignals
 
 Callback = Callable[[int, dict[str, float]], object]
+_KEYS = {"step", "updates", "evaluation", "learner"}  # of a checkpoint
 
 
 def train(config: ApexConfig, run: Run, callbacks: Sequence[Callback] = ()) -> None:
@@ -118,6 +119,8 @@ class _Training:
     def run(self) -> None:
         config, run, agent = self._config, self._run, self._agent
         state = load_state(run, torch.device("cpu"))
+        if state and not state.keys() >= _KEYS:
+            raise _other_version(run)
         self._step: int = state["step"] if state else 0
         self._updates: int = state["updates"] if state else 0
         self._apex = self._algorithm.Apex(
@@ -125,7 +128,7 @@ class _Training:
         )
         try:
             if state:
-                self._apex.restore(state["learner"])
+                self._restore(state["learner"])
             record_start(run, self._device)  # write nothing before all is set up
             console = Console()
             console.print(self._summary(state))
@@ -142,6 +145,12 @@ class _Training:
         with atomic_write(run.final_model) as path:
             agent.save(path)
         run.finish()
+
+    def _restore(self, learner: State) -> None:
+        # RLlib would ignore that weights are missing.
+        if _shapes(learner) != _shapes(self._apex.state()):
+            raise _other_version(self._run)
+        self._apex.restore(learner)
 
     def _summary(self, state: State | None) -> Any:
         facts = {"resuming": f"from step {self._step:,}, with an empty buffer"} if state else {}
@@ -200,3 +209,16 @@ class _Training:
             "learner": self._apex.state(),
         }
         save_state(self._run, self._step, state)
+
+
+def _shapes(learner: State) -> dict[tuple[str, str], torch.Size]:
+    """Return the shapes of the weights in what `Apex.state` returned."""
+    modules = learner.get("rl_module", {}).items()
+    return {(name, x): values[x].shape for name, values in modules for x in values}
+
+
+def _other_version(run: Run) -> UserError:
+    return UserError(
+        f"The checkpoint {run.saved[0]} is of another version of rl_coordconv or RLlib; resume"
+        " with that version, or start over with --overwrite."
+    )

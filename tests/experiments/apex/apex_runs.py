@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rl_coordconv.experiments import make_config
 from rl_coordconv.experiments.apex.config import ApexConfig
+from rl_coordconv.runs.files import rows_until
 from rl_coordconv.runs.folder import Run
 from scripts import run_script
 
@@ -44,3 +49,18 @@ def train(folder: Path, **settings: object) -> Run:
     assert run_script("train_apex", *arguments(folder, **settings)) == 0
     (file,) = folder.rglob("config.yaml")
     return Run(file.parent)
+
+
+def column(path: Path, name: str) -> list[float]:
+    """Return the values in a column of a CSV file of a run, without gaps."""
+    return [float(row[name]) for row in rows_until(path, "step", float("inf")) if row[name]]
+
+
+def wait_until(condition: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
+    """Wait until a condition is true and return its value; fail if the process ends first."""
+    deadline = time.monotonic() + 240
+    while not (value := condition()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "the condition did not become true"
+        time.sleep(0.05)
+    return value

@@ -1,18 +1,23 @@
 """Training through the script's main function, on RLlib."""
 
+import contextlib
 import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from pathlib import Path
 
 import pytest
 import ray
 import torch
 import yaml
-from apex_runs import arguments, train
+from apex_runs import arguments, column, train, wait_until
+from ray._private import services
+from ray_nodes import descendants
 from stable_baselines3 import DQN
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -20,7 +25,8 @@ from rl_coordconv.compare.find import find_runs
 from rl_coordconv.experiments import apex
 from rl_coordconv.experiments.apex import memory
 from rl_coordconv.experiments.apex.config import ApexConfig
-from rl_coordconv.runs.files import rows_until
+from rl_coordconv.runs import cluster as cluster_module
+from rl_coordconv.runs.checkpoint import save_state
 from rl_coordconv.runs.folder import Run
 from scripts import GAME_RUN_FILES, SCRIPTS, mistake, run_script
 
@@ -28,10 +34,6 @@ from scripts import GAME_RUN_FILES, SCRIPTS, mistake, run_script
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::FutureWarning"
 )
-
-
-def column(path: Path, name: str) -> list[float]:
-    return [float(row[name]) for row in rows_until(path, "step", float("inf")) if row[name]]
 
 
 class TestRun:
@@ -114,10 +116,79 @@ def test_games_are_logged_with_their_raw_scores(cluster, tmp_path):
     assert list(found.returns) == column(run.episodes, "episode_return")
 
 
-def test_no_cluster_at_the_address(rllib, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # other tests share a connection
-    error = mistake(capsys, "train_apex", *arguments(tmp_path, address="127.0.0.1:1"))
-    assert error.startswith("Cannot connect to a Ray cluster at 127.0.0.1:1: ")
+def test_a_full_disk_keeps_the_last_checkpoint(cluster, tmp_path, capsys):
+    run = train(tmp_path, total_timesteps=8)
+    capsys.readouterr()
+    before = {path.name: path.read_bytes() for path in run.checkpoints.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))  # a checkpoint has more
+    try:
+        error = mistake(capsys, "train_apex", *arguments(tmp_path, total_timesteps=16))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert error.startswith(f"Could not write to {run.folder}: File too large. ")
+    assert {path.name: path.read_bytes() for path in run.checkpoints.iterdir()} == before
+
+
+@pytest.mark.parametrize("part", ["updates", "weights"])
+def test_a_checkpoint_of_another_version(part, cluster, tmp_path, capsys):
+    run = train(tmp_path, total_timesteps=8)
+    capsys.readouterr()
+    state = torch.load(run.saved[0], weights_only=True)
+    if part == "updates":
+        del state["updates"]
+    else:
+        del state["learner"]["rl_module"]["default_policy"]["network.head.value.0.weight"]
+    save_state(run, 8, state)
+    before = run.progress.read_bytes()
+    error = mistake(capsys, "train_apex", *arguments(tmp_path, total_timesteps=16))
+    assert error == (
+        f"The checkpoint {run.saved[0]} is of another version of rl_coordconv or RLlib; resume"
+        " with that version, or start over with --overwrite.\n"
+    )
+    assert run.progress.read_bytes() == before
+
+
+class TestNoCluster:
+    @pytest.fixture(autouse=True)
+    def _not_connected(self, rllib, monkeypatch):
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)  # tests share a connection
+
+    def test_at_the_address(self, tmp_path, capsys):
+        error = mistake(capsys, "train_apex", *arguments(tmp_path, address="127.0.0.1:1"))
+        assert error.startswith("Cannot connect to a Ray cluster at 127.0.0.1:1: ")
+        assert not list(tmp_path.iterdir())
+
+    def test_at_the_address_that_a_killed_one_left(
+        self, short_folder, tmp_path, monkeypatch, capsys
+    ):
+        (short_folder / "ray").mkdir()
+        (short_folder / "ray" / "ray_current_cluster").write_text("127.0.0.1:1")
+        monkeypatch.setenv("RAY_TMPDIR", str(short_folder))
+        monkeypatch.setattr(services, "find_gcs_addresses", set)  # live ones on this machine
+        error = mistake(capsys, "train_apex", *arguments(tmp_path, address="auto"))
+        assert error.startswith("Cannot connect to a Ray cluster at auto: Connection refused.")
+
+    @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
+    def test_another_program_at_the_address(self, answer, tmp_path, monkeypatch, capsys):
+        monkeypatch.setattr(cluster_module, "_ANSWER_SECONDS", 0.2)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+
+            def serve() -> None:
+                client, _ = server.accept()
+                client.sendall(answer)
+                clients.append(client)  # stays open
+
+            clients: list[socket.socket] = []
+            thread = threading.Thread(target=serve)
+            thread.start()
+            address = f"127.0.0.1:{server.getsockname()[1]}"
+            error = mistake(capsys, "train_apex", *arguments(tmp_path, address=address))
+            thread.join()
+            clients[0].close()
+        assert error.startswith(
+            f"Cannot connect to a Ray cluster at {address}: another program uses this port. "
+        )
 
 
 def start(folder: Path, **settings: object) -> subprocess.Popen[str]:
@@ -126,14 +197,24 @@ def start(folder: Path, **settings: object) -> subprocess.Popen[str]:
 
 
 def wait_for_row(folder: Path, process: subprocess.Popen[str]) -> Run:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        for file in folder.rglob("config.yaml"):
-            if column((run := Run(file.parent)).progress, "updates")[-1:] > [0]:
-                return run
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    raise AssertionError("the training has not begun")
+    """Return the run once it has learned."""
+
+    def found() -> list[Run]:
+        runs = [Run(file.parent) for file in folder.rglob("config.yaml")]
+        return [run for run in runs if column(run.progress, "updates")[-1:] > [0]]
+
+    run: Run = wait_until(found, process)[0]
+    return run
+
+
+def runners(pid: int) -> list[int]:
+    """Return the environment runners of a training; Ray renames their processes."""
+    found = []
+    for child in descendants(pid):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            line = Path(f"/proc/{child}/cmdline").read_bytes()
+            found += [child] if line.startswith(b"ray::ApexRunner") else []
+    return found
 
 
 def ray_folders() -> list[Path]:
@@ -143,21 +224,30 @@ def ray_folders() -> list[Path]:
 
 
 @pytest.fixture
-def temporary_folder(monkeypatch):
-    """A temporary folder of this test, with a short path, for the sockets in it."""
-    with tempfile.TemporaryDirectory(dir="/tmp", prefix="t") as folder:
-        monkeypatch.setenv("TMPDIR", folder)
-        monkeypatch.setattr(tempfile, "tempdir", None)
-        yield Path(folder)
-        monkeypatch.undo()
+def temporary_folder(short_folder, monkeypatch):
+    """A temporary folder of this test."""
+    monkeypatch.setenv("TMPDIR", str(short_folder))
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return short_folder
 
 
-def test_ctrl_c_saves_and_a_killed_run_leaves_no_files(rllib, temporary_folder, tmp_path):
-    settings = {"total_timesteps": 100_000, "save_freq": 8}
+@pytest.mark.slow
+def test_a_run_survives_the_kill_of_its_runner_and_of_itself(rllib, temporary_folder, tmp_path):
+    settings = {"total_timesteps": 100_000, "save_freq": 8, "num_env_runners": 1}
     with start(tmp_path, **settings) as process:
         run = wait_for_row(tmp_path, process)
+        (runner,) = runners(process.pid)
+        os.kill(runner, signal.SIGKILL)
+        wait_until(lambda: set(runners(process.pid)) - {runner}, process)
+        before = column(run.progress, "step")[-1]
+        wait_until(lambda: column(run.progress, "step")[-1] > before + 80, process)
         assert len(ray_folders()) == 1
         process.send_signal(signal.SIGKILL)
+    steps, updates = column(run.progress, "step"), column(run.progress, "updates")
+    assert steps == list(range(8, 8 * len(steps) + 1, 8))
+    # One update each 8 steps; one more in the round in which the runner was lost.
+    assert updates[-1] - updates[0] in (len(updates) - 1, len(updates))
     saved = int(run.saved[0].stem[5:])
     assert len(ray_folders()) == 1  # of the killed run
     with start(tmp_path, **settings) as process:
@@ -171,7 +261,7 @@ def test_ctrl_c_saves_and_a_killed_run_leaves_no_files(rllib, temporary_folder, 
     assert "Run the same command again to resume" in out
     assert "Traceback" not in err
     assert ray_folders() == []
-    assert not (Path(tempfile.gettempdir()) / "ray").exists()
+    assert not list(temporary_folder.rglob("ray_current_cluster"))
     steps = column(run.progress, "step")
     assert steps == sorted(set(steps))
 

@@ -1,0 +1,118 @@
+"""Training on a real Ray cluster with a token: two nodes on this machine, of one core each."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from apex_runs import TINY, arguments, column, wait_until
+from ray_nodes import Nodes, descendants, ray_nodes
+
+from rl_coordconv.runs.folder import Run
+from scripts import SCRIPTS
+
+pytestmark = pytest.mark.slow
+
+# Trains, and waits after each evaluation for a file.
+GATED = """
+import json, sys, time
+from pathlib import Path
+from rl_coordconv.experiments import make_config, train
+
+folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
+
+def wait(step, metrics):
+    (folder / f"at-{step}").touch()
+    while not (folder / f"go-{step}").exists():
+        time.sleep(0.05)
+
+train(make_config("apex", log_dir=folder / "runs", **settings), callbacks=[wait])
+"""
+
+
+@pytest.fixture(scope="module")
+def nodes(rllib: None) -> Iterator[Nodes]:
+    """A cluster of one node."""
+    with ray_nodes() as nodes:
+        yield nodes
+
+
+def start(nodes: Nodes, *words: object, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *map(str, words)],
+        env={**os.environ, **nodes.environment, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def has_a_runner(node: subprocess.Popen[bytes]) -> bool:
+    """Return whether an environment runner waits on a node; Ray renames its processes."""
+    names = (Path(f"/proc/{pid}/cmdline") for pid in descendants(node.pid))
+    return any(path.read_bytes().strip(b"\0") == b"ray::ApexRunner" for path in names)
+
+
+def test_a_lost_node_costs_its_runner_until_it_returns(nodes, tmp_path):
+    nodes.add()
+    settings = {"address": nodes.address, "num_env_runners": 2, "env": "Klax", "eval_freq": 320}
+    settings = {**TINY, **settings, "total_timesteps": 960}
+    with start(nodes, "-c", GATED, tmp_path, json.dumps(settings)) as process:
+        wait_until((tmp_path / "at-320").exists, process)
+        assert all(map(has_a_runner, nodes.running))
+        nodes.kill(1)
+        (tmp_path / "go-320").touch()
+        wait_until((tmp_path / "at-640").exists, process)
+        nodes.add()
+        wait_until(lambda: has_a_runner(nodes.running[1]), process)
+        (tmp_path / "go-640").touch()
+        (tmp_path / "go-960").touch()
+        _, error = process.communicate(timeout=240)
+    assert (process.returncode, error) == (0, "")
+
+    (config,) = tmp_path.rglob("config.yaml")
+    run = Run(config.parent)
+    assert run.is_finished
+    steps = column(run.progress, "step")
+    rounds = [(int(last), int(after - last)) for last, after in pairwise([0, *steps])]
+    assert {size for last, size in rounds if last < 320} == {16}
+    assert {size for last, size in rounds if 320 <= last < 640} == {8}
+    assert rounds[-1][1] == 16
+    assert column(run.evaluations, "step") == [320, 640, 960]
+    updates = column(run.progress, "updates")
+    assert updates == sorted(updates)
+    ends = column(run.episodes, "step")
+    assert ends == sorted(ends)
+    assert set(ends) <= set(steps)
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"RAY_AUTH_MODE": "disabled"}, "Cannot connect to a Ray cluster at "),
+        ({"RAY_AUTH_TOKEN": "0" * 32}, "Cannot connect to a Ray cluster at "),
+    ],
+)
+def test_a_cluster_with_another_token(environment, sentence, nodes, tmp_path):
+    words = arguments(tmp_path, address=nodes.address)
+    with start(nodes, SCRIPTS / "train_apex.py", *words, **environment) as process:
+        _, error = process.communicate(timeout=240)
+    assert process.returncode == 2, error
+    assert error.startswith(sentence)
+    assert error.count("\n") == 1
+
+
+def test_a_cluster_with_another_version_of_ray(nodes, tmp_path):
+    code = (
+        "import sys, ray; ray.__version__ = '2.0.0'\n"
+        "from rl_coordconv.commands import run; run('train-apex', sys.argv[1:])"
+    )
+    with start(nodes, "-c", code, *arguments(tmp_path, address=nodes.address)) as process:
+        _, error = process.communicate(timeout=240)
+    assert process.returncode == 2, error
+    assert error.startswith("Version mismatch: The cluster was started with: Ray: ")
+    assert error.count("\n") == 1

@@ -35,7 +35,7 @@ class Nodes:
 
     def add(self, *flags: str, **environment: str) -> None:
         """Start a node, and wait until it has joined the cluster."""
-        output = Path(tempfile.mkstemp(dir=self.folder)[1])
+        output = self.folder / f"node-{time.monotonic_ns()}.txt"
         command = [RAY, "start", "--block", "--num-cpus=1", "--object-store-memory=100000000"]
         where = flags if "--head" in flags else (f"--address={self.address}", *flags)
         env = {**os.environ, **self.environment, **environment}
@@ -69,6 +69,17 @@ def descendants(pid: int) -> list[int]:
     """Return the children of a process, their children, and so on."""
     own = children(pid)
     return [*own, *(below for child in own for below in descendants(child))]
+
+
+def workers(pid: int, name: str) -> dict[int, str]:
+    """Return Ray's processes of an actor's class below a process, with what they are doing."""
+    found = {}
+    for child in descendants(pid):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            title = Path(f"/proc/{child}/cmdline").read_bytes().strip(b"\0").decode()
+            if title.startswith(f"ray::{name}"):
+                found[child] = title.removeprefix(f"ray::{name}")
+    return found
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rl_coordconv import __version__
 from rl_coordconv.experiments import ENVIRONMENT, find_experiment
-from rl_coordconv.runs.cluster import ray_cluster
+from rl_coordconv.experiments.apex.cluster import ray_cluster
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.folder import InUse
 from rl_coordconv.study.mirror import Files, Mirror, RunStore

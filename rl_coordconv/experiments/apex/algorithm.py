@@ -13,6 +13,7 @@ import numpy as np
 import ray
 import torch
 from gymnasium import spaces
+from ray.exceptions import RayError
 from ray.rllib.algorithms.dqn import DQNConfig
 from ray.rllib.algorithms.dqn.dqn import calculate_rr_weights
 from ray.rllib.core import DEFAULT_MODULE_ID
@@ -90,13 +91,23 @@ class Apex:
         dqn.local_replay_buffer.rng = np.random.default_rng(seed)
 
     def train(self) -> Round:
-        """Play and learn for one round."""
+        """Play and learn for one round.
+
+        Raises:
+            UserError: A learner was lost.
+        """
         if not self._has_runners():
             time.sleep(_PROBE_SECONDS)
             return Round(0, 0, [], {})  # RLlib would learn more and more from the same steps
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            result = self._dqn.train()
+            try:
+                result = self._dqn.train()
+            except RayError as error:  # those of runners are handled in there
+                reason = str(error).strip().splitlines()[0].rstrip(".")
+                raise UserError(
+                    f"A learner was lost ({reason}). Run the same command again to resume."
+                ) from None
         played = result["env_runners"]
         steps = int(played["num_env_steps_sampled_lifetime"])
         new_steps, self._steps = steps - self._steps, steps

@@ -49,7 +49,7 @@ def train(config: ApexConfig, run: Run, callbacks: Sequence[Callback] = ()) -> N
     """
     algorithm = _import_rllib()
     check_memory(config)
-    from rl_coordconv.runs.cluster import ray_cluster
+    from rl_coordconv.experiments.apex.cluster import ray_cluster
 
     device = str(use_device(config.device, config.num_threads))
     env = make_env(config)

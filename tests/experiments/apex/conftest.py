@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rl_coordconv.runs.cluster import ray_cluster
+from rl_coordconv.experiments.apex.cluster import ray_cluster
 
 
 @pytest.fixture(scope="session")

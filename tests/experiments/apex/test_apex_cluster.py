@@ -6,11 +6,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from apex_runs import TINY, arguments, column, wait_until
-from ray_nodes import Nodes, descendants, ray_nodes
+from ray_nodes import Nodes, ray_nodes, workers
 
 from rl_coordconv.runs.folder import Run
 from scripts import SCRIPTS
@@ -52,9 +51,8 @@ def start(nodes: Nodes, *words: object, **environment: str) -> subprocess.Popen[
 
 
 def has_a_runner(node: subprocess.Popen[bytes]) -> bool:
-    """Return whether an environment runner waits on a node; Ray renames its processes."""
-    names = (Path(f"/proc/{pid}/cmdline") for pid in descendants(node.pid))
-    return any(path.read_bytes().strip(b"\0") == b"ray::ApexRunner" for path in names)
+    """Return whether an environment runner waits on a node."""
+    return list(workers(node.pid, "ApexRunner").values()) == [""]
 
 
 def test_a_lost_node_costs_its_runner_until_it_returns(nodes, tmp_path):
@@ -72,7 +70,7 @@ def test_a_lost_node_costs_its_runner_until_it_returns(nodes, tmp_path):
         (tmp_path / "go-640").touch()
         (tmp_path / "go-960").touch()
         _, error = process.communicate(timeout=240)
-    assert (process.returncode, error) == (0, "")
+    assert process.returncode == 0, error
 
     (config,) = tmp_path.rglob("config.yaml")
     run = Run(config.parent)

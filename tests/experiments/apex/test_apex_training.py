@@ -1,6 +1,5 @@
 """Training through the script's main function, on RLlib."""
 
-import contextlib
 import os
 import resource
 import signal
@@ -17,15 +16,15 @@ import torch
 import yaml
 from apex_runs import arguments, column, train, wait_until
 from ray._private import services
-from ray_nodes import descendants
+from ray_nodes import workers
 from stable_baselines3 import DQN
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rl_coordconv.compare.find import find_runs
 from rl_coordconv.experiments import apex
+from rl_coordconv.experiments.apex import cluster as cluster_module
 from rl_coordconv.experiments.apex import memory
 from rl_coordconv.experiments.apex.config import ApexConfig
-from rl_coordconv.runs import cluster as cluster_module
 from rl_coordconv.runs.checkpoint import save_state
 from rl_coordconv.runs.folder import Run
 from scripts import GAME_RUN_FILES, SCRIPTS, mistake, run_script
@@ -114,6 +113,21 @@ def test_games_are_logged_with_their_raw_scores(cluster, tmp_path):
     (found,) = find_runs([tmp_path]).runs  # as compare.py does
     assert (found.algorithm, found.game) == ("apex", "Klax")
     assert list(found.returns) == column(run.episodes, "episode_return")
+
+
+@pytest.mark.slow
+def test_a_lost_learner_ends_the_training(rllib, temporary_folder, tmp_path):
+    settings = {"total_timesteps": 100_000, "save_freq": 8, "num_learners": 1}
+    with start(tmp_path, **settings) as process:
+        run = wait_for_row(tmp_path, process)
+        (learner,) = workers(process.pid, "_WrappedExecutable")
+        os.kill(learner, signal.SIGKILL)
+        _, error = process.communicate(timeout=240)
+    assert process.returncode == 2, error
+    assert "Traceback" not in error
+    assert error.splitlines()[-1].startswith("A learner was lost (")
+    assert run.saved
+    assert ray_folders() == []
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(cluster, tmp_path, capsys):
@@ -207,16 +221,6 @@ def wait_for_row(folder: Path, process: subprocess.Popen[str]) -> Run:
     return run
 
 
-def runners(pid: int) -> list[int]:
-    """Return the environment runners of a training; Ray renames their processes."""
-    found = []
-    for child in descendants(pid):
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            line = Path(f"/proc/{child}/cmdline").read_bytes()
-            found += [child] if line.startswith(b"ray::ApexRunner") else []
-    return found
-
-
 def ray_folders() -> list[Path]:
     """The folders of Ray's files, one per running training."""
     parent = Path(tempfile.gettempdir()) / f"rl-coordconv-ray-{os.getuid()}"
@@ -237,9 +241,9 @@ def test_a_run_survives_the_kill_of_its_runner_and_of_itself(rllib, temporary_fo
     settings = {"total_timesteps": 100_000, "save_freq": 8, "num_env_runners": 1}
     with start(tmp_path, **settings) as process:
         run = wait_for_row(tmp_path, process)
-        (runner,) = runners(process.pid)
+        (runner,) = workers(process.pid, "ApexRunner")
         os.kill(runner, signal.SIGKILL)
-        wait_until(lambda: set(runners(process.pid)) - {runner}, process)
+        wait_until(lambda: workers(process.pid, "ApexRunner").keys() - {runner}, process)
         before = column(run.progress, "step")[-1]
         wait_until(lambda: column(run.progress, "step")[-1] > before + 80, process)
         assert len(ray_folders()) == 1

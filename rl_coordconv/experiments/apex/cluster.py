@@ -1,6 +1,6 @@
 """Connections to a Ray cluster, or to one that is started here, with its files in an own folder.
 
-This is here because experiments and studies, which do not import each other's helpers, need it.
+It needs Ray but not RLlib; studies, which may import experiments, use it too.
 """
 
 from __future__ import annotations

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +89,8 @@ class Apex:
             warnings.simplefilter("ignore")  # RLlib calls parts of itself that it deprecates
             dqn: Any = built.build_algo()  # by its annotations, much of it may be None
         self._dqn = dqn
+        with suppress(OSError):
+            os.removedirs(dqn.logdir)  # in ~/ray_results; nothing is ever in it
         seed = derived_seed(config.seed, _REPLAY, step)
         dqn.local_replay_buffer.rng = np.random.default_rng(seed)
 

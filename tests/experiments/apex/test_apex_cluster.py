@@ -89,19 +89,17 @@ def test_a_lost_node_costs_its_runner_until_it_returns(nodes, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("environment", "sentence"),
-    [
-        ({"RAY_AUTH_MODE": "disabled"}, "Cannot connect to a Ray cluster at "),
-        ({"RAY_AUTH_TOKEN": "0" * 32}, "Cannot connect to a Ray cluster at "),
-    ],
+    "environment", [{"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": 32 * "0"}]
 )
-def test_a_cluster_with_another_token(environment, sentence, nodes, tmp_path):
+def test_a_cluster_with_another_token(environment, nodes, tmp_path):
     words = arguments(tmp_path, address=nodes.address)
     with start(nodes, SCRIPTS / "train_apex.py", *words, **environment) as process:
         _, error = process.communicate(timeout=240)
     assert process.returncode == 2, error
-    assert error.startswith(sentence)
-    assert error.count("\n") == 1
+    assert "Traceback" not in error
+    sentence = error.splitlines()[-1]  # after Ray's own warnings
+    assert sentence.startswith(f"Cannot connect to a Ray cluster at {nodes.address}: ")
+    assert sentence.endswith("set RAY_AUTH_MODE=token and the same token here.")
 
 
 def test_a_cluster_with_another_version_of_ray(nodes, tmp_path):
@@ -112,5 +110,6 @@ def test_a_cluster_with_another_version_of_ray(nodes, tmp_path):
     with start(nodes, "-c", code, *arguments(tmp_path, address=nodes.address)) as process:
         _, error = process.communicate(timeout=240)
     assert process.returncode == 2, error
-    assert error.startswith("Version mismatch: The cluster was started with: Ray: ")
-    assert error.count("\n") == 1
+    assert "Traceback" not in error
+    sentence = error.splitlines()[-1]
+    assert sentence.startswith("Version mismatch: The cluster was started with: Ray: ")

@@ -11,9 +11,9 @@ from rl_coordconv.runs import distributed
 from rl_coordconv.runs.checkpoint import load_tensors
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.device import use_device
+from rl_coordconv.runs.extras import check_vision
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.training import Callback, fit
-from rl_coordconv.runs.vision import check_vision
 from rl_coordconv.speedups.memory import keep_freed_memory
 
 

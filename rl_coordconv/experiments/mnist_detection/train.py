@@ -14,9 +14,9 @@ from rl_coordconv.experiments.mnist_detection.digits import read_digits
 from rl_coordconv.experiments.mnist_detection.names import Part
 from rl_coordconv.runs.checkpoint import load_tensors, rng_untouched
 from rl_coordconv.runs.device import use_device
+from rl_coordconv.runs.extras import check_vision
 from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.training import Callback, fit
-from rl_coordconv.runs.vision import check_vision
 from rl_coordconv.speedups.memory import keep_freed_memory
 
 if TYPE_CHECKING:

@@ -55,7 +55,8 @@ class CoordExtractor(NatureCNN, metaclass=_LikeNatureCNN):
         features_dim: Number of output features; by default that of the network's paper.
         normalized_image: The images are already scaled, so accept any dtype and range, and shapes
             that look channels-last.
-        settings: ``coordinates``, ``with_r``, ``control`` and ``precision``; see `ImageNetwork`.
+        settings: ``coordinates``, ``with_r``, ``control``, ``precision`` and ``global_pooling``,
+            see `ImageNetwork`.
 
     Raises:
         ValueError: The space or an argument is not supported; the message says what to change.

@@ -141,8 +141,11 @@ def test_a_broken_run_is_left_out_and_reported(tmp_path, name, content, reason):
 def test_nothing_to_compare_is_reported_in_one_sentence(tmp_path):
     with pytest.raises(UserError, match="There are no runs to compare in"):
         find_runs([tmp_path])
-    with pytest.raises(UserError, match="There is no folder"):
+    with pytest.raises(UserError, match="There is no folder .*missing\\.$"):
         find_runs([tmp_path / "missing"])
+    (tmp_path / "MsPacman").mkdir()
+    with pytest.raises(UserError, match=r"There is no folder .*; did you mean .*/MsPacman\?$"):
+        find_runs([tmp_path / "mspackman"])
 
 
 def test_a_toy_run_is_skipped(tmp_path):

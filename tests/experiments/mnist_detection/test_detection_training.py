@@ -77,6 +77,7 @@ def test_a_run_shows_what_it_learned(flags, tmp_path, capsys):
     assert losses & logged == (losses if is_rpn else set())
 
     out = capsys.readouterr().out
+    assert "Training takes about" in out
     assert ("│ 0.0854" in out) == ("24% above rpn-conv" in out) == is_rpn
     other = "rpn-conv" if is_rpn else "faster-rcnn-coordconv"
     (command,) = [line for line in out.splitlines() if line.startswith("compare")]

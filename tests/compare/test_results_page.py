@@ -67,10 +67,9 @@ def test_the_page_has_all_studies_and_published_scores(runs, study, tmp_path):
     assert page.read_text() == text
 
 
-@pytest.mark.parametrize("name", ["a2c-200k", "mspacman_a2c-1m"])
-def test_the_page_in_the_docs_is_up_to_date(name):
+def test_the_page_in_the_docs_is_up_to_date():
     text = (RESULTS / "README.md").read_text()
-    for comparison in compare(find_runs([RESULTS / name]).runs):
+    for comparison in compare(find_runs([RESULTS / "mspacman_a2c-1m"]).runs):
         assert all(f"**{sentence}**" in text for sentence in verdicts(comparison))
         tables = variants_table(comparison, comparison.score_to_reach), pairs_table(comparison)
         for row in (row for table in tables for row in table.rows):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_coordconv.runs.config import MAY_CHANGE_ON_RESUME, UserError
-from rl_coordconv.runs.kept import StoredRun
+from rl_coordconv.runs.stored import StoredRun
 
 Array = NDArray[np.float64]
 XAxis = Literal["steps", "frames", "hours"]

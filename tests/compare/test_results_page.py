@@ -10,7 +10,7 @@ from rl_coordconv.compare.comparison import compare
 from rl_coordconv.compare.find import find_runs
 from rl_coordconv.compare.sentences import verdicts
 from rl_coordconv.compare.tables import pairs_table, variants_table
-from rl_coordconv.runs.kept import keep
+from rl_coordconv.runs.stored import store_runs
 from scripts import run_script
 
 ROOT = Path(__file__).parents[2]
@@ -84,14 +84,14 @@ def test_an_unreadable_stored_run_is_an_error(runs, study, tmp_path, capsys):
     episodes = runs / "a2c" / "MsPacman" / "nature" / "seed-0" / "episodes.csv"
     whole = episodes.read_text()
     episodes.write_text("step,wall_time\n1,2\n")
-    keep(runs, study, ("episodes", "evaluations"))
+    store_runs(runs, study, ("episodes", "evaluations"))
     with pytest.raises(SystemExit, match="2"):
         main("--docs", docs)
     unusable = study / episodes.parent.relative_to(runs)
     assert f"The stored run {unusable} cannot be used: " in capsys.readouterr().err
 
     episodes.write_text(whole)
-    keep(runs, study, ("episodes", "evaluations"))
+    store_runs(runs, study, ("episodes", "evaluations"))
     games = study / "episodes.csv.gz"
     games.write_bytes(games.read_bytes()[:-20])
     with pytest.raises(SystemExit, match="2"):

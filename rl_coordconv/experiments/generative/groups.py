@@ -11,8 +11,8 @@ from rl_coordconv.experiments import CONFIGS
 from rl_coordconv.experiments.generative.config import GANConfig, GenerativeConfig, VAEConfig
 from rl_coordconv.experiments.generative.names import GANModel, VAEModel
 from rl_coordconv.runs import reports
-from rl_coordconv.runs.kept import StoredRun
 from rl_coordconv.runs.reports import Result, group_results, read_result
+from rl_coordconv.runs.stored import StoredRun
 
 MODELS = {"gan": get_args(GANModel), "vae": get_args(VAEModel)}
 """Models in the order of tables, by experiment."""

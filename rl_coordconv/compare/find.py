@@ -29,7 +29,7 @@ from rl_coordconv.runs.stored import is_stored_study, read_stored_run, read_stor
 # Identify a run folder of this package, as other programs write a config.yaml too.
 _OWN_FILES = {"command.txt", "episodes.csv", "evaluations.csv"}
 _NO_RUNS_INSIDE = {"checkpoints", "figures", ".git"}
-# How many must agree for two logs to be of one run: the first games, distinct scores at equal
+# How many must agree for two logs to count as one run: the first games, distinct scores at equal
 # steps, and means of games.
 _START, _DIFFERENT, _ENOUGH_MEANS = 100, 5, 5
 

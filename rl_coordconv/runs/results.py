@@ -26,7 +26,7 @@ GREEN = "#009e73"
 GREY = "#999999"
 
 Line = Mapping[str, str]
-"""A line of a table: cells by column."""
+"""A row of a table: cells by column."""
 
 Dash = str | tuple[int, tuple[float, ...]]
 _DASHED: Dash = (0, (4, 1.5))

@@ -69,7 +69,7 @@ class Group(reports.Group[Result[GenerativeConfig]]):
 
 
 def shows_objects(settings: Mapping[str, Any]) -> bool:
-    """Return whether a run is of the GAN or the VAE, on images of two objects."""
+    """Return whether a run trained the GAN or the VAE on images of two objects."""
     return settings["experiment"] in MODELS and not settings["data"]
 
 

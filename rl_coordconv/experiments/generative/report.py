@@ -29,7 +29,7 @@ from rl_coordconv.runs.results import Line, table_of_lines
 from rl_coordconv.runs.stored import has_weights, stored_runs
 
 _PAPER = "paper: entropy of red / blue / blue - red"
-# Pictures by their place on the pages, with their descriptions.
+# Pictures by their marker in the pages, with their descriptions.
 _PICTURES = {
     "pictures-gan": {
         "results/generative/samples-gan.png": "Real images, and samples of each GAN",
@@ -163,7 +163,7 @@ def _parameters(group: Group) -> str:
 
 
 def links(stored: Path) -> dict[str, str]:
-    """Return links in Markdown to the pictures in the folder of stored runs, by their place."""
+    """Return links in Markdown to the pictures in the folder of stored runs, by marker."""
     return {
         place: "\n\n".join(
             f"![{text}]({path})"
@@ -180,7 +180,7 @@ class GenerativeReport(Report):
     name = "generative"
 
     def wants(self, settings: Mapping[str, Any]) -> bool:
-        """Return whether a run is of the GAN or the VAE, on images of two objects."""
+        """Return whether a run trained the GAN or the VAE on images of two objects."""
         return shows_objects(settings)
 
     def figures(self, stored: Path) -> dict[str, Figure]:

@@ -102,7 +102,7 @@ class ClassificationReport(Report):
     name = "classification"
 
     def wants(self, settings: Mapping[str, Any]) -> bool:
-        """Return whether a run is of a classifier."""
+        """Return whether a run trained a classifier."""
         return bool(settings["experiment"] == "classification")
 
     def figures(self, stored: Path) -> dict[str, Figure]:

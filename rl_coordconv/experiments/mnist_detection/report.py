@@ -150,7 +150,7 @@ class DetectionReport(Report):
     name = "detection"
 
     def wants(self, settings: Mapping[str, Any]) -> bool:
-        """Return whether a run is of a detector."""
+        """Return whether a run trained a detector."""
         return bool(settings["experiment"] == "detection")
 
     def figures(self, stored: Path) -> dict[str, Figure]:

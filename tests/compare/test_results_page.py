@@ -43,8 +43,11 @@ def study(tmp_path: Path) -> Path:
 
 def test_the_page_has_all_studies_and_published_scores(runs, study, tmp_path):
     page, docs = study.parent / "README.md", tmp_path / "docs"
+    (study.parent / "toy").mkdir()
+    (study.parent / "toy" / "README.md").write_text("# Toy tasks\n\nText.\n")
     assert main(runs, "--name", "short", "--docs", docs) == 0
     text = page.read_text()
+    assert "- [Toy tasks](toy/README.md)" in text
     assert "## short: A2C in MsPacman, classic protocol" in text
     assert "How they were made." in text
     assert "![Learning curves in MsPacman](short/curves.png)" in text

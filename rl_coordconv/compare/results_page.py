@@ -14,7 +14,7 @@ from rl_coordconv.compare.report import section
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import atomic_write
 
-_ABOUT = "about.md"  # how the runs of a study were made
+_ABOUT = "about.md"  # describes the runs of a study
 _CLAIM = (
     "According to their paper and blog post, Liu et al. (2018) found that CoordConv improves A2C in"
     " six of nine Atari games, most of all in Ms. Pac-Man, makes little difference in two and is"

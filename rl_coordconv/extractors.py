@@ -216,7 +216,7 @@ def find_extractor(extractor: str) -> tuple[type[CoordExtractor], NetworkSetting
 
 
 def _check_space(space: spaces.Space[Any], normalized_image: bool) -> None:
-    """Raise a ValueError with advice unless the space is of channels-first images."""
+    """Raise a ValueError with advice unless the space contains channels-first images."""
     if isinstance(space, spaces.Dict):
         raise ValueError(
             "For Dict observations use MultiInputPolicy and"

@@ -49,13 +49,14 @@ def main(description: str, argv: Sequence[str]) -> int:
     flags = benches.add_parser("classification", help=help_text)
     flags.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     flags.add_argument("--backbone", default="resnet50", help="classifier (default: %(default)s)")
-    for name, number in {"size": 224, "batch-size": 8}.items():
-        help_text = "default: %(default)s"
-        flags.add_argument(f"--{name}", type=count, default=number, metavar="N", help=help_text)
+    help_text = "height and width of the images, in pixels (default: %(default)s)"
+    flags.add_argument("--size", type=count, default=224, metavar="N", help=help_text)
+    help_text = "images per update (default: %(default)s)"
+    flags.add_argument("--batch-size", type=count, default=8, metavar="N", help=help_text)
     flags.set_defaults(
         run=lambda bench, o: bench.run(o.repeats, o.device, o.backbone, o.size, o.batch_size)
     )
-    help_text = "measure the updates of the supervised experiments, on a GPU captured and not"
+    help_text = "measure the updates of the supervised experiments, on a GPU also as CUDA graphs"
     flags = benches.add_parser("updates", help=help_text)
     flags.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     flags.add_argument("--preset", default="quick", choices=["quick", "paper"])

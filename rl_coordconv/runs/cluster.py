@@ -1,4 +1,4 @@
-"""Connections to a Ray cluster, or to one that is started here, with its files in an own folder."""
+"""Connect to a Ray cluster, or start one whose files are in a temporary folder."""
 
 from __future__ import annotations
 

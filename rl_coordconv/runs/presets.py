@@ -39,7 +39,7 @@ class WithPresets(Config):
         return Defaults(path, values).overridden_by(flags.get("config"))
 
 
-class PresetConfig(WithPresets, TrainingConfig):
+class PresetConfig(TrainingConfig, WithPresets):
     """Settings of a supervised training with presets."""
 
 

@@ -22,8 +22,8 @@ def run_together(
 ) -> int:
     """Start, resume or extend a run with all processes; see `run_experiment`.
 
-    Rank 0 opens the run folder. The others train along, or end as rank 0 does if there is nothing
-    to train; their run folder is not opened, and may be on another machine.
+    Rank 0 opens the run folder. The others train too, or exit as rank 0 does if there is nothing to
+    train; they do not open the run folder, which may be on another machine.
 
     Args:
         train: The experiment's training function.

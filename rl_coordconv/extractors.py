@@ -55,7 +55,8 @@ class CoordExtractor(NatureCNN, metaclass=_LikeNatureCNN):
         features_dim: Number of output features; by default that of the network's paper.
         normalized_image: The images are already scaled, so accept any dtype and range, and shapes
             that look channels-last.
-        settings: ``coordinates``, ``with_r``, ``control`` and ``precision``; see `ImageNetwork`.
+        settings: ``coordinates``, ``with_r``, ``control``, ``precision`` and ``global_pooling``,
+            see `ImageNetwork`.
 
     Raises:
         ValueError: The space or an argument is not supported; the message says what to change.
@@ -215,7 +216,7 @@ def find_extractor(extractor: str) -> tuple[type[CoordExtractor], NetworkSetting
 
 
 def _check_space(space: spaces.Space[Any], normalized_image: bool) -> None:
-    """Raise a ValueError with advice unless the space is of channels-first images."""
+    """Raise a ValueError with advice unless the space contains channels-first images."""
     if isinstance(space, spaces.Dict):
         raise ValueError(
             "For Dict observations use MultiInputPolicy and"

@@ -19,6 +19,7 @@ class NetworkSettings(TypedDict, total=False):
     with_r: bool
     control: Control | None
     precision: Precision
+    global_pooling: bool
 
 
 NAMES: dict[str, tuple[Literal["nature", "impala"], NetworkSettings]] = {
@@ -28,6 +29,12 @@ NAMES: dict[str, tuple[Literal["nature", "impala"], NetworkSettings]] = {
     "coordconv-r": ("nature", {"coordinates": "first", "with_r": True}),
     "nature-zeros": ("nature", {"coordinates": "first", "control": "zeros"}),
     "nature-noise": ("nature", {"coordinates": "first", "control": "noise"}),
+    "nature-gap": ("nature", {"coordinates": "none", "global_pooling": True}),
+    "nature-gap-coordconv": ("nature", {"coordinates": "first", "global_pooling": True}),
+    "nature-gap-noise": (
+        "nature",
+        {"coordinates": "first", "control": "noise", "global_pooling": True},
+    ),
     "impala": ("impala", {"coordinates": "none"}),
     "impala-coordconv": ("impala", {"coordinates": "first"}),
     "impala-coordconv-all": ("impala", {"coordinates": "all"}),

@@ -50,6 +50,8 @@ class ImageNetwork(nn.Module, ABC):
         control: Replace the coordinates by ``zeros`` or by fixed ``noise``.
         precision: ``float32``, or ``bf16`` for bfloat16 autocast; weights, input and output stay
             float32.
+        global_pooling: Average each channel over the image before the linear layer, in place of
+            flattening. The features then do not tell where anything is, unless the channels do.
 
     Raises:
         ValueError: The images are too small, or an argument is invalid.
@@ -66,6 +68,7 @@ class ImageNetwork(nn.Module, ABC):
         with_r: bool = False,
         control: Control | None = None,
         precision: Precision = "float32",
+        global_pooling: bool = False,
     ) -> None:
         super().__init__()
         if not isinstance(input_shape, Sequence) or len(input_shape) != 3:
@@ -84,6 +87,8 @@ class ImageNetwork(nn.Module, ABC):
         self.cnn = self._make_cnn(
             input_shape[0], lambda *args, **settings: next(makers)(*args, **settings)
         )
+        if true_or_false("global_pooling", global_pooling):
+            self.cnn.insert(len(self.cnn) - 1, nn.AdaptiveAvgPool2d(1))
         linear = nn.Linear(self._n_flat(input_shape), self.features_dim)
         self.linear = nn.Sequential(linear, nn.ReLU())
 

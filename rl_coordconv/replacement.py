@@ -20,7 +20,7 @@ def check_source(conv: nn.Module, plain: type[_ConvNd], target: str) -> None:
         target: The name of the new layer's class, for error messages.
 
     Raises:
-        TypeError: It is of another class, or its forward is overridden.
+        TypeError: It has another class, or its forward is overridden.
         ValueError: Its weights are computed (for example by weight norm) or not initialised yet.
     """
     mistake = f"{target} cannot be made from a {type(conv).__name__}"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from rl_coordconv.runs.command_line import Parser, one_sentence_errors
 from rl_coordconv.runs.config import expand_path
+from rl_coordconv.runs.extras import may_need_extras
 from rl_coordconv.runs.signals import end_import
-from rl_coordconv.runs.vision import may_need_vision
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = {
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with one_sentence_errors():
         options = parser.parse_args(argv)
         folder = EXPERIMENTS[options.experiment]
-        with may_need_vision(f"report_paper.py {options.experiment}"):
+        with may_need_extras(f"report_paper.py {options.experiment}"):
             report = import_module(f"rl_coordconv.experiments.{folder}.report").REPORT
         end_import()
         pages = report.update(options.docs, options.runs)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rl_coordconv.runs.command_line import Parser, one_sentence_errors
 from rl_coordconv.runs.config import expand_path
-from rl_coordconv.runs.kept import keep
 from rl_coordconv.runs.signals import end_import
+from rl_coordconv.runs.stored import store_runs
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             about = results / options.name / "about.md"
             if not about.exists():
                 parser.error(f"first describe in {about} how the runs were made")
-            keep(options.runs, about.parent, ("episodes", "evaluations"))
+            store_runs(options.runs, about.parent, ("episodes", "evaluations"))
         page = write_page(results)
     print(f"Done: {page}")
     return 0

@@ -44,7 +44,7 @@ def pages(docs: Path, name: str) -> list[Path]:
 
 
 def assert_pages_are_up_to_date(report: Report, folder: Path) -> None:
-    """Check that the pages in the repository have the tables of the runs kept there.
+    """Check that the pages in the repository have the tables of the runs stored there.
 
     Args:
         report: The report.

@@ -27,6 +27,41 @@ def test_impala_has_the_size_of_the_paper():
     assert sum(p.numel() for p in parameters) == convolutions + linear
 
 
+def test_with_global_pooling_the_linear_layer_sees_one_number_per_channel():
+    convolutions = 32 * (4 * 8 * 8 + 1) + 64 * (32 * 4 * 4 + 1) + 64 * (64 * 3 * 3 + 1)
+    parameters = build_network("nature-gap", ATARI).parameters()
+    assert sum(p.numel() for p in parameters) == convolutions + 512 * (64 + 1)
+    network = build_network("impala", ATARI, global_pooling=True)
+    assert network.linear[0].in_features == 32
+    torch.manual_seed(0)
+    images = torch.rand(2, *ATARI)
+    network = build_network("nature-gap", ATARI)
+    means = network.cnn[:6](images).mean(dim=(2, 3))
+    torch.testing.assert_close(network(images), network.linear(means))
+
+
+@pytest.mark.parametrize(
+    ("name", "depends"),
+    [
+        ("nature-gap", False),
+        ("nature-gap-coordconv", True),
+        ("nature-gap-noise", True),
+        ("nature", True),
+    ],
+)
+def test_only_without_coordinates_a_pooled_network_cannot_tell_where_an_object_is(name, depends):
+    # Far from the edges, moving by the network's stride of 8 pixels moves the last image by one.
+    torch.manual_seed(0)
+    network = build_network(name, ATARI)
+    images = torch.zeros(2, *ATARI)
+    images[0, :, 36:44, 36:44] = images[1, :, 44:52, 28:36] = torch.rand(4, 8, 8)
+    with torch.no_grad():
+        here, there = network(images)
+    assert bool((here - there).abs().max() > 1e-4) is depends
+    if not depends:
+        torch.testing.assert_close(here, there, atol=1e-6, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["coordconv", "coordconv-all", "coordconv-r", "impala-coordconv"])
 def test_the_output_for_an_empty_image_depends_on_the_position(name):
     # In an empty image, only the coordinates differ between two positions away from the edges.

@@ -26,7 +26,7 @@ COMMANDS = {
     "study": "Train a study's runs, here or on a Ray cluster.",
     "bench": "Measure speeds side by side, and print them as a table.",
 }
-"""A sentence on each command, by name."""
+"""Description of each command, by name."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

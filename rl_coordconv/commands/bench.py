@@ -11,10 +11,11 @@ from importlib import import_module
 
 from rl_coordconv.bench import DTYPES, MEMORY_FORMATS, N_ENVS, N_RUNS
 from rl_coordconv.experiments import CONFIGS
+from rl_coordconv.names import NAMES
 from rl_coordconv.runs.command_line import Parser, one_sentence_errors
 from rl_coordconv.runs.config import UserError, expand_path
+from rl_coordconv.runs.extras import may_need_extras
 from rl_coordconv.runs.signals import end_import
-from rl_coordconv.runs.vision import may_need_vision
 
 
 def count(text: str) -> int:
@@ -48,17 +49,29 @@ def main(description: str, argv: Sequence[str]) -> int:
     flags = benches.add_parser("classification", help=help_text)
     flags.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     flags.add_argument("--backbone", default="resnet50", help="classifier (default: %(default)s)")
-    for name, number in {"size": 224, "batch-size": 8}.items():
-        help_text = "default: %(default)s"
-        flags.add_argument(f"--{name}", type=count, default=number, metavar="N", help=help_text)
+    help_text = "height and width of the images, in pixels (default: %(default)s)"
+    flags.add_argument("--size", type=count, default=224, metavar="N", help=help_text)
+    help_text = "images per update (default: %(default)s)"
+    flags.add_argument("--batch-size", type=count, default=8, metavar="N", help=help_text)
     flags.set_defaults(
         run=lambda bench, o: bench.run(o.repeats, o.device, o.backbone, o.size, o.batch_size)
     )
-    help_text = "measure the updates of the supervised experiments, on a GPU captured and not"
+    help_text = "measure the updates of the supervised experiments, on a GPU also as CUDA graphs"
     flags = benches.add_parser("updates", help=help_text)
     flags.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     flags.add_argument("--preset", default="quick", choices=["quick", "paper"])
     flags.set_defaults(run=lambda bench, o: bench.run(o.repeats, o.device, o.preset))
+    help_text = "compare Ape-X with RLlib's own Atari example"
+    flags = benches.add_parser("apex", help=help_text)
+    flags.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    flags.add_argument("--extractor", default="coordconv", choices=NAMES)
+    help_text = "environment runners of each training (default: %(default)s)"
+    flags.add_argument("--num-env-runners", type=count, default=1, metavar="N", help=help_text)
+    flags.set_defaults(
+        run=lambda bench, o: bench.run(
+            o.repeats, o.device, o.extractor, o.num_env_runners, o.seconds
+        )
+    )
     flags = benches.add_parser("envs", help="compare AtariVecEnv with ale-py and Stable-Baselines3")
     help_text = "numbers of parallel games to measure"
     flags.add_argument(
@@ -76,9 +89,10 @@ def main(description: str, argv: Sequence[str]) -> int:
     flags.set_defaults(
         run=lambda bench, o: bench.run(o.repeats, CONFIGS, o.algorithm, o.seconds, o.n_runs)
     )
-    for name, default in {"train": 2.0, "runs": 20.0}.items():
+    for name, default in {"apex": 10.0, "train": 2.0, "runs": 20.0}.items():
         flags = benches.choices[name]
-        flags.add_argument("--algorithm", default="a2c", choices=["a2c", "ppo"])
+        if name != "apex":
+            flags.add_argument("--algorithm", default="a2c", choices=["a2c", "ppo"])
         help_text = "seconds per measurement (default: %(default)s)"
         flags.add_argument("--seconds", type=seconds, default=default, metavar="X", help=help_text)
     for name, flags in benches.choices.items():
@@ -92,7 +106,7 @@ def main(description: str, argv: Sequence[str]) -> int:
         options = parser.parse_args(argv)
         if options.json and not options.json.parent.is_dir():
             raise UserError(f"There is no folder {options.json.parent} to write to.")
-        with may_need_vision(f"bench {options.bench}"):
+        with may_need_extras(f"bench {options.bench}"):
             bench = import_module(f"rl_coordconv.bench.{options.bench}")
             end_import()
             report = options.run(bench, options)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
+from rich.console import Console
+
 from rl_coordconv.compare.results import XAxis
 from rl_coordconv.runs.command_line import Parser, one_sentence_errors
 from rl_coordconv.runs.config import expand_path
@@ -14,7 +16,7 @@ from rl_coordconv.runs.signals import end_import
 
 
 def main(description: str, argv: Sequence[str]) -> int:
-    """Write the report and return the exit code."""
+    """Write the report, print its conclusions, and return the exit code."""
     parser = Parser(description=description)
     parser.add_argument("runs", nargs="+", type=expand_path, help="folders of runs")
     parser.add_argument(
@@ -51,5 +53,8 @@ def main(description: str, argv: Sequence[str]) -> int:
             options.against,
             command=shell_command("compare", *argv),
         )
-    print(f"Done: {report}")
+    console = Console(highlight=False, markup=False)  # breaks lines between words
+    for title, sentences in report.conclusions.items():
+        console.print(title, *(f"- {sentence}" for sentence in sentences), "", sep="\n")
+    print(f"Done: {report.page}")
     return 0

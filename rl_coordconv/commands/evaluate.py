@@ -93,19 +93,23 @@ def _parser(description: str) -> Parser:
     add("agent", type=expand_path, help="run folder, or .zip of Stable-Baselines3")
     add("--render", choices=["human"], help="show the games in a window instead")
     add("--episodes", type=int, default=30, help="games to play (default: 30)")
-    add("--checkpoint", default="final", help="agent to load: final, best, newest or a step")
+    add("--checkpoint", default="final", help="agent: final (default), best, newest or a step")
     add("--algo", help=f"algorithm of a .zip, if it cannot be detected: {', '.join(ALGORITHMS)}")
-    add("--trust", action="store_true", help="load a .zip from outside a run folder; remembered")
+    add(
+        "--trust",
+        action="store_true",
+        help="load a .zip from outside a run folder; trusted from now on",
+    )
     add("--env", help="game (default: the run's)")
-    add("--protocol", choices=get_args(Protocol), help="default: the run's")
-    add("--deterministic", action="store_true", help="take the most likely action")
+    add("--protocol", choices=get_args(Protocol), help="protocol (default: the run's)")
+    add("--deterministic", action="store_true", help="take the most likely action, do not sample")
     add("--n-envs", type=int, default=16, help="games played at once (default: 16)")
     add("--seed", type=int, default=0, help="random seed for games and actions (default: 0)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add("--video", action="store_true", help="also record a game as MP4")
     add("--gif", action="store_true", help="also record a game as GIF")
     add("--best-of", type=int, default=1, metavar="N", help="record the best of N games")
-    add("--explain", action="store_true", help="also draw what the coordinates do")
+    add("--explain", action="store_true", help="also draw the effect of the coordinates")
     return parser
 
 

@@ -245,7 +245,7 @@ def compare(runs: Sequence[RunResult], against: str | None = None) -> list[Compa
             first if there are more than four.
 
     Raises:
-        UserError: No run is of the variant ``against``.
+        UserError: There is no variant ``against``.
     """
     groups: dict[tuple[str, str, str], list[RunResult]] = {}
     for run in sorted(runs, key=lambda run: (run.from_sb3, run.seed.zfill(9))):

@@ -24,12 +24,12 @@ from rl_coordconv.compare.sb3.names import is_numbered_run, root_labels, shows_v
 from rl_coordconv.compare.sb3.trainings import read_trainings
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import require_folder
-from rl_coordconv.runs.kept import is_kept, read_kept, read_stored_run
+from rl_coordconv.runs.stored import is_stored_study, read_stored_run, read_stored_study
 
 # Identify a run folder of this package, as other programs write a config.yaml too.
 _OWN_FILES = {"command.txt", "episodes.csv", "evaluations.csv"}
 _NO_RUNS_INSIDE = {"checkpoints", "figures", ".git"}
-# How many must agree for two logs to be of one run: the first games, distinct scores at equal
+# How many must agree for two logs to count as one run: the first games, distinct scores at equal
 # steps, and means of games.
 _START, _DIFFERENT, _ENOUGH_MEANS = 100, 5, 5
 
@@ -101,8 +101,8 @@ def _readers(
         folder = Path(path)
         folders[:] = sorted(set(folders) - _NO_RUNS_INSIDE)
         of_sb3 = any(name.endswith("monitor.csv") or name == "evaluations.npz" for name in names)
-        if is_kept(folder):
-            for run in read_kept(folder):
+        if is_stored_study(folder):
+            for run in read_stored_study(folder):
                 yield run.folder, partial(read_run, run)
             folders.clear()
         elif "config.yaml" in names and _OWN_FILES.intersection(names) and not of_sb3:

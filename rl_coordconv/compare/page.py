@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 
 from matplotlib.figure import Figure
@@ -43,6 +44,15 @@ caption { text-align: left; color: var(--soft); padding-bottom: .3rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .9rem .35rem 0;
   border-bottom: 1px solid var(--line); overflow-wrap: normal; }
 td:first-child { min-width: 8rem; } .number { white-space: nowrap; }
+@media (max-width: 44rem) {  /* a row becomes a list of its values, each after its column's name */
+  thead { display: none; } table, caption, tbody, tr, td { display: block; }
+  tr { padding: .5rem 0; border-bottom: 1px solid var(--line); }
+  td { padding: .1rem 0; border: 0; overflow-wrap: anywhere; } .number { white-space: normal; }
+  td:first-child { font-weight: bold; }
+  td:not(:first-child) { display: flex; gap: 1rem; justify-content: space-between;
+    text-align: right; }
+  td:not(:first-child)::before { content: attr(data-name); color: var(--soft); text-align: left; }
+}
 .variant { display: inline-block; width: .7em; height: .7em; border-radius: 50%;
   margin-right: .4em; }
 .notes, footer { color: var(--soft); font-size: .9rem; } a { color: inherit; }
@@ -125,21 +135,23 @@ def _anchor(title: str) -> str:
 
 def _table(table: Table, colours: Mapping[str, str], links: Mapping[str, str]) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in table.head)
-    rows = ["".join(_cell(text, colours, links) for text in row) for row in table.rows]
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    body = "".join(
+        "<tr>" + "".join(map(partial(_cell, colours, links), table.head, row)) + "</tr>"
+        for row in table.rows
+    )
     return (
         f'<div class="wide"><table><caption>{escape(table.caption)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
-def _cell(text: str, colours: Mapping[str, str], links: Mapping[str, str]) -> str:
+def _cell(colours: Mapping[str, str], links: Mapping[str, str], name: str, text: str) -> str:
     is_number = re.match(r"-?[\d,.]+[kMG]?( \(|$)", text)
     look = ' class="number"' if is_number else ""
     colour = colours.get(text)
     dot = f'<span class="variant" style="background:{colour}"></span>' if colour else ""
     shown = f'<a href="{escape(links[text])}">{escape(text)}</a>' if text in links else escape(text)
-    return f"<td{look}>{dot}{shown}</td>"
+    return f'<td data-name="{escape(name)}"{look}>{dot}{shown}</td>'
 
 
 def markdown(

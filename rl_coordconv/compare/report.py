@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 from rl_coordconv.compare import plots, sentences, tables
@@ -39,6 +40,18 @@ _READING = (
 )
 
 
+class Report(NamedTuple):
+    """A report that was written.
+
+    Attributes:
+        page: The path of ``report.html``.
+        conclusions: By section, the sentences that say which variant is better.
+    """
+
+    page: Path
+    conclusions: dict[str, Sequence[str]]
+
+
 def write_report(
     roots: Sequence[Path],
     out: Path,
@@ -46,7 +59,7 @@ def write_report(
     target: float | None = None,
     against: str | None = None,
     command: str = "",
-) -> Path:
+) -> Report:
     """Read all runs in and below some folders, and write the report.
 
     Args:
@@ -57,9 +70,6 @@ def write_report(
             game's variants.
         against: The variant to compare the others with; see `comparison.compare`.
         command: The command, which the report shows with the date; if empty, it shows neither.
-
-    Returns:
-        The path of ``report.html``.
 
     Raises:
         UserError: There are no runs or no such variant, or the report cannot be written.
@@ -87,7 +97,8 @@ def write_report(
         _write(out / "report.html", html_page(sections, figures, files, colours, links))
         drawn = [f"{name}.{ending}" for name in figures for ending in ("png", "svg")]
         _hide_from_git(out, ["report.html", "report.md", *drawn, *files])
-    return out / "report.html"
+    conclusions = {section.title: section.verdicts for section in sections if section.verdicts}
+    return Report(out / "report.html", conclusions)
 
 
 def _provenance(found: Found, command: str) -> Section:

@@ -16,18 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_coordconv.runs.config import MAY_CHANGE_ON_RESUME, UserError
-from rl_coordconv.runs.kept import StoredRun
+from rl_coordconv.runs.stored import StoredRun
 
 Array = NDArray[np.float64]
 XAxis = Literal["steps", "frames", "hours"]
 Measure = Literal["training", "evaluation", "area"]
-"""A score: of the last 100 training games, of the final evaluation, or the mean over training."""
+"""Scores: of the last 100 training games, of the final evaluation, or averaged over training."""
 
 FRAMES_PER_STEP = 4
 GAMES_PER_SCORE = 100  # as in Schulman et al. 2017
 POINTS = 200  # per curve
 _LATER = 1.02  # an evaluation up to 2% after a step counts for it
-_NO_COINCIDENCE = 10  # equal rows that show that two logs are of one run
+_NO_COINCIDENCE = 10  # equal rows that show that two logs are from one run
 _ENOUGH_MEANS = 3  # distinct means that must agree
 _PAUSE_SECONDS = 600  # after a longer gap between two games, the run had been stopped
 # Attributes of a `RunResult`, and settings that do not affect a run's results.

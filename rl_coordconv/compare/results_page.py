@@ -14,7 +14,7 @@ from rl_coordconv.compare.report import section
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import atomic_write
 
-_ABOUT = "about.md"  # how the runs of a study were made
+_ABOUT = "about.md"  # describes the runs of a study
 _CLAIM = (
     "According to their paper and blog post, Liu et al. (2018) found that CoordConv improves A2C in"
     " six of nine Atari games, most of all in Ms. Pac-Man, makes little difference in two and is"
@@ -51,13 +51,17 @@ def write_page(folder: Path) -> Path:
             comparisons.append(comparison)
     with_published = list(_with_published(comparisons))
     sections.append(Section("Comparison with published scores", tables=with_published))
-    pages = sorted(path.parent.name for path in folder.glob("*/README.md"))
-    if pages:
-        sections.append(Section("Other pages", notes=[f"[{n}]({n}/README.md)" for n in pages]))
+    if pages := sorted(folder.glob("*/README.md")):
+        sections.append(Section("Other pages", notes=[_link(other, folder) for other in pages]))
     page = folder / "README.md"
     with atomic_write(page) as file:
         file.write_text(markdown(sections, "Results on Atari"), encoding="utf-8")
     return page
+
+
+def _link(page: Path, folder: Path) -> str:
+    title = page.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+    return f"[{title}]({page.relative_to(folder)})"
 
 
 def _section(study: Path, comparison: Comparison) -> Section:

@@ -127,6 +127,6 @@ class EvaluationLog:
         return is_best
 
     def _is_repeated(self, row: Mapping[str, str]) -> bool:
-        """Return whether a row is of an evaluation after the last one in the checkpoint."""
+        """Return whether a row is from an evaluation after the last one in the checkpoint."""
         is_own = row.get("seed", "training") == "training"
         return is_own and float(row["step"]) > self.last_step

@@ -118,7 +118,7 @@ class AtariVecEnv(VecEnv):
         self._scores = np.zeros(n_envs, dtype=np.int64)
         self._lives = np.zeros(n_envs, dtype=np.int32)
         self._first_frames = np.zeros(n_envs, dtype=np.int64)
-        # Frames in each stack that are of the current life; ale-py clears the stacks of new games.
+        # Frames of the current life in each stack; ale-py clears the stacks of new games.
         self._frames_of_life = np.full(n_envs, frame_stack)
 
     def reset(self) -> NDArray[np.uint8]:

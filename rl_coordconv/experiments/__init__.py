@@ -169,6 +169,7 @@ def train(
     callbacks: Sequence[Any] = (),
     overwrite: bool = False,
     track: bool = False,
+    verbose: bool = True,
 ) -> Result:
     """Start, resume or extend the run of a config, as the experiment's command does.
 
@@ -182,6 +183,7 @@ def train(
             callback ends the training; the same call resumes it.
         overwrite: Delete an earlier run and start over.
         track: Also log to Weights & Biases.
+        verbose: Print the settings, a progress bar and the run's folder.
 
     Raises:
         UserError: The run cannot be resumed with these settings, a file cannot be written, or the
@@ -194,7 +196,7 @@ def train(
     train = partial(experiment.train(), callbacks=callbacks)
     experiment.check_processes()
     with _process_untouched(), connected():
-        code = run_together(train, config, overwrite=overwrite, track=track)
+        code = run_together(train, config, overwrite=overwrite, track=track, verbose=verbose)
     if code:
         raise KeyboardInterrupt if code == 128 + SIGINT else SystemExit(code)
     return Result(config)

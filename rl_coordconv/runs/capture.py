@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-_EAGER_CALLS = 3  # before the capture, in which cuDNN chooses algorithms and optimisers make state
+_EAGER_CALLS = 3  # before the capture: cuDNN chooses algorithms, optimisers create state
 
 
 class Captured:

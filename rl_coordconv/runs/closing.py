@@ -1,4 +1,4 @@
-"""The last lines of a training's output: ours beside the paper's, and commands to run next."""
+"""The last lines of a training's output: results beside the paper's, and the next commands."""
 
 from __future__ import annotations
 

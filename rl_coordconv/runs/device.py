@@ -74,7 +74,7 @@ def settings_untouched() -> Iterator[None]:
 
 def visible_gpus() -> list[str]:
     """Return the GPUs that this process may use, in the format of ``CUDA_VISIBLE_DEVICES``."""
-    import torch  # imported here because a study that only lists its runs does not need it
+    import torch  # imported here because a study that only prints commands does not need it
 
     names = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     count = torch.cuda.device_count()

@@ -30,8 +30,8 @@ def difference(baseline: Scores, other: Scores, text: Callable[[float], str]) ->
         text: Formats a number.
 
     Returns:
-        ``mean (low to high)`` over the seeds of both, the mean only with fewer than three, and a
-        dash with none.
+        ``mean (low to high)`` over the seeds that both have; with fewer than three, only the mean;
+        with none, a dash.
     """
     return _interval([b - a for a, b in _pairs(baseline, other)], text)
 

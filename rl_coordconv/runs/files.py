@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rl_coordconv.runs.config import UserError
+from rl_coordconv.runs.hints import nearest_path
 
 _TAIL_BYTES = 8192  # more than ten rows
 
@@ -59,7 +60,8 @@ def require_folder(path: Path) -> None:
     """Raise a `UserError` if a path is not a folder."""
     if not path.is_dir():
         is_file = f"{path} is a file; pass its folder instead: {path.parent}"
-        raise UserError(is_file if path.exists() else f"There is no folder {path}.")
+        missing = f"There is no folder {path}{nearest_path(path)}"
+        raise UserError(is_file if path.exists() else missing)
 
 
 @contextmanager

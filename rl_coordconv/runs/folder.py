@@ -56,6 +56,7 @@ class Run:
         unit: The unit of `length`, such as ``steps``; empty if unknown.
         overwrite: Whether `record_start` deletes an earlier run.
         track: Whether `record_start` starts logging to Weights & Biases.
+        verbose: Whether the training prints its settings and progress.
     """
 
     def __init__(
@@ -65,8 +66,9 @@ class Run:
         *,
         overwrite: bool = False,
         track: bool = False,
+        verbose: bool = True,
     ) -> None:
-        self.folder, self.overwrite, self.track = folder, overwrite, track
+        self.folder, self.overwrite, self.track, self.verbose = folder, overwrite, track, verbose
         self.settings: dict[str, Any] = config.model_dump() if config else {}
         self.length = config.length if config else 0
         self.unit = config.unit if config else ""
@@ -90,6 +92,11 @@ class Run:
 
     def __hash__(self) -> int:
         return hash(self.folder)
+
+    def print(self, text: str) -> None:
+        """Print a message if the run is verbose."""
+        if self.verbose:
+            print(text)
 
     @property
     def is_finished(self) -> bool:
@@ -133,6 +140,7 @@ def open_run(
     *,
     overwrite: bool = False,
     track: bool = False,
+    verbose: bool = True,
     patience: float = 0,
 ) -> Iterator[Run]:
     """Open a run folder: a new one, or that of a run which can be resumed with this config.
@@ -145,13 +153,14 @@ def open_run(
         config: The settings, compared with those stored.
         overwrite: Let `record_start` delete an earlier run.
         track: Log to Weights & Biases.
+        verbose: Let the training print its settings and progress.
         patience: Seconds to wait for another process to release the folder.
 
     Raises:
         UserError: The folder cannot be written, is in use, contains something else, or contains a
             run that cannot be resumed with these settings. Its files are unchanged.
     """
-    run = Run(folder, config, overwrite=overwrite, track=track)
+    run = Run(folder, config, overwrite=overwrite, track=track, verbose=verbose)
     with ExitStack() as opened:
         if track:
             opened.enter_context(tracking.finished_after())
@@ -180,6 +189,7 @@ def run_experiment(
     *,
     overwrite: bool = False,
     track: bool = False,
+    verbose: bool = True,
     folder: Path | None = None,
     patience: float = 0,
 ) -> int:
@@ -190,6 +200,7 @@ def run_experiment(
         config: The settings.
         overwrite: Delete an earlier run and start over.
         track: Log to Weights & Biases.
+        verbose: Print settings, progress and the folder.
         folder: The run folder; None uses ``config.folder``.
         patience: Seconds to wait for another process to release the folder.
 
@@ -197,9 +208,11 @@ def run_experiment(
         The exit code: 0, or 128 + n if signal n stopped the run.
     """
     folder = folder or config.folder
-    with open_run(folder, config, overwrite=overwrite, track=track, patience=patience) as run:
+    with open_run(
+        folder, config, overwrite=overwrite, track=track, verbose=verbose, patience=patience
+    ) as run:
         if run.is_finished and not overwrite:
-            print(
+            run.print(
                 f"{run.folder} is already finished. Use a larger {flag(config.length_setting)} to"
                 " extend it, or --overwrite to delete it and train again."
             )
@@ -207,12 +220,12 @@ def run_experiment(
         try:
             train(config, run)
         except Stopped as stop:
-            print(f"Stopped and saved in {run.folder}. Run the same command again to resume.")
+            run.print(f"Stopped and saved in {run.folder}. Run the same command again to resume.")
             return 128 + stop.number
         if run.is_finished:
-            print(f"Done: {run.folder}")
+            run.print(f"Done: {run.folder}")
         else:
-            print(f"A callback stopped the training in {run.folder}. Run it again to resume.")
+            run.print(f"A callback stopped the training in {run.folder}. Run it again to resume.")
     return 0
 
 
@@ -350,7 +363,7 @@ def record_start(run: Run, device: str) -> None:
         run.overwrite = False
     delete_unfinished_writes(run.folder)
     if (length := run.stored_length) and length < run.length:
-        print(_extension(run, length))
+        run.print(_extension(run, length))
     # Delete DONE first: if killed between, it is an unfinished run.
     for path in (run.done, run.final_model, run.final_weights):
         path.unlink(missing_ok=True)

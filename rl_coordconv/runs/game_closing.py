@@ -1,4 +1,4 @@
-"""The last lines of a training on games: its scores, and commands to run next."""
+"""The last lines of the output of a training on games: scores, and the next commands."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
 
 from rl_coordconv.runs.shell import shell_command
 
@@ -99,6 +101,26 @@ def nearest(name: object, names: Iterable[str]) -> str:
     if advice:
         return advice[0].format(train_ppo=shell_command("train-ppo"))
     return f"there are: {', '.join(names)}."
+
+
+def nearest_path(path: Path) -> str:
+    """Return a suggestion for a path that does not exist, to end a sentence about it.
+
+    Each missing part is replaced by the most likely name in its folder. Without one for every part,
+    the suggestion is only a full stop.
+    """
+    found = Path(path.anchor)
+    for part in path.relative_to(found).parts:
+        names = [part]
+        if not (found / part).exists():
+            names = []
+            with suppress(OSError):  # not a folder, or one that may not be read
+                names = [file.name for file in found.iterdir()]
+        name = meant(part, names)
+        if name is None:
+            return "."
+        found /= name
+    return f"; did you mean {found}?"
 
 
 def _plain(name: object) -> str:

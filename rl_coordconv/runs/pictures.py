@@ -46,13 +46,12 @@ def read_rgb(path: Path) -> Image.Image | None:
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """Convert an image to RGB, turned as its metadata say, with transparent pixels on white.
+    """Convert an image to RGB, rotated as its metadata say, with transparent pixels on white.
 
     Grey images get three equal channels, and 16 bits are reduced to 8.
     """
-    image.load()  # PIL turns a TIFF itself
-    # Not ImageOps.exif_transpose: it also writes the metadata anew, and raises an error if any part
-    # of them is damaged.
+    image.load()  # PIL rotates a TIFF itself
+    # Not ImageOps.exif_transpose: it also rewrites the metadata, and fails if they are damaged.
     turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
     if turn is not None:
         image = image.transpose(turn)

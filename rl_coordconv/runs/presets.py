@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rl_coordconv.runs.config import Config, Defaults, TrainingConfig, UserError, nearest, read_yaml
+from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.ranks import is_main
 
 Preset = Literal["paper", "quick"]
 PRESET_HELP = "paper: the paper's settings; quick: a shorter training"
@@ -37,7 +39,7 @@ class WithPresets(Config):
         return Defaults(path, values).overridden_by(flags.get("config"))
 
 
-class PresetConfig(WithPresets, TrainingConfig):
+class PresetConfig(TrainingConfig, WithPresets):
     """Settings of a supervised training with presets."""
 
 
@@ -58,3 +60,16 @@ def preset_values(place: str, blocks: Any, preset: str) -> dict[str, Any]:
         return {**blocks["paper"], **(blocks["quick"] if preset == "quick" else {})}
     except (KeyError, TypeError):
         raise UserError(f"{place} has no settings for the preset {preset}.") from None
+
+
+def print_quick_time(run: Run, seconds: float, core: str) -> None:
+    """Print how long a run of the quick preset takes, unless it resumes.
+
+    Args:
+        run: The run.
+        seconds: Measured seconds of training, without evaluations.
+        core: The processor that was measured.
+    """
+    if is_main() and not run.saved:
+        about = f"{seconds / 60:.0f} min" if seconds > 120 else f"{seconds:.0f} s"
+        run.print(f"Training takes about {about} on one core of {core}; evaluations are extra.")

@@ -1,4 +1,4 @@
-"""Pages about the paper's experiments, made from kept runs by ``scripts/report_paper.py``.
+"""Pages about the paper's experiments, made from stored runs by ``scripts/report_paper.py``.
 
 An experiment's ``report.py`` has a `Report`, named ``REPORT``.
 """
@@ -18,13 +18,13 @@ from torch import Tensor
 from rl_coordconv.runs.animation import save_animation
 from rl_coordconv.runs.config import C, Config, UserError, flag
 from rl_coordconv.runs.files import atomic_write
-from rl_coordconv.runs.kept import StoredRun, is_kept, keep
 from rl_coordconv.runs.results import (
     MAY_DIFFER_IN_GROUP,
     fill_tables,
     groups_over_seeds,
     spread,
 )
+from rl_coordconv.runs.stored import StoredRun, is_stored_study, store_runs
 
 Row = Mapping[str, float]
 """An evaluation: ``step`` (epochs), ``seconds``, ``updates``, and metrics where known."""
@@ -173,8 +173,8 @@ class Report(ABC):
         """Return whether the pages are about runs with these settings."""
 
     @abstractmethod
-    def figures(self, kept: Path) -> Mapping[str, Figure]:
-        """Draw figures from kept runs, by file name without suffix."""
+    def figures(self, stored: Path) -> Mapping[str, Figure]:
+        """Draw figures from stored runs, by file name without suffix."""
 
     def pictures(self, runs: Path) -> Mapping[str, Figure | Tensor]:
         """Draw pictures that need the weights in run folders, by file name without suffix.
@@ -184,11 +184,11 @@ class Report(ABC):
         return {}
 
     @abstractmethod
-    def tables(self, kept: Path) -> Mapping[str, str]:
-        """Return all tables in Markdown from kept runs, by name; the figures have been saved."""
+    def tables(self, stored: Path) -> Mapping[str, str]:
+        """Return all tables in Markdown from stored runs, by name; the figures have been saved."""
 
     def update(self, docs: Path, runs: Path | None = None) -> list[Path]:
-        """Keep new runs, draw the figures and fill the tables of the pages.
+        """Store new runs, draw the figures and fill the tables of the pages.
 
         Args:
             docs: The folder of the documentation.
@@ -200,23 +200,23 @@ class Report(ABC):
         Raises:
             UserError: A page is missing, or there are no runs, or one cannot be read.
         """
-        kept = docs / "results" / self.name
-        pages = [docs / f"{self.name}.md", kept / "README.md"]
+        stored = docs / "results" / self.name
+        pages = [docs / f"{self.name}.md", stored / "README.md"]
         for page in pages:
             if not page.is_file():
                 raise UserError(f"There is no page {page}; choose another --docs.")
         if runs:
-            keep(runs, kept, ["progress"], wanted=self.wants)
-        elif not is_kept(kept):
-            raise UserError(f"There are no runs in {kept}; name a folder of runs to add.")
-        drawn = {**self.figures(kept), **(self.pictures(runs) if runs else {})}
+            store_runs(runs, stored, ["progress"], wanted=self.wants)
+        elif not is_stored_study(stored):
+            raise UserError(f"There are no runs in {stored}; name a folder of runs to add.")
+        drawn = {**self.figures(stored), **(self.pictures(runs) if runs else {})}
         for name, picture in drawn.items():
             if isinstance(picture, Tensor):
-                save_animation(picture, kept / f"{name}.gif")
+                save_animation(picture, stored / f"{name}.gif")
             else:
-                with atomic_write(kept / f"{name}.png") as path:
+                with atomic_write(stored / f"{name}.png") as path:
                     picture.savefig(path)
-        tables = self.tables(kept)
+        tables = self.tables(stored)
         for page in pages:
             fill_tables(page, tables)
         return pages

@@ -8,7 +8,7 @@ from itertools import cycle
 from pathlib import Path
 
 from rl_coordconv.runs.files import atomic_write
-from rl_coordconv.runs.kept import StoredRun
+from rl_coordconv.runs.stored import StoredRun
 
 MAY_DIFFER_IN_GROUP = frozenset(
     {"seed", "log_dir", "device", "num_threads", "workers", "save_freq"}
@@ -26,7 +26,7 @@ GREEN = "#009e73"
 GREY = "#999999"
 
 Line = Mapping[str, str]
-"""A line of a table: cells by column."""
+"""A row of a table: cells by column."""
 
 Dash = str | tuple[int, tuple[float, ...]]
 _DASHED: Dash = (0, (4, 1.5))
@@ -51,6 +51,9 @@ EXTRACTOR_STYLES = {
     "coordconv-r": Style(ORANGE, "-", "v"),
     "nature-zeros": Style(SKY_BLUE, _DASHED, "D"),
     "nature-noise": Style(GREEN, _DASHED, "P"),
+    "nature-gap": Style("#332288", "-.", "o"),
+    "nature-gap-coordconv": Style("#cc3311", "-.", "s"),
+    "nature-gap-noise": Style("#117733", "-.", "P"),
     "impala": Style("#7f7f7f", _DOTTED, "o"),
     "impala-coordconv": Style("#aa4499", _DOTTED, "s"),
     "impala-coordconv-all": Style("#999933", _DOTTED, "^"),

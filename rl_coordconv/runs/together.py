@@ -13,18 +13,24 @@ from rl_coordconv.runs.signals import Stopped, StopSignals
 
 
 def run_together(
-    train: Callable[[C, Run], None], config: C, *, overwrite: bool = False, track: bool = False
+    train: Callable[[C, Run], None],
+    config: C,
+    *,
+    overwrite: bool = False,
+    track: bool = False,
+    verbose: bool = True,
 ) -> int:
     """Start, resume or extend a run with all processes; see `run_experiment`.
 
-    Rank 0 opens the run folder. The others train along, or end as rank 0 does if there is nothing
-    to train; their run folder is not opened, and may be on another machine.
+    Rank 0 opens the run folder. The others train too, or exit as rank 0 does if there is nothing to
+    train; they do not open the run folder, which may be on another machine.
 
     Args:
         train: The experiment's training function.
         config: The settings, the same in all processes.
         overwrite: Delete an earlier run and start over.
         track: Log to Weights & Biases.
+        verbose: Print settings, progress and the folder.
 
     Returns:
         The exit code: 0, or 128 + n if signal n stopped the run.
@@ -33,9 +39,9 @@ def run_together(
         UserError: The run cannot be resumed; raised in all processes.
     """
     if world_size() == 1:
-        return run_experiment(train, config, overwrite=overwrite, track=track)
+        return run_experiment(train, config, overwrite=overwrite, track=track, verbose=verbose)
     if is_main():
-        return _lead(train, config, overwrite, track)
+        return _lead(train, config, overwrite, track, verbose)
     ending: UserError | int | None = from_main(None)
     if isinstance(ending, UserError):
         raise ending
@@ -48,7 +54,9 @@ def run_together(
     return 0
 
 
-def _lead(train: Callable[[C, Run], None], config: C, overwrite: bool, track: bool) -> int:
+def _lead(
+    train: Callable[[C, Run], None], config: C, overwrite: bool, track: bool, verbose: bool
+) -> int:
     """Train as rank 0, after telling the others whether there is anything to train."""
     has_told = False
 
@@ -63,7 +71,9 @@ def _lead(train: Callable[[C, Run], None], config: C, overwrite: bool, track: bo
         train(config, run)
 
     try:
-        code = run_experiment(train_together, config, overwrite=overwrite, track=track)
+        code = run_experiment(
+            train_together, config, overwrite=overwrite, track=track, verbose=verbose
+        )
     except UserError as error:
         tell(error)
         raise

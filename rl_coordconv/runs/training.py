@@ -89,7 +89,7 @@ def fit(
         StopSignals(saving(run) if is_main() else "") as signals,
         stopping_with_main(signals),
     ):
-        console = Console(quiet=not is_main())
+        console = Console(quiet=not (run.verbose and is_main()))
         progress = _start(learner, config, run, device, console)
         keep_until = (progress.updates - 1) // per_epoch  # an evaluation at this update is repeated
         with (

@@ -87,7 +87,7 @@ class RayCluster:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor = ray.remote(RunStore).options(num_cpus=0, scheduling_strategy=here).remote()
         self._store = _RemoteStore(actor)
-        # A machine that has this file shares the folder, and not just one of the same name.
+        # A machine that sees this file shares the folder, not just a folder of the same name.
         self._mark = log_dir.resolve() / f".study-{uuid.uuid4()}"
         log_dir.mkdir(parents=True, exist_ok=True)
         self._mark.touch()

@@ -180,7 +180,7 @@ def best_runs(runs: Sequence[PlannedRun]) -> list[str]:
     """Return lines that list the best finished runs by their last score.
 
     Empty if the runs differ only in the seed, or if their scores cannot be compared because they
-    are of several tasks.
+    are from several tasks.
     """
     columns = {planned.config.score for planned in runs}
     variants = {planned.run.folder.parent for planned in runs}

@@ -275,7 +275,10 @@ def test_the_command_writes_a_self_contained_page(tmp_path, capsys):
     (tmp_path / "runs" / "a2c" / "MsPacman" / "nature" / "seed-2" / "config.yaml").write_text("}")
     out = tmp_path / "out"
     assert command(tmp_path / "runs" / "a2c" / "MsPacman", "--out", out) == 0
-    assert capsys.readouterr().out == f"Done: {out / 'report.html'}\n"
+    title, *sentence, end = capsys.readouterr().out.strip().splitlines()
+    assert title == "A2C in MsPacman, classic protocol"
+    assert " ".join(sentence).startswith("- Too few seeds to compare coordconv with nature: ")
+    assert end == f"Done: {out / 'report.html'}"
     text = (out / "report.html").read_text()
     page = Page(text)
     assert text.count(BAND) == 2  # coordconv's, in a wide and a narrow figure
@@ -304,7 +307,8 @@ def test_the_command_writes_a_self_contained_page(tmp_path, capsys):
 def test_the_same_runs_give_the_same_report(tmp_path):
     write_study(tmp_path / "runs", {"nature": 1000, "coordconv": 1200}, seeds=3)
     pages = [
-        write_report([tmp_path / "runs"], tmp_path / name).read_text() for name in ("one", "two")
+        write_report([tmp_path / "runs"], tmp_path / name).page.read_text()
+        for name in ("one", "two")
     ]
     assert pages[0] == pages[1]
 

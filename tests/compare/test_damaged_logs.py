@@ -11,7 +11,7 @@ from fake_sb3 import games_of, points_of, row_of, write_events, write_monitor, w
 from rl_coordconv.compare.find import find_runs
 from rl_coordconv.compare.results import read_columns
 from rl_coordconv.runs.config import UserError
-from rl_coordconv.runs.kept import keep
+from rl_coordconv.runs.stored import store_runs
 
 GAMES = games_of(0)
 HEAD = '#{"t_start": 1700000000.0, "env_id": "Pong-v4"}'
@@ -161,7 +161,7 @@ def logs(tmp_path_factory):
         files[kind] = folder / kind
     for kind in "runs.json.gz", "episodes.csv.gz", "evaluations.csv.gz":
         write_run(root / "runs" / kind, games=12)
-        keep(root / "runs" / kind, root / kind, ("episodes", "evaluations"))
+        store_runs(root / "runs" / kind, root / kind, ("episodes", "evaluations"))
         files[kind] = root / kind / kind
     return root, files
 

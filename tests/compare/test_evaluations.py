@@ -3,7 +3,7 @@
 import pytest
 
 from rl_coordconv.compare.results import BrokenRun, read_run
-from rl_coordconv.runs.kept import StoredRun
+from rl_coordconv.runs.stored import StoredRun
 
 EPISODES = "step,wall_time,episode_return,length_frames\n1,1,10,600\n"
 HEAD = "step,game,episode_return,length_frames,protocol,policy,seed,checkpoint\n"

@@ -10,7 +10,7 @@ from rl_coordconv.compare.find import find_runs
 from rl_coordconv.compare.results import read_run
 from rl_coordconv.compare.sentences import title
 from rl_coordconv.runs.config import UserError
-from rl_coordconv.runs.kept import keep, read_stored_run
+from rl_coordconv.runs.stored import read_stored_run, store_runs
 
 
 def only(root):
@@ -141,8 +141,11 @@ def test_a_broken_run_is_left_out_and_reported(tmp_path, name, content, reason):
 def test_nothing_to_compare_is_reported_in_one_sentence(tmp_path):
     with pytest.raises(UserError, match="There are no runs to compare in"):
         find_runs([tmp_path])
-    with pytest.raises(UserError, match="There is no folder"):
+    with pytest.raises(UserError, match="There is no folder .*missing\\.$"):
         find_runs([tmp_path / "missing"])
+    (tmp_path / "MsPacman").mkdir()
+    with pytest.raises(UserError, match=r"There is no folder .*; did you mean .*/MsPacman\?$"):
+        find_runs([tmp_path / "mspackman"])
 
 
 def test_a_toy_run_is_skipped(tmp_path):
@@ -210,7 +213,7 @@ def test_a_run_of_dqn_is_reported_as_dqn(tmp_path):
 def test_a_stored_study_equals_its_run_folders(tmp_path):
     for variant in ("nature", "coordconv"):
         write_run(tmp_path / "runs", variant, seed=1)
-    keep(tmp_path / "runs", tmp_path / "docs" / "study", ("episodes", "evaluations"))
+    store_runs(tmp_path / "runs", tmp_path / "docs" / "study", ("episodes", "evaluations"))
     pairs = zip(
         find_runs([tmp_path / "runs"]).runs, find_runs([tmp_path / "docs"]).runs, strict=True
     )
@@ -230,7 +233,7 @@ def test_a_stored_run_that_cannot_be_used_is_left_out_and_reported(tmp_path):
     for seed in range(2):
         folder = write_run(tmp_path / "runs", seed=seed)
     (folder / "episodes.csv").write_text("step,wall_time\n1,2\n")
-    keep(tmp_path / "runs", tmp_path / "study", ("episodes", "evaluations"))
+    store_runs(tmp_path / "runs", tmp_path / "study", ("episodes", "evaluations"))
     found = find_runs([tmp_path / "study"])
     assert [run.seed for run in found.runs] == ["0"]
     broken = tmp_path / "study" / folder.relative_to(tmp_path / "runs")

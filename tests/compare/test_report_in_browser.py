@@ -59,6 +59,23 @@ def test_figures_fill_the_width_and_have_legible_text(open_page, report, width):
     assert all(0 < letter["left"] < letter["right"] < width for letter in letters)
 
 
+def test_tables_fit_a_phone(open_page, report):
+    """They were up to 900 pixels wide, and had to be scrolled to read a row."""
+    page = open_page(report, width=PHONE).page
+    table = page.locator(".wide").filter(has_text="Scores: mean over seeds").first
+    rows = table.locator("tbody tr")
+    with report.with_name("variants.csv").open() as file:
+        assert rows.count() == len({row["variant"] for row in csv.DictReader(file)})
+    cells = rows.first.locator("td")
+    names = table.locator("th").evaluate_all("cells => cells.map(cell => cell.textContent)")
+    shown = "cells => cells.map(c => getComputedStyle(c, '::before').content)"
+    assert cells.evaluate_all(shown) == ["none", *(f'"{name}"' for name in names[1:])]
+    tops = cells.evaluate_all("cells => cells.map(c => c.getBoundingClientRect().top)")
+    assert tops == sorted(set(tops))  # one below the other
+    widths = "[...document.querySelectorAll('.wide')].map(t => t.scrollWidth - t.clientWidth)"
+    assert set(page.evaluate(widths)) == {0}
+
+
 def test_figures_do_not_share_ids(open_page, report):
     page = open_page(report).page
     names = page.evaluate("[...document.querySelectorAll('[id]')].map(element => element.id)")

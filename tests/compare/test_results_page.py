@@ -10,7 +10,7 @@ from rl_coordconv.compare.comparison import compare
 from rl_coordconv.compare.find import find_runs
 from rl_coordconv.compare.sentences import verdicts
 from rl_coordconv.compare.tables import pairs_table, variants_table
-from rl_coordconv.runs.kept import keep
+from rl_coordconv.runs.stored import store_runs
 from scripts import run_script
 
 ROOT = Path(__file__).parents[2]
@@ -43,8 +43,11 @@ def study(tmp_path: Path) -> Path:
 
 def test_the_page_has_all_studies_and_published_scores(runs, study, tmp_path):
     page, docs = study.parent / "README.md", tmp_path / "docs"
+    (study.parent / "toy").mkdir()
+    (study.parent / "toy" / "README.md").write_text("# Toy tasks\n\nText.\n")
     assert main(runs, "--name", "short", "--docs", docs) == 0
     text = page.read_text()
+    assert "- [Toy tasks](toy/README.md)" in text
     assert "## short: A2C in MsPacman, classic protocol" in text
     assert "How they were made." in text
     assert "![Learning curves in MsPacman](short/curves.png)" in text
@@ -67,10 +70,9 @@ def test_the_page_has_all_studies_and_published_scores(runs, study, tmp_path):
     assert page.read_text() == text
 
 
-@pytest.mark.parametrize("name", ["a2c-200k", "mspacman_a2c-1m"])
-def test_the_page_in_the_docs_is_up_to_date(name):
+def test_the_page_in_the_docs_is_up_to_date():
     text = (RESULTS / "README.md").read_text()
-    for comparison in compare(find_runs([RESULTS / name]).runs):
+    for comparison in compare(find_runs([RESULTS / "mspacman_a2c-1m"]).runs):
         assert all(f"**{sentence}**" in text for sentence in verdicts(comparison))
         tables = variants_table(comparison, comparison.score_to_reach), pairs_table(comparison)
         for row in (row for table in tables for row in table.rows):
@@ -85,14 +87,14 @@ def test_an_unreadable_stored_run_is_an_error(runs, study, tmp_path, capsys):
     episodes = runs / "a2c" / "MsPacman" / "nature" / "seed-0" / "episodes.csv"
     whole = episodes.read_text()
     episodes.write_text("step,wall_time\n1,2\n")
-    keep(runs, study, ("episodes", "evaluations"))
+    store_runs(runs, study, ("episodes", "evaluations"))
     with pytest.raises(SystemExit, match="2"):
         main("--docs", docs)
     unusable = study / episodes.parent.relative_to(runs)
     assert f"The stored run {unusable} cannot be used: " in capsys.readouterr().err
 
     episodes.write_text(whole)
-    keep(runs, study, ("episodes", "evaluations"))
+    store_runs(runs, study, ("episodes", "evaluations"))
     games = study / "episodes.csv.gz"
     games.write_bytes(games.read_bytes()[:-20])
     with pytest.raises(SystemExit, match="2"):

@@ -57,7 +57,7 @@ class TestLearnCalledAgain:
     def test_has_a_note_if_the_model_is_unknown(self, tmp_path):
         self.write(tmp_path, [(np.nan, np.nan)] * 2)
         notes = [note for run in find_runs([tmp_path]).runs for note in run.notes]
-        assert sum("it counts as another seed than" in note for note in notes) == 1
+        assert sum("it is counted as a different seed from" in note for note in notes) == 1
 
     def test_with_one_monitor_is_one_run(self, tmp_path):
         games = games_of(0, 360)

@@ -193,7 +193,7 @@ class TestAtari:
             train(config, callbacks=[Prune()])
         assert train(config).run.is_finished
 
-    def test_ctrl_c_also_ends_the_loop_of_the_caller(self, settings):
+    def test_ctrl_c_also_ends_the_loop_of_the_caller(self, settings, capfd):
         class Interrupt(BaseCallback):
             def _on_step(self) -> bool:
                 signal.raise_signal(signal.SIGINT)
@@ -201,8 +201,11 @@ class TestAtari:
 
         config = make_config("a2c", total_timesteps=400, **A2C_SETTINGS, **settings)
         with pytest.raises(KeyboardInterrupt):
-            train(config, callbacks=[Interrupt()])
+            train(config, callbacks=[Interrupt()], verbose=False)
         assert Run(config.folder).saved
+        shown = capfd.readouterr().out
+        assert shown.startswith("Ctrl-C received: finishing this update, then saving in ")
+        assert shown.count("\n") == 1
 
     def test_a_longer_run_keeps_its_evaluations_and_its_best_model(self, settings):
         own = {**A2C_SETTINGS, "eval_freq": 60}
@@ -245,6 +248,16 @@ class TestToy:
         assert all(torch.equal(weights[k], v) for k, v in result.model.state_dict().items())
         assert result.score == result.scores["test/accuracy"]
         assert epochs[-1][0] == 2
+
+    def test_can_be_silent(self, settings, capfd):
+        """As Stable-Baselines3 with ``verbose=0``; for a search of many trials."""
+        config = make_config("toy", **TOY_SETTINGS, **settings)
+        longer = make_config("toy", **{**TOY_SETTINGS, "n_epochs": 3}, **settings)
+        for one in (config, config, longer):  # trained, finished, extended
+            train(one, callbacks=[lambda *_: print("mine")], verbose=False)
+        assert capfd.readouterr() == ("mine\n" * 5, "")
+        train(longer)
+        assert "is already finished" in capfd.readouterr().out
 
     def test_an_exception_of_a_callback_ends_it(self, settings):
         def prune(epoch: int, metrics: object) -> None:

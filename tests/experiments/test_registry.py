@@ -104,3 +104,10 @@ def test_help_describes_the_script_and_its_defaults(environment, monkeypatch, ca
     assert "(default: 10000000)" in out
     assert os.environ["OMP_WAIT_POLICY"] == "active"  # the user's value takes precedence
     assert os.environ["GOMP_SPINCOUNT"] == "10000"
+
+
+@pytest.mark.parametrize("name", experiments.EXPERIMENTS)
+def test_help_gives_the_unit_of_save_freq(name):
+    config_class = experiments.EXPERIMENTS[name].config_class()
+    unit = config_class.unit
+    assert config_class.flags()["save_freq"].description == f"{unit} between checkpoints"

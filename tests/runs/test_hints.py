@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from rl_coordconv.runs.hints import meant, nearest
+from rl_coordconv.runs.hints import meant, nearest, nearest_path
 
 SETTINGS = (
     *("total_timesteps", "n_envs", "n_steps", "env", "extractor", "learning_rate", "gae_lambda"),
@@ -50,3 +52,24 @@ def test_some_flags_get_advice_instead_of_a_suggestion():
     assert "train_ppo.py" in nearest("--algo", SETTINGS)
     assert "run the same command again" in nearest("--resume", SETTINGS)
     assert nearest("--algorithm", ["--algo"]) == "did you mean --algo?"
+
+
+@pytest.mark.parametrize(
+    ("typed", "suggestion"),
+    [
+        ("runs/a2c/Mspacman/cordconv/seed0", "; did you mean runs/a2c/MsPacman/coordconv/seed-0?"),
+        ("runs/a2c/MsPacman/coordconv/sed-1", "; did you mean runs/a2c/MsPacman/coordconv/seed-1?"),
+        ("runs/../run", "; did you mean runs/../runs?"),
+        ("runs/ppo/MsPacman", "."),
+        ("runs/a2c/MsPacman/coordconv/seed-0/config.yml/x", "."),
+        ("elsewhere", "."),
+    ],
+)
+def test_a_path_that_exists_is_suggested(typed, suggestion, tmp_path, monkeypatch):
+    for seed in (0, 1):
+        (tmp_path / f"runs/a2c/MsPacman/coordconv/seed-{seed}").mkdir(parents=True)
+    (tmp_path / "runs/a2c/MsPacman/coordconv/seed-0/config.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert nearest_path(Path(typed)) == suggestion
+    full = suggestion.replace("mean ", f"mean {tmp_path}/")
+    assert nearest_path(tmp_path / typed) == full

@@ -8,7 +8,8 @@ from pydantic import Field
 from tiny import BASE
 
 from rl_coordconv.runs.config import Count, UserError
-from rl_coordconv.runs.presets import Preset, PresetConfig, preset_values
+from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.presets import Preset, PresetConfig, preset_values, print_quick_time
 
 FILE = """
 paper: {seed: 0, width: 64, n_epochs: 50, eval_freq: 1}
@@ -67,3 +68,16 @@ def test_mistakes_are_one_sentence_errors(file):
     for blocks in (None, [], {"quick": {}}, {"paper": None, "quick": {}}):
         with pytest.raises(UserError, match=r"^x has no settings for the preset quick\.$"):
             preset_values("x", blocks, "quick")
+
+
+def test_the_time_of_a_quick_run_is_printed_before_it_starts(tmp_path, capsys):
+    run = Run(tmp_path)
+    print_quick_time(run, 90, "a chip")
+    print_quick_time(run, 590, "a chip")
+    end = "on one core of a chip; evaluations are extra.\n"
+    both = f"Training takes about 90 s {end}Training takes about 10 min {end}"
+    assert capsys.readouterr().out == both
+    run.checkpoints.mkdir()
+    (run.checkpoints / "step-0000000001.pt").touch()
+    print_quick_time(run, 90, "a chip")
+    assert capsys.readouterr().out == ""

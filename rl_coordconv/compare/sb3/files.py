@@ -16,6 +16,7 @@ import numpy as np
 import yaml
 
 from rl_coordconv.compare.results import Array, BrokenRun, read_columns
+from rl_coordconv.names import NAMES
 
 
 @dataclass(frozen=True)
@@ -149,22 +150,24 @@ def _extractor(settings: dict[str, Any]) -> str:
     if not named:
         return "default"
     name = named[1].rpartition(".")[2]
-    base = {"CoordNatureCNN": "coordconv", "CoordImpalaCNN": "impala-coordconv"}.get(name)
-    if base is None:
-        inner = re.search(r"features_extractor_kwargs\W+(\{[^}]*\}|dict\([^)]*\))", text)
-        return f"{name} {inner[1]}" if inner else name
+    inner = re.search(r"features_extractor_kwargs\W+(\{[^}]*\}|dict\([^)]*\))", text)
 
-    def value(key: str) -> str:
+    def value(key: str) -> str | None:
         found = re.search(rf"{key}\W+(\w+)", text)
-        return found[1] if found else ""
+        return found[1] if found and found[1] != "None" else None
 
-    placement, control = value("coordinates"), value("control")
-    if placement == "none":
-        return base.removesuffix("-coordconv").replace("coordconv", "nature")
-    if control not in ("", "None"):
-        return f"{base.replace('coordconv', 'nature')}-{control}"
-    name = f"{base}-all" if placement == "all" else base
-    return f"{name}-r" if value("with_r") == "True" else name
+    network = {"CoordNatureCNN": "nature", "CoordImpalaCNN": "impala"}.get(name)
+    own = {
+        "coordinates": value("coordinates") or "first",
+        "with_r": value("with_r") == "True",
+        "control": value("control"),
+        "global_pooling": value("global_pooling") == "True",
+    }
+    usual = {"with_r": False, "control": None, "global_pooling": False}
+    for extractor, (its_network, its_settings) in NAMES.items():
+        if its_network == network and usual | its_settings == own:
+            return extractor
+    return f"{name} {inner[1]}" if inner else name
 
 
 def names_evaluation(parts: Sequence[str]) -> bool:

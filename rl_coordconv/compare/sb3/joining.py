@@ -145,7 +145,7 @@ def _contradict(a: SB3Logs, b: SB3Logs, folder: Path, *, siblings: bool = True) 
         a: One of them.
         b: The other.
         folder: A folder that contains both.
-        siblings: Whether folders that differ only in a number may be of one run.
+        siblings: Whether folders that differ only in a number may belong to one run.
     """
     names_a, names_b = (list(log.folder.relative_to(folder).parts[::-1]) for log in (a, b))
     facts = [
@@ -166,7 +166,7 @@ def _contradict(a: SB3Logs, b: SB3Logs, folder: Path, *, siblings: bool = True) 
 
 
 def _group(logs: Sequence[SB3Logs], folder: Path) -> list[SB3Logs]:
-    """Join the logs of different kinds in and below a folder, if they can be of one run.
+    """Join the logs of different kinds in and below a folder, if they can be from one run.
 
     They can if each kind occurs once and no names contradict. Otherwise, group the logs in each
     subfolder separately.

@@ -1,4 +1,4 @@
-"""Find out which monitors are of the same run, and which are of its evaluations."""
+"""Determine which monitors belong to the same run, and which to its evaluations."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def games_once(logs: Sequence[SB3Logs], left_out: dict[Path, str]) -> list[SB3Lo
 
 
 def _folder_of(log: SB3Logs) -> Path:
-    """Return a log's folder, or its parent if it is of one environment, such as ``env_0``."""
+    """Return a log's folder, or its parent if it is that of one environment, such as ``env_0``."""
     is_of_one = re.fullmatch(r"(env|rank|worker)s?[-_]?\d+", log.folder.name)
     return log.folder.parent if is_of_one else log.folder
 
@@ -70,7 +70,7 @@ def _named(log: SB3Logs) -> tuple[str, ...]:
 def joined_by_means(logs: Sequence[SB3Logs]) -> list[SB3Logs]:
     """Join monitors in several folders if TensorBoard's points are the means of all their games.
 
-    They are of several environments, or of sessions that continue each other.
+    They belong to several environments, or to sessions that continue each other.
     """
     games = [log for log in logs if log.kinds == ["games"]]
     for points in (log.scores for log in logs if log.kinds == ["points"] and len(log.scores)):

@@ -142,8 +142,8 @@ def _with_doubts(runs: Mapping[RunResult, SB3Logs]) -> dict[RunResult, SB3Logs]:
         before = _just_before(run, runs)
         if before and _continuity(runs[before], logs) is None:
             note = (
-                f"it counts as another seed than {before.folder}, which the same process logged"
-                " before; this is wrong if learn() was called again for the same model"
+                f"it is counted as a different seed from {before.folder}, which the same process"
+                " logged before; this is wrong if learn() was called again for the same model"
             )
             noted[replace(run, notes=(*run.notes, note))] = logs
         else:

@@ -83,7 +83,7 @@ class Apex:
         logging.getLogger("ray.rllib").setLevel(logging.ERROR)
         built = rllib_config(config, device, space, actions, step)
         self._updates_per_round = int(calculate_rr_weights(built)[1])
-        self.replay_ratio = replay_ratio(config, built)
+        self.replay_ratio = replay_ratio(built)
         self._steps = 0
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # RLlib calls parts of itself that it deprecates
@@ -233,14 +233,16 @@ def rllib_config(
         )
     )
     # RLlib counts sampled steps.
-    steps = config.target_update_interval * config.batch_size / replay_ratio(config, built)
+    steps = config.target_update_interval * config.batch_size / replay_ratio(built)
     return built.training(target_network_update_freq=round(steps))
 
 
-def replay_ratio(config: ApexConfig, built: DQNConfig) -> float:
-    """Return the samples to train on per step, for whole numbers of updates."""
+def replay_ratio(built: DQNConfig) -> float:
+    """Return the samples to train on per step, for whole numbers of rounds and updates."""
     rounds, updates = map(int, calculate_rr_weights(built))
-    return updates * config.batch_size / (rounds * config.round_steps)
+    games = max(built.num_env_runners, 1) * built.num_envs_per_env_runner
+    steps = rounds * games * built.get_rollout_fragment_length()
+    return float(updates * built.total_train_batch_size / steps)
 
 
 def _series(results: Mapping[str, Any], name: str) -> list[float]:

@@ -1,4 +1,4 @@
-"""Connections to a Ray cluster, or to one that is started here, with its files in an own folder.
+"""Connect to a Ray cluster, or start one whose files are in a temporary folder.
 
 It needs Ray but not RLlib; studies, which may import experiments, use it too.
 """
@@ -29,13 +29,15 @@ _OBJECT_STORE_BYTES = 512 * 2**20  # of a cluster that is started here
 
 
 @contextmanager
-def ray_cluster(address: str) -> Iterator[None]:
+def ray_cluster(address: str, num_cpus: int | None = None) -> Iterator[None]:
     """Connect to a Ray cluster until the block ends; with ``local``, start one and stop it.
 
     In a program that has called ``ray.init``, use that connection instead.
 
     Args:
         address: As for `connect`.
+        num_cpus: Number of workers that a cluster started here can have; ``None`` for the number
+            of cores.
 
     Raises:
         UserError: The cluster cannot be reached.
@@ -53,6 +55,7 @@ def ray_cluster(address: str) -> Iterator[None]:
     with ray_folder() as folder:
         connect(
             address,
+            num_cpus=num_cpus,
             object_store_memory=_OBJECT_STORE_BYTES,
             _node_ip_address="127.0.0.1",  # then Ray listens to this machine only
             _temp_dir=str(folder),

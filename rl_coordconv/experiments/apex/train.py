@@ -130,7 +130,7 @@ class _Training:
             if state:
                 self._restore(state["learner"])
             record_start(run, self._device)  # write nothing before all is set up
-            console = Console()
+            console = Console(quiet=not run.verbose)
             console.print(self._summary(state))
             self._bar = Bar(console, config.total_timesteps, "steps", self._step)
             evaluated = state["evaluation"] if state else {}

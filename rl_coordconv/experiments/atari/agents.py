@@ -22,6 +22,7 @@ from rl_coordconv.experiments.atari.config import ALGORITHMS, AtariConfig
 from rl_coordconv.experiments.atari.train import pickled_classes
 from rl_coordconv.runs.config import UserError, nearest
 from rl_coordconv.runs.folder import Run, read_settings
+from rl_coordconv.runs.hints import nearest_path
 
 # Replacements for objects in the file that are not needed to play: a replay buffer can take
 # gigabytes, and functions that another version of Python pickled cannot be loaded.
@@ -83,7 +84,7 @@ def load_agent(
         UserError: There is no such agent, it cannot be loaded, or it is not trusted.
     """
     if not path.exists():
-        raise UserError(f"There is no agent {path}.")
+        raise UserError(f"There is no agent {path}{nearest_path(path)}")
     run = _only_run(path) if path.is_dir() else _run_of(path.resolve())
     config = None if run is None else read_config(run)
     if path.is_dir() and run:

@@ -61,7 +61,7 @@ def train(config: AtariConfig, run: Run, callbacks: Sequence[BaseCallback] = ())
     with disk_errors(run.folder), StopSignals(saving(run)) as signals:
         resumed = load_checkpoint(run, algorithm_of(config), env, device, pickled_classes(config))
         model, state = resumed or (make_model(config, env, device), {})
-        console = Console()
+        console = Console(quiet=not run.verbose)
         bar = Bar(console, config.total_timesteps, "steps", model.num_timesteps)
         evaluation_env = make_env(config, training=False)
         evaluation = Evaluation(config, run, evaluation_env, signals, bar, state)

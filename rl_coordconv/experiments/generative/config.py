@@ -24,9 +24,11 @@ class GenerativeConfig(PresetConfig):
     data: InputText = Field(
         description="folder of images to learn; empty for images of two coloured objects"
     )
-    n_images: Count = Field(description="images of two objects; of a folder, the most to read")
+    n_images: Count = Field(
+        description="number of images of two objects, or most to read from a folder"
+    )
     canvas: SmallCount = Field(
-        description="width and height of the images in pixels, a power of 2 from 16"
+        description="width and height of the images in pixels, a power of 2, at least 16"
     )
     latent_size: SmallCount = Field(description="number of latent variables")
     channels: SmallCount = Field(
@@ -70,8 +72,8 @@ class GANConfig(GenerativeConfig):
         description="decay rate of the mean of gradients in Adam"
     )
     tanh: Literal["fair", "paper"] = Field(
-        description="fair: the discriminator sees all images after tanh; paper: those of CoordConv"
-        " before it"
+        description="CoordConv's discriminator sees images after tanh (fair), or before it, as in"
+        " the authors' code (paper)"
     )
 
     @property

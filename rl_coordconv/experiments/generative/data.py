@@ -14,7 +14,7 @@ from torch import Tensor
 from rl_coordconv.experiments.generative.shape import MIN_CANVAS
 from rl_coordconv.runs.config import UserError
 
-_PIXELS_PER_CHUNK = 2**20  # bounds the memory that drawing needs beside the images
+_PIXELS_PER_CHUNK = 2**20  # limits the memory for drawing
 
 
 @dataclass(frozen=True)

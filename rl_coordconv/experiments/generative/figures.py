@@ -18,7 +18,7 @@ from rl_coordconv.runs.results import BLUE, GREY, VERMILION
 
 _POSITIONS = {"red": VERMILION, "blue": BLUE, "difference": GREY}
 _SHOWN_WALKS = 4
-_WIDTH = 100  # pixels, at least, of a model's part of an animation
+_WIDTH = 100  # smallest width in pixels of a model's part of an animation
 _CAPTION = 24  # pixels
 
 

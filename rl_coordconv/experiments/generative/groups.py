@@ -11,8 +11,8 @@ from rl_coordconv.experiments import CONFIGS
 from rl_coordconv.experiments.generative.config import GANConfig, GenerativeConfig, VAEConfig
 from rl_coordconv.experiments.generative.names import GANModel, VAEModel
 from rl_coordconv.runs import reports
-from rl_coordconv.runs.kept import StoredRun
 from rl_coordconv.runs.reports import Result, group_results, read_result
+from rl_coordconv.runs.stored import StoredRun
 
 MODELS = {"gan": get_args(GANModel), "vae": get_args(VAEModel)}
 """Models in the order of tables, by experiment."""
@@ -69,7 +69,7 @@ class Group(reports.Group[Result[GenerativeConfig]]):
 
 
 def shows_objects(settings: Mapping[str, Any]) -> bool:
-    """Return whether a run is of the GAN or the VAE, on images of two objects."""
+    """Return whether a run trained the GAN or the VAE on images of two objects."""
     return settings["experiment"] in MODELS and not settings["data"]
 
 

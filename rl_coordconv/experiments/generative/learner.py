@@ -23,7 +23,7 @@ from rl_coordconv.runs.config import UserError
 from rl_coordconv.speedups.optimizers import LightAdam
 
 OTHER = {"conv": "coordconv", "coordconv": "conv"}
-"""The paper's two models, each with the one to compare it with."""
+"""The model to compare each of the paper's two models with."""
 
 N_SAMPLES = 1000
 """Number of samples in an evaluation, as in the paper."""

@@ -19,7 +19,7 @@ from rl_coordconv.tf_layers import batch_norm, doubling_deconv, halving_conv, in
 
 _KERNEL = 5
 
-# The replacement of the coordinates in each model that has them; None keeps them.
+# Replacement of the coordinates, by model; None keeps the coordinates.
 _CONTROLS = {
     "coordconv": None,
     "coordconv-g": None,

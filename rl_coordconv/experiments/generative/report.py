@@ -24,12 +24,12 @@ from rl_coordconv.experiments.generative.metrics import sample_metrics
 from rl_coordconv.experiments.generative.results import object_measures
 from rl_coordconv.experiments.generative.train import make_learner, read_images
 from rl_coordconv.runs.checkpoint import rng_untouched
-from rl_coordconv.runs.kept import has_weights, stored_runs
 from rl_coordconv.runs.reports import Report, words
 from rl_coordconv.runs.results import Line, table_of_lines
+from rl_coordconv.runs.stored import has_weights, stored_runs
 
 _PAPER = "paper: entropy of red / blue / blue - red"
-# Pictures by their place on the pages, with their descriptions.
+# Pictures by their marker in the pages, with their descriptions.
 _PICTURES = {
     "pictures-gan": {
         "results/generative/samples-gan.png": "Real images, and samples of each GAN",
@@ -162,13 +162,13 @@ def _parameters(group: Group) -> str:
     return ", ".join(f"{name} {size:,}" for name, size in sizes.items())
 
 
-def links(kept: Path) -> dict[str, str]:
-    """Return links in Markdown to the pictures in the folder of kept runs, by their place."""
+def links(stored: Path) -> dict[str, str]:
+    """Return links in Markdown to the pictures in the folder of stored runs, by marker."""
     return {
         place: "\n\n".join(
             f"![{text}]({path})"
             for path, text in texts.items()
-            if (kept / Path(path).name).exists()
+            if (stored / Path(path).name).exists()
         )
         for place, texts in _PICTURES.items()
     }
@@ -180,12 +180,12 @@ class GenerativeReport(Report):
     name = "generative"
 
     def wants(self, settings: Mapping[str, Any]) -> bool:
-        """Return whether a run is of the GAN or the VAE, on images of two objects."""
+        """Return whether a run trained the GAN or the VAE on images of two objects."""
         return shows_objects(settings)
 
-    def figures(self, kept: Path) -> dict[str, Figure]:
+    def figures(self, stored: Path) -> dict[str, Figure]:
         """Draw the learning curves of the GAN and of the VAE."""
-        groups = group_runs(stored_runs(kept, ["progress"]))
+        groups = group_runs(stored_runs(stored, ["progress"]))
         return {name: pictures.curves(own) for name, own in by_experiment(groups).items()}
 
     def pictures(self, runs: Path) -> dict[str, Figure | Tensor]:
@@ -196,9 +196,9 @@ class GenerativeReport(Report):
             drawn |= pictures.from_weights(experiment, own)
         return drawn
 
-    def tables(self, kept: Path) -> dict[str, str]:
+    def tables(self, stored: Path) -> dict[str, str]:
         """Return all tables, and links to pictures, in Markdown, by name."""
-        return tables(group_runs(stored_runs(kept, ["progress"]))) | links(kept)
+        return tables(group_runs(stored_runs(stored, ["progress"]))) | links(stored)
 
 
 REPORT = GenerativeReport()

@@ -19,15 +19,33 @@ from rl_coordconv.runs.checkpoint import DAMAGED, load_tensors, rng_untouched
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.device import use_device
 from rl_coordconv.runs.folder import Run, refuse_other_run
+from rl_coordconv.runs.presets import print_quick_time
 from rl_coordconv.runs.training import Callback, fit
 from rl_coordconv.speedups.memory import keep_freed_memory
 
 _DATA_SEED = 0  # all runs learn the same images, as in the paper
 _TEST_SEED = 1
 
+# Training seconds per epoch of the quick presets (docs/results/generative), on one core of an Intel
+# Xeon beside other work.
+_QUICK_SECONDS = {
+    ("gan", "conv"): 42.0,
+    ("gan", "coordconv"): 117.0,
+    ("gan", "coordconv-g"): 112.0,
+    ("gan", "coordconv-zeros"): 96.0,
+    ("gan", "coordconv-noise"): 95.0,
+    ("vae", "conv"): 10.0,
+    ("vae", "coordconv"): 35.0,
+    ("vae", "coordconv-zeros"): 35.0,
+    ("vae", "coordconv-noise"): 39.0,
+}
+
 
 def train(config: GenerativeConfig, run: Run, callbacks: Sequence[Callback] = ()) -> None:
     """Train with `fit`, and show walks of `conv` and `coordconv` beside each other."""
+    if config.preset == "quick":
+        seconds = _QUICK_SECONDS[config.experiment, config.model] * config.n_epochs
+        print_quick_time(run, seconds, "an Intel Xeon")
     device = use_device(config.device, config.num_threads)
     if device.type == "cpu":
         keep_freed_memory()

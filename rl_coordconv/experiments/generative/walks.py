@@ -14,9 +14,9 @@ from torch import Tensor
 from rl_coordconv.experiments.generative.finder import HALF_SATURATION, find_objects
 
 BATCH_SIZE = 256
-"""Images to decode at once, which bounds the memory of the decoder."""
+"""Images to decode at once, which limits the memory of the decoder."""
 
-_SHORTEST_PATH = 1.0  # pixels; the direction of a shorter path says nothing
+_SHORTEST_PATH = 1.0  # pixels; the direction of a shorter path is meaningless
 
 
 def walk(
@@ -43,7 +43,7 @@ def walk(
 
 
 def pixel_walk(start: Tensor, end: Tensor, n_frames: int = 17) -> Tensor:
-    """Fade images into others, as a baseline: a walk whose latents are pixels.
+    """Interpolate between images in pixel space, as a baseline for walks between latents.
 
     Args:
         start: First images, ``[W, 3, H, W]``.

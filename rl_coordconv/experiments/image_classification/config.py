@@ -25,10 +25,10 @@ from rl_coordconv.runs.config import (
 from rl_coordconv.runs.presets import PRESET_HELP, Preset, PresetConfig
 
 SMALL_DATA: tuple[str, ...] = get_args(DataSource)
-"""Names of the data that need no files."""
+"""Names of the built-in data, which needs no files."""
 
 MOVES_CLASS = "quadrants"
-"""The data whose classes depend on the place, so that images must not be shifted."""
+"""The data whose classes are positions, so that images must not be shifted."""
 
 
 _SHARES = (1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4)  # of the size of validation images
@@ -49,7 +49,7 @@ class ClassificationConfig(PresetConfig):
 
     experiment: Literal["classification"] = "classification"
     model: ClassificationModel = Field(
-        description="plain: the network as it is; the others have one more layer in front"
+        description="plain: the network itself; the others put one more layer in front of it"
     )
     preset: Preset = Field(description=PRESET_HELP)
     data: _NameOrPath = Field(
@@ -57,7 +57,7 @@ class ClassificationConfig(PresetConfig):
     )
     backbone: str = Field(description="name of a classifier in torchvision or timm")
     weights: _NameOrPath = Field(
-        description="weights to start from: DEFAULT or a file; empty for random ones"
+        description="initial weights: DEFAULT for published ones, or a file; empty for random ones"
     )
     size: SmallCount = Field(description="width and height of the images, in pixels")
     shift: NonNegativeInt = Field(
@@ -66,7 +66,7 @@ class ClassificationConfig(PresetConfig):
     batch_size: Count = Field(description="images per update, over all processes")
     learning_rate: Positive = Field(description="initial learning rate of SGD")
     learning_rate_schedule: Schedule = Field(
-        description="step: a tenth after every third of the epochs; or cosine, or constant"
+        description="step: divide by 10 after each third of the epochs; or cosine, or constant"
     )
     weight_decay: NonNegativeFloat = Field(description="weight decay of SGD")
     precision: Precision = Field(

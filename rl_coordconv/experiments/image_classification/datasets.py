@@ -44,7 +44,7 @@ class Sample:
 
 
 class LabelledImages(Dataset[Sample], ABC):
-    """Images with classes, of which one is read with ``dataset[index, seed]``.
+    """Labelled images, read one at a time with ``dataset[index, seed]``.
 
     Args:
         labels: Indices of classes, int64 ``[N]``.
@@ -52,7 +52,7 @@ class LabelledImages(Dataset[Sample], ABC):
     """
 
     reads_files = False
-    """Whether images are read from files, so that workers are of use."""
+    """Whether images are read from files, so that workers help."""
 
     def __init__(self, labels: Tensor, name: str) -> None:
         self.labels, self.name = labels, name
@@ -73,7 +73,7 @@ class LabelledImages(Dataset[Sample], ABC):
         return zlib.crc32(self.labels.numpy().data)
 
     def report(self, indices: Iterable[int]) -> None:
-        """Report samples that cannot be read; there are none of data in memory."""
+        """Report samples that cannot be read; data in memory has none."""
 
     def report_total(self) -> None:
         """Report the number of samples that cannot be read."""
@@ -82,8 +82,8 @@ class LabelledImages(Dataset[Sample], ABC):
 class MemoryImages(LabelledImages):
     """Built-in data, without augmentation.
 
-    A crop could cut off an object, and a mirrored image would be of another class: of quadrants,
-    of bars and of some digits.
+    A crop could cut off an object, and the mirror image of a quadrant, of a bar or of some digits
+    would belong to another class.
 
     Args:
         data: The images.

@@ -25,11 +25,11 @@ COLOURS = {
 """Colours of the models."""
 
 _ROWS, _COLUMNS = 4, 4
-_LONGEST = 14  # characters of a class's name in a title
+_LONGEST = 14  # maximum length of a class's name in a title
 
 
 class Mistakes:
-    """Some of the validation images that are classified wrongly, all with the same chance.
+    """A random sample of the misclassified validation images.
 
     Args:
         classes: The names of the classes.

@@ -1,8 +1,8 @@
-"""Generated images whose class is a place (``quadrants``) or independent of it (``bars``).
+"""Generated images whose class is a position (``quadrants``) or independent of it (``bars``).
 
 ``quadrants`` needs position information. A network that has none, and averages its features over
-all places, cannot tell the classes apart; zero padding gives a network some, from the border. In
-``bars``, the place has no influence on the class, so coordinates are of no use.
+all positions, cannot distinguish the classes; zero padding gives a network some, from the border.
+In ``bars``, the position has no influence on the class, so coordinates do not help.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MIN_CONTRAST, NOISE = 96, 16
 """Smallest difference of an object to the background, and largest noise, in each channel."""
 
 _SPECKS = 0.01  # share of pixels anywhere that have the colour of the object
-_PIXELS_PER_CHUNK = 2**21  # bounds the memory that painting needs beside the images
+_PIXELS_PER_CHUNK = 2**21  # limits the memory for painting
 
 Masks = npt.NDArray[np.bool_]
 

@@ -11,8 +11,8 @@ from rl_coordconv.experiments import CONFIGS
 from rl_coordconv.experiments.image_classification.config import SMALL_DATA, ClassificationConfig
 from rl_coordconv.experiments.image_classification.names import ClassificationModel
 from rl_coordconv.runs import reports
-from rl_coordconv.runs.kept import StoredRun
 from rl_coordconv.runs.reports import Result, group_results, read_result
+from rl_coordconv.runs.stored import StoredRun
 
 MODELS = get_args(ClassificationModel)
 """Models in the order of tables, with the baseline first."""
@@ -72,7 +72,7 @@ def group_runs(runs: Iterable[StoredRun]) -> list[Group]:
 def by_task(groups: Iterable[Group]) -> dict[str, list[Group]]:
     """Return the groups that differ in their model only, by `Group.task`.
 
-    Of several folders with the same name, only the first is kept, as their images may differ.
+    Of several folders with the same name, only the first is used, as their images may differ.
     """
     tasks: dict[str, list[Group]] = {}
     for group in groups:

@@ -51,7 +51,7 @@ def find_pictures(folder: Path) -> tuple[dict[Part, PictureFiles], list[str]]:
     Subfolders of a class belong to it. Names that begin with a dot are ignored.
 
     Args:
-        folder: The folder that has ``train`` and ``val``, which have a folder per class each.
+        folder: The folder with ``train`` and ``val``, each with a folder per class.
 
     Returns:
         The files of each part, and the names of the classes.

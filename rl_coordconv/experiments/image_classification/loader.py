@@ -26,7 +26,7 @@ _GRACE = 10  # seconds from SIGTERM to the end of a worker
 
 
 class Batch(NamedTuple):
-    """Images of a batch with their classes; those that cannot be read are left out."""
+    """The readable images of a batch, with their classes."""
 
     images: Tensor
     """uint8 ``[B, 3, H, W]``; see `transforms.Normalise`."""
@@ -120,8 +120,8 @@ def evaluation_batches(
 ) -> Iterable[Batch]:
     """Return batches with every image once over all ranks, in order.
 
-    They can be iterated over several times, and the same workers serve each time. A batch of which
-    no picture can be read is left out.
+    They can be iterated over several times, with the same workers. A batch without a readable
+    picture is skipped.
 
     Args:
         dataset: The data.
@@ -180,7 +180,7 @@ def _survive_signals(_worker: int) -> None:
 
 
 class _Loaded(NamedTuple):
-    """A batch as the workers pass it on."""
+    """A batch as sent by a worker."""
 
     images: Tensor
     labels: Tensor

@@ -20,7 +20,7 @@ FRONT_CHANNELS = 8
 """Output channels of the layer in front (section 5)."""
 
 _RGB = 3
-# The replacement of the coordinates in each model that has them; None keeps them.
+# Replacement of the coordinates, by model; None keeps the coordinates.
 _CONTROLS = {"coordconv": None, "coordconv-zeros": "zeros", "coordconv-noise": "noise"}
 
 
@@ -134,7 +134,7 @@ def check_size(network: nn.Module, name: str, size: int) -> None:
 
 @torch.no_grad()
 def _start_as_identity(front: nn.Conv2d) -> None:
-    """Let the first three output channels be the image.
+    """Make the first three output channels equal the image.
 
     The other channels keep their random weights: the next layer ignores them at first, but would
     get no gradient for them if they were zero.

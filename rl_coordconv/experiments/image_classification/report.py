@@ -14,9 +14,9 @@ from rl_coordconv.experiments.image_classification.paper import P_VALUE, TOP5_GA
 from rl_coordconv.experiments.image_classification.results import SHIFTED, measures
 from rl_coordconv.runs.closing import Measure
 from rl_coordconv.runs.differences import difference, p_values
-from rl_coordconv.runs.kept import stored_runs
 from rl_coordconv.runs.reports import Report
 from rl_coordconv.runs.results import Line, table_of_lines
+from rl_coordconv.runs.stored import stored_runs
 
 
 def tables(groups: Sequence[Group]) -> dict[str, str]:
@@ -102,17 +102,17 @@ class ClassificationReport(Report):
     name = "classification"
 
     def wants(self, settings: Mapping[str, Any]) -> bool:
-        """Return whether a run is of a classifier."""
+        """Return whether a run trained a classifier."""
         return bool(settings["experiment"] == "classification")
 
-    def figures(self, kept: Path) -> dict[str, Figure]:
+    def figures(self, stored: Path) -> dict[str, Figure]:
         """Draw the accuracy of each model, and that of shifted images."""
-        groups = group_runs(stored_runs(kept, ["progress"]))
+        groups = group_runs(stored_runs(stored, ["progress"]))
         return pictures.figures(groups) if groups else {}
 
-    def tables(self, kept: Path) -> dict[str, str]:
+    def tables(self, stored: Path) -> dict[str, str]:
         """Return all tables in Markdown, by name."""
-        return tables(group_runs(stored_runs(kept, ["progress"])))
+        return tables(group_runs(stored_runs(stored, ["progress"])))
 
 
 REPORT = ClassificationReport()

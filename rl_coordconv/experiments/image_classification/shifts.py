@@ -1,4 +1,4 @@
-"""Shifted images: whether a classifier still recognises what is in another place."""
+"""Shift images, to test whether a classifier recognises objects in other places."""
 
 from __future__ import annotations
 

@@ -11,10 +11,16 @@ from rl_coordconv.runs import distributed
 from rl_coordconv.runs.checkpoint import load_tensors
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.device import use_device
+from rl_coordconv.runs.extras import check_vision
 from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.presets import print_quick_time
 from rl_coordconv.runs.training import Callback, fit
-from rl_coordconv.runs.vision import check_vision
 from rl_coordconv.speedups.memory import keep_freed_memory
+
+# Training seconds per epoch of the quick preset with its network (docs/results/classification), on
+# one core of an AMD EPYC.
+_QUICK_SECONDS = {"digits": 1.7, "quadrants": 2.5}
+_QUICK_BACKBONE = "shufflenet_v2_x0_5"
 
 
 def train(config: ClassificationConfig, run: Run, callbacks: Sequence[Callback] = ()) -> None:
@@ -24,6 +30,9 @@ def train(config: ClassificationConfig, run: Run, callbacks: Sequence[Callback] 
     from rl_coordconv.experiments.image_classification.datasets import read_splits
     from rl_coordconv.experiments.image_classification.learner import ClassificationLearner
 
+    measured = config.preset == "quick" and config.backbone == _QUICK_BACKBONE
+    if measured and config.data in _QUICK_SECONDS:
+        print_quick_time(run, _QUICK_SECONDS[config.data] * config.n_epochs, "an AMD EPYC")
     device = use_device(config.device, config.num_threads)
     if device.type == "cpu":
         keep_freed_memory()

@@ -1,8 +1,8 @@
 """Random crops, resizing and normalisation, as in torchvision's recipe for ImageNet.
 
 The recipe is ``references/classification`` of torchvision: ``presets.py`` has the transforms, and
-``train.py`` the sizes. Here, crops stay uint8, and `Normalise` follows on the model's device, so
-that workers pass on a quarter of the bytes.
+``train.py`` the sizes. Here, crops stay uint8 and are normalised on the model's device, so that
+workers transfer a quarter of the bytes.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _MAX_RATIO = 4  # of the sides of an image that is resized
 
 
 def training_transform(size: int) -> v2.Transform:
-    """Return the transform of a PIL image to a random crop, uint8 ``[3, size, size]``.
+    """Return a transform that crops a PIL image at random, to uint8 ``[3, size, size]``.
 
-    It has 8% to 100% of the image's area and a ratio of its sides from 3/4 to 4/3, and is mirrored
+    A crop has 8% to 100% of the image's area and an aspect ratio from 3/4 to 4/3, and is mirrored
     half the time.
 
     Args:
@@ -43,12 +43,12 @@ def training_transform(size: int) -> v2.Transform:
 
 
 def evaluation_transform(size: int) -> v2.Transform:
-    """Return the transform of a PIL image to its middle, uint8 ``[3, size, size]``.
+    """Return a transform that crops the middle of a PIL image, to uint8 ``[3, size, size]``.
 
     The shorter side is resized to 256/224 of the size first.
 
     Args:
-        size: Height and width of the middle, in pixels.
+        size: Height and width of the crop, in pixels.
     """
     return v2.Compose(
         [
@@ -70,7 +70,7 @@ def _cut_off_ends(image: Image.Image) -> Image.Image:
 
 
 class Normalise(nn.Module):
-    """A module that maps uint8 images ``[..., 3, H, W]`` to float32 of ImageNet's mean 0, std 1.
+    """Normalisation of uint8 images ``[..., 3, H, W]`` with ImageNet's mean and deviation.
 
     Its constants are buffers, because torchvision's function copies them to a GPU at every call,
     and then waits for it.

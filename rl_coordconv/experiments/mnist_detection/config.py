@@ -27,7 +27,7 @@ class DetectionConfig(PresetConfig):
 
     experiment: Literal["detection"] = "detection"
     model: DetectionModel = Field(
-        description="rpn-...: the paper's region proposals; faster-rcnn...: proposals and classes"
+        description="rpn-... proposes regions, as in the paper; faster-rcnn... also classifies them"
     )
     preset: Preset = Field(description=PRESET_HELP)
     anchors: Anchors = Field(
@@ -41,12 +41,12 @@ class DetectionConfig(PresetConfig):
     )
     n_images: Count = Field(description="number of training canvases")
     canvas: SmallCount = Field(description="width and height of a canvas, in pixels")
-    n_digits: SmallCount = Field(description="digits with their centre on a canvas")
+    n_digits: SmallCount = Field(description="number of digits whose centre is on the canvas")
     batch_size: Count = Field(description="canvases per update")
     optimizer: Optimizer = Field(description="adam; or sgd, with a momentum of 0.9")
     learning_rate: Positive = Field(description="learning rate of the optimiser")
     evaluate_on: EvaluatedPart = Field(
-        description="test; or validation, to choose settings: other canvases with other digits"
+        description="test canvases; or validation canvases, with other digits, to choose settings"
     )
 
     @property
@@ -76,7 +76,7 @@ class DetectionConfig(PresetConfig):
                 " model."
             )
         if (self.digits == "torchvision") != bool(self.data):
-            raise ValueError("--digits torchvision and --data, a folder, need each other.")
+            raise ValueError("--digits torchvision needs a folder in --data, and only it does.")
         check_canvas(self.canvas, self.n_digits)
         if self.canvas % 4 and not self.proposes_only:
             raise ValueError(

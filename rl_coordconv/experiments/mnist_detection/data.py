@@ -1,7 +1,7 @@
-"""Canvases with MNIST digits of different sizes, which may overlap and stick out.
+"""Canvases with MNIST digits of different sizes, which may overlap and be cut off.
 
 See Liu et al. 2018, section 5; the construction is that of the authors' code, whose data were not
-released. Digits are placed on a larger canvas, whose middle is kept if it has the wanted number of
+released. Digits are placed on a larger canvas, whose middle is kept if it has the right number of
 centres; the parts of other digits that reach into it have no box. The paper does not say how many
 digits are placed; here 12, for which 5 is the most likely number of centres. Sizes and corners are
 whole pixels.
@@ -33,7 +33,7 @@ class Canvases:
 
     Args:
         images: uint8 ``[N, 1, H, W]``.
-        boxes: ``(i, j, h, w)`` in pixels, float32 ``[N, D, 4]``; they may stick out.
+        boxes: ``(i, j, h, w)`` in pixels, float32 ``[N, D, 4]``; they may extend beyond the canvas.
         digits: 0 to 9, int64 ``[N, D]``.
     """
 

@@ -11,8 +11,8 @@ from rl_coordconv.experiments import CONFIGS
 from rl_coordconv.experiments.mnist_detection.config import DetectionConfig
 from rl_coordconv.experiments.mnist_detection.names import DetectionModel
 from rl_coordconv.runs import reports
-from rl_coordconv.runs.kept import StoredRun
 from rl_coordconv.runs.reports import Result, group_results, read_result
+from rl_coordconv.runs.stored import StoredRun
 
 MODELS = get_args(DetectionModel)
 """Models in the order of tables."""

@@ -93,7 +93,7 @@ class DetectionLearner(ABC):
     def metrics(self, found: Sequence[Detections]) -> dict[str, float]:
         """Return overlaps and average precisions of detections in test canvases, and the probe's.
 
-        The overlaps are of the best ten, the most that the region proposals have.
+        The overlaps are averaged over the best ten, the most that region proposals return.
         """
         boxes = self.true_boxes(self.test)
         digits = None if self.config.proposes_only else self.test.digits.cpu()

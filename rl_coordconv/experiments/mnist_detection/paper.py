@@ -6,7 +6,7 @@ The numbers of table S3 are quoted from memory, and agree with the percentages p
 from __future__ import annotations
 
 IOU_GAIN = 0.24
-"""How much better the test IOU is with CoordConv (abstract)."""
+"""Relative gain in test IOU with CoordConv (abstract)."""
 
 LOSSES = {
     "rpn-conv": {"loss": "0.6271", "box_loss": "0.1003", "score_loss": "0.5270"},

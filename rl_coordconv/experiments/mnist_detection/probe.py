@@ -1,4 +1,4 @@
-"""Whether a detector is as good in every place: its errors as a map of the canvas."""
+"""Measure whether a detector works equally well at every position of the canvas."""
 
 from __future__ import annotations
 

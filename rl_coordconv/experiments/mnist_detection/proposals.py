@@ -1,4 +1,4 @@
-"""Proposals of test images: the boxes with the best scores, without those that overlap better ones.
+"""Proposals: the boxes with the best scores, without those that overlap better ones.
 
 `rpn` predicts moves and scores of all anchors; `detections` has the metrics.
 """

@@ -14,9 +14,9 @@ from rl_coordconv.experiments.mnist_detection.paper import IOU_GAIN
 from rl_coordconv.experiments.mnist_detection.results import measures
 from rl_coordconv.experiments.mnist_detection.train import count_parameters
 from rl_coordconv.runs.differences import difference, gain
-from rl_coordconv.runs.kept import has_weights, stored_runs
 from rl_coordconv.runs.reports import Report
 from rl_coordconv.runs.results import Line, table_of_lines
+from rl_coordconv.runs.stored import has_weights, stored_runs
 
 _PROBE = "probe/"  # start of the names of the probe's columns
 _DIFFERENCES = {
@@ -150,12 +150,12 @@ class DetectionReport(Report):
     name = "detection"
 
     def wants(self, settings: Mapping[str, Any]) -> bool:
-        """Return whether a run is of a detector."""
+        """Return whether a run trained a detector."""
         return bool(settings["experiment"] == "detection")
 
-    def figures(self, kept: Path) -> dict[str, Figure]:
+    def figures(self, stored: Path) -> dict[str, Figure]:
         """Draw the learning curves."""
-        tested = [group for group in _read(kept) if group.config.evaluate_on == "test"]
+        tested = [group for group in _read(stored) if group.config.evaluate_on == "test"]
         return {"iou": pictures.curves(tested)} if tested else {}
 
     def pictures(self, runs: Path) -> dict[str, Figure]:
@@ -163,13 +163,13 @@ class DetectionReport(Report):
         finished = filter(has_weights, stored_runs(runs, ["progress"]))
         return pictures.from_weights(group_runs(finished))
 
-    def tables(self, kept: Path) -> dict[str, str]:
+    def tables(self, stored: Path) -> dict[str, str]:
         """Return all tables in Markdown, by name."""
-        return tables(_read(kept))
+        return tables(_read(stored))
 
 
-def _read(kept: Path) -> list[Group]:
-    return group_runs(stored_runs(kept, ["progress"]))
+def _read(stored: Path) -> list[Group]:
+    return group_runs(stored_runs(stored, ["progress"]))
 
 
 REPORT = DetectionReport()

@@ -13,7 +13,7 @@ from rl_coordconv.experiments.not_so_clevr.results import Result, read_result
 from rl_coordconv.experiments.not_so_clevr.tasks import TASKS
 from rl_coordconv.runs.closing import next_commands
 from rl_coordconv.runs.folder import Run
-from rl_coordconv.runs.kept import read_stored_run
+from rl_coordconv.runs.stored import read_stored_run
 
 
 def closing(config: ToyConfig, run: Run) -> Group:

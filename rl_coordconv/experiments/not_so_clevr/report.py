@@ -18,7 +18,6 @@ from rl_coordconv.experiments.not_so_clevr.models import MODELS
 from rl_coordconv.experiments.not_so_clevr.paper import claim
 from rl_coordconv.experiments.not_so_clevr.results import Result, read_result
 from rl_coordconv.runs import reports
-from rl_coordconv.runs.kept import stored_runs
 from rl_coordconv.runs.reports import Report, Row
 from rl_coordconv.runs.results import (
     BLUE,
@@ -30,6 +29,7 @@ from rl_coordconv.runs.results import (
     markdown_table,
     spread,
 )
+from rl_coordconv.runs.stored import stored_runs
 
 # `conv` and `deconv` are the baselines of different tasks.
 _COLOURS = {
@@ -95,7 +95,7 @@ def read_groups(folder: Path, configs: Path) -> list[Group]:
     """Read all toy runs below a folder, and group them over seeds.
 
     Args:
-        folder: A folder of run folders, or of runs kept by ``scripts/report_paper.py``.
+        folder: A folder of run folders, or of runs stored by ``scripts/report_paper.py``.
         configs: The folder ``configs/toy``, which has the presets.
 
     Raises:
@@ -291,14 +291,14 @@ class ToyReport(Report):
         """Return whether a run is a toy run."""
         return bool(settings["experiment"] == "toy")
 
-    def figures(self, kept: Path) -> dict[str, Figure]:
+    def figures(self, stored: Path) -> dict[str, Figure]:
         """Draw the learning curves of each task."""
-        groups = read_groups(kept, CONFIGS / "toy")
+        groups = read_groups(stored, CONFIGS / "toy")
         return {task: curves(groups, task) for task in sorted({g.config.task for g in groups})}
 
-    def tables(self, kept: Path) -> dict[str, str]:
+    def tables(self, stored: Path) -> dict[str, str]:
         """Return all tables in Markdown, by name."""
-        return tables(read_groups(kept, CONFIGS / "toy"))
+        return tables(read_groups(stored, CONFIGS / "toy"))
 
 
 REPORT = ToyReport()

@@ -12,8 +12,8 @@ from rl_coordconv.experiments.not_so_clevr.config import ToyConfig
 from rl_coordconv.experiments.not_so_clevr.models import make_model
 from rl_coordconv.experiments.not_so_clevr.tasks import TASKS
 from rl_coordconv.runs import reports
-from rl_coordconv.runs.kept import StoredRun
 from rl_coordconv.runs.reports import Row
+from rl_coordconv.runs.stored import StoredRun
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from rl_coordconv.experiments.not_so_clevr.models import make_model
 from rl_coordconv.runs.checkpoint import load_tensors
 from rl_coordconv.runs.device import use_device
 from rl_coordconv.runs.folder import Run
+from rl_coordconv.runs.presets import print_quick_time
 from rl_coordconv.runs.training import Callback, fit
 from rl_coordconv.speedups.memory import keep_freed_memory
 
@@ -34,10 +35,9 @@ _QUICK_SECONDS = {
 
 def train(config: ToyConfig, run: Run, callbacks: Sequence[Callback] = ()) -> None:
     """Train with `fit`; with the quick preset, first print the expected time."""
-    if config.preset == "quick" and not run.saved:
-        minutes = _QUICK_SECONDS[config.task, config.model] * config.n_epochs / 60
-        about = f"{minutes:.0f} min" if minutes > 2 else f"{minutes * 60:.0f} s"
-        print(f"Training takes about {about} on one core of an AMD EPYC; evaluations are extra.")
+    if config.preset == "quick":
+        seconds = _QUICK_SECONDS[config.task, config.model] * config.n_epochs
+        print_quick_time(run, seconds, "an AMD EPYC")
     device = use_device(config.device, config.num_threads)
     if device.type == "cpu":
         keep_freed_memory()

@@ -314,7 +314,11 @@ class TestMistakes:
 
     def test_no_such_run(self, tmp_path, capsys):
         assert evaluate(tmp_path / "nothing") == 2
-        assert "There is no agent" in capsys.readouterr().err
+        assert capsys.readouterr().err == f"There is no agent {tmp_path / 'nothing'}.\n"
+        (tmp_path / "coordconv" / "seed-0").mkdir(parents=True)
+        assert evaluate("cordconv/seed-0") == 2
+        hint = "; did you mean coordconv/seed-0?"
+        assert capsys.readouterr().err == f"There is no agent cordconv/seed-0{hint}\n"
         assert evaluate(tmp_path) == 2
         assert "contains no run of an Atari agent.\n" in capsys.readouterr().err
         (tmp_path / "best_model.zip").touch()

@@ -17,7 +17,7 @@ from rl_coordconv.experiments.generative.report import REPORT, data_metrics, tab
 from rl_coordconv.experiments.generative.train import make_learner, read_images
 from rl_coordconv.runs.checkpoint import load_tensors, save_tensors
 from rl_coordconv.runs.folder import Run
-from rl_coordconv.runs.kept import read_kept, stored_runs
+from rl_coordconv.runs.stored import read_stored_study, stored_runs
 from scripts import run_script
 
 ROOT = Path(__file__).parents[3]
@@ -198,25 +198,25 @@ def main(*arguments: object) -> int:
 
 @pytest.fixture
 def docs(tmp_path: Path) -> Path:
-    """The pages of the repository, without kept runs."""
-    kept = tmp_path / "docs" / "results" / "generative"
-    kept.mkdir(parents=True)
+    """The pages of the repository, without stored runs."""
+    stored = tmp_path / "docs" / "results" / "generative"
+    stored.mkdir(parents=True)
     shutil.copy(ROOT / "docs" / "generative.md", tmp_path / "docs")
-    shutil.copy(ROOT / "docs" / "results" / "generative" / "README.md", kept)
+    shutil.copy(ROOT / "docs" / "results" / "generative" / "README.md", stored)
     return tmp_path / "docs"
 
 
-def test_the_script_keeps_runs_fills_the_pages_and_draws(tmp_path, docs, capsys):
+def test_the_script_stores_runs_fills_the_pages_and_draws(tmp_path, docs, capsys):
     write_run(tmp_path, "gan", model="conv", weights=True)
     write_run(tmp_path, "gan", model="coordconv", weights=True)
     write_run(tmp_path, "gan", model="coordconv-g")
     write_run(tmp_path, "vae", model="coordconv", weights=True)
-    kept = docs / "results" / "generative"
+    stored = docs / "results" / "generative"
     assert main("generative", tmp_path, "--docs", docs) == 0
-    assert [run.name.split("/")[0] for run in read_kept(kept)] == ["gan"] * 3 + ["vae"]
+    assert [run.name.split("/")[0] for run in read_stored_study(stored)] == ["gan"] * 3 + ["vae"]
     pictures = {"gan.png", "vae.png", "samples-gan.png", "samples-vae.png", "walks-gan.gif"}
-    assert {path.name for path in kept.iterdir() if path.suffix in (".png", ".gif")} == pictures
-    with Image.open(kept / "walks-gan.gif") as walks:
+    assert {path.name for path in stored.iterdir() if path.suffix in (".png", ".gif")} == pictures
+    with Image.open(stored / "walks-gan.gif") as walks:
         assert walks.n_frames > 20
         assert walks.size == (2 * 108, 24 + 4 * 108)  # walks of 16 + 2 pixels, times 6
     text = (docs / "generative.md").read_text()
@@ -224,12 +224,12 @@ def test_the_script_keeps_runs_fills_the_pages_and_draws(tmp_path, docs, capsys)
     assert "walks-vae" not in text  # there is one model only
     assert "coordconv-g, n images 64, canvas 16, channels 2 | fair | quick | - | 50.0% |" in text
 
-    before = {path.name: path.read_bytes() for path in kept.iterdir()}
-    (kept / "vae.png").unlink()
-    (kept / "samples-gan.png").write_bytes(b"is kept")
+    before = {path.name: path.read_bytes() for path in stored.iterdir()}
+    (stored / "vae.png").unlink()
+    (stored / "samples-gan.png").write_bytes(b"is stored")
     assert main("generative", "--docs", docs) == 0
-    after = {path.name: path.read_bytes() for path in kept.iterdir()}
-    assert after == before | {"samples-gan.png": b"is kept"}
+    after = {path.name: path.read_bytes() for path in stored.iterdir()}
+    assert after == before | {"samples-gan.png": b"is stored"}
 
 
 def test_walks_show_the_weights_of_the_first_seed_without_coordinates_on_the_left(tmp_path):

@@ -19,6 +19,7 @@ from rl_coordconv.experiments import make_config
 from rl_coordconv.experiments import train as train_from_python
 from rl_coordconv.experiments.generative.learner import GenerativeLearner
 from rl_coordconv.experiments.generative.names import GANModel, VAEModel
+from rl_coordconv.experiments.generative.train import _QUICK_SECONDS
 from rl_coordconv.runs.capture import Captured
 from rl_coordconv.runs.folder import Run
 from scripts import run_script
@@ -75,6 +76,7 @@ def test_a_run_shows_what_it_learned(name, model, tmp_path, capsys):
     assert logged <= {*events.Tags()["scalars"]}
 
     out = capsys.readouterr().out
+    assert "Training takes about" in out
     paper = {("gan", "conv"): "2.69", ("gan", "coordconv"): "2.93"}.get((name, model), "-")
     assert f"│ {paper} " in next(line for line in out.splitlines() if "entropy, blue  " in line)
     other = "coordconv" if model == "conv" else "conv"
@@ -86,6 +88,10 @@ def test_a_run_shows_what_it_learned(name, model, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_every_model_has_an_expected_time():
+    assert set(MODELS) == set(_QUICK_SECONDS)
+
+
 def test_the_second_of_both_models_is_shown_beside_the_first(tmp_path):
     """But not beside a run whose weights are damaged."""
     flags = "--n-epochs 1 --model"

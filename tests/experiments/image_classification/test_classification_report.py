@@ -13,7 +13,7 @@ from rl_coordconv.experiments.image_classification.groups import MODELS, group_r
 from rl_coordconv.experiments.image_classification.pictures import figures
 from rl_coordconv.experiments.image_classification.report import REPORT, tables
 from rl_coordconv.runs.folder import Run
-from rl_coordconv.runs.kept import stored_runs
+from rl_coordconv.runs.stored import stored_runs
 from scripts import run_script
 
 ROOT = Path(__file__).parents[3]
@@ -108,7 +108,7 @@ def test_the_figures_have_a_panel_per_task_and_a_mark_per_seed(tmp_path):
 
 @pytest.fixture
 def docs(tmp_path) -> Path:
-    """Return a copy of the pages, without kept runs."""
+    """Return a copy of the pages, without stored runs."""
     folder = tmp_path / "docs"
     for name in ("classification.md", "results/classification/README.md"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -116,13 +116,13 @@ def docs(tmp_path) -> Path:
     return folder
 
 
-def test_the_script_keeps_runs_and_draws_them(docs, tmp_path):
+def test_the_script_stores_runs_and_draws_them(docs, tmp_path):
     write_run(tmp_path / "runs", "plain", data="bars")
     write_run(tmp_path / "runs", "coordconv", data="bars")
     assert run_script("report_paper", "classification", tmp_path / "runs", "--docs", docs) == 0
-    kept = docs / "results" / "classification"
+    stored = docs / "results" / "classification"
     for name in ("accuracy.png", "shifts.png"):
-        assert len(Image.open(kept / name).convert("RGB").getcolors(2**20)) > 50  # not blank
+        assert len(Image.open(stored / name).convert("RGB").getcolors(2**20)) > 50  # not blank
     assert "| bars, shufflenet_v2_x0_5, quick preset |" in (docs / "classification.md").read_text()
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 import torch
@@ -21,6 +22,8 @@ from rl_coordconv.experiments.image_classification import models, small_data, tr
 from rl_coordconv.experiments.image_classification.config import ClassificationConfig
 from rl_coordconv.experiments.image_classification.datasets import read_splits
 from rl_coordconv.experiments.image_classification.learner import ClassificationLearner
+from rl_coordconv.experiments.image_classification.names import DataSource
+from rl_coordconv.experiments.image_classification.train import _QUICK_BACKBONE, _QUICK_SECONDS
 from rl_coordconv.runs import vision
 from rl_coordconv.runs.folder import Run
 from scripts import SCRIPTS, mistake, run_script
@@ -97,6 +100,13 @@ def test_a_run_shows_what_it_learned(small_network, tmp_path, capsys):
     (command,) = [line for line in out.splitlines() if line.startswith("compare")]
     assert "--model plain --preset quick --data bars" in command
     assert command.endswith(f"--shift 2 --batch-size 3 --log-dir {tmp_path}")
+
+
+def test_the_printed_time_is_that_of_the_quick_preset():
+    quick = make_config("classification")
+    assert quick.backbone == _QUICK_BACKBONE
+    assert quick.data in _QUICK_SECONDS
+    assert set(_QUICK_SECONDS) < set(get_args(DataSource))
 
 
 def test_the_weights_of_a_run_fit_torchvisions_network(tmp_path):

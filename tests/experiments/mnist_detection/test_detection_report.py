@@ -15,7 +15,7 @@ from rl_coordconv.experiments.mnist_detection.pictures import curves
 from rl_coordconv.experiments.mnist_detection.report import REPORT, tables
 from rl_coordconv.runs.checkpoint import save_tensors
 from rl_coordconv.runs.folder import Run
-from rl_coordconv.runs.kept import stored_runs
+from rl_coordconv.runs.stored import stored_runs
 from scripts import run_script
 
 ROOT = Path(__file__).parents[3]
@@ -139,7 +139,7 @@ def test_the_curves_have_a_line_per_seed_and_a_panel_per_kind(tmp_path):
 
 @pytest.fixture
 def docs(tmp_path) -> Path:
-    """Return a copy of the pages, without kept runs."""
+    """Return a copy of the pages, without stored runs."""
     folder = tmp_path / "docs"
     for name in ("detection.md", "results/detection/README.md"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -147,20 +147,20 @@ def docs(tmp_path) -> Path:
     return folder
 
 
-def test_the_script_keeps_runs_and_draws_them(docs, tmp_path, capsys, monkeypatch):
+def test_the_script_stores_runs_and_draws_them(docs, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(train, "N_TEST", 9)
     small = {"canvas": 40, "n_digits": 2, "weights": True}
     write_run(tmp_path / "runs", "rpn-conv", **small)
     write_run(tmp_path / "runs", "rpn-coordconv", **small)
     assert run_script("report_paper", "detection", tmp_path / "runs", "--docs", docs) == 0
-    kept = docs / "results" / "detection"
-    drawn = {path.name for path in kept.glob("*.png")}
+    stored = docs / "results" / "detection"
+    drawn = {path.name for path in stored.glob("*.png")}
     assert drawn == {"iou.png", "places.png", "detections.png"}
     for name in drawn:
-        assert len(Image.open(kept / name).convert("RGB").getcolors(2**20)) > 100  # not blank
+        assert len(Image.open(stored / name).convert("RGB").getcolors(2**20)) > 100  # not blank
     text = (docs / "detection.md").read_text()
     assert "rpn-coordconv, canvas 40, n digits 2 - rpn-conv | repaired" in text
-    assert "learning rate" in (kept / "README.md").read_text()
+    assert "learning rate" in (stored / "README.md").read_text()
 
 
 def test_the_pages_in_the_repository_are_up_to_date(tmp_path):

@@ -77,6 +77,7 @@ def test_a_run_shows_what_it_learned(flags, tmp_path, capsys):
     assert losses & logged == (losses if is_rpn else set())
 
     out = capsys.readouterr().out
+    assert "Training takes about" in out
     assert ("│ 0.0854" in out) == ("24% above rpn-conv" in out) == is_rpn
     other = "rpn-conv" if is_rpn else "faster-rcnn-coordconv"
     (command,) = [line for line in out.splitlines() if line.startswith("compare")]
@@ -147,8 +148,11 @@ def fails(folder: Path, flags: str, capsys) -> str:
         ("--canvas 42 --model faster-rcnn", "--canvas 42 must be a multiple of 4"),
         ("--n-digits 9", "A canvas of 40 pixels has space for 4 digits, not 9."),
         ("--n-images 2", "--n-images 2 must be at least --batch-size 4."),
-        ("--digits torchvision", "--digits torchvision and --data, a folder, need each other."),
-        ("--data here", "--digits torchvision and --data, a folder, need each other."),
+        (
+            "--digits torchvision",
+            "--digits torchvision needs a folder in --data, and only it does.",
+        ),
+        ("--data here", "--digits torchvision needs a folder in --data, and only it does."),
         ("--data $NOWHERE", "--data $NOWHERE: the environment variable $NOWHERE is not set."),
     ],
 )

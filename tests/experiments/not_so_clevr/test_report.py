@@ -21,7 +21,7 @@ from rl_coordconv.experiments.not_so_clevr.report import (
     touch_table,
 )
 from rl_coordconv.runs.folder import Run
-from rl_coordconv.runs.kept import keep
+from rl_coordconv.runs.stored import store_runs
 from scripts import run_script
 
 ROOT = Path(__file__).parents[3]
@@ -130,13 +130,13 @@ def test_rows_with_different_settings_have_different_names(tmp_path):
 
 def test_saved_results_give_the_same_groups_as_run_folders(runs, tmp_path_factory):
     write_run(runs, (0, 0, 0, 0, 0), seed=7, finished=False)
-    kept = tmp_path_factory.mktemp("kept")
-    keep(runs, kept, ["progress"])
-    from_kept, (deconv, coordconv) = (read_groups(folder, CONFIGS) for folder in (kept, runs))
-    assert [len(group.results) for group in from_kept] == [1, 2]
-    assert from_kept[0].results[0].rows == deconv.results[0].rows
+    stored = tmp_path_factory.mktemp("stored")
+    store_runs(runs, stored, ["progress"])
+    from_stored, (deconv, coordconv) = (read_groups(folder, CONFIGS) for folder in (stored, runs))
+    assert [len(group.results) for group in from_stored] == [1, 2]
+    assert from_stored[0].results[0].rows == deconv.results[0].rows
     finished = [result for result in coordconv.results if result.config.seed != 7]
-    assert [r.rows for r in from_kept[1].results] == [r.rows for r in finished]
+    assert [r.rows for r in from_stored[1].results] == [r.rows for r in finished]
 
 
 def test_the_summary_has_the_best_setting_of_three_seeds(tmp_path):

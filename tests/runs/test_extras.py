@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from rl_coordconv.runs.config import UserError
-from rl_coordconv.runs.vision import check_vision
+from rl_coordconv.runs.extras import check_vision
 
 PACKAGES = ("mlxtend", "torchmetrics", "torchvision")
 

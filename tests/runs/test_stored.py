@@ -7,7 +7,13 @@ import yaml
 from fake_runs import write_run
 
 from rl_coordconv.runs.config import UserError
-from rl_coordconv.runs.kept import is_kept, keep, read_kept, read_stored_run, stored_runs
+from rl_coordconv.runs.stored import (
+    is_stored_study,
+    read_stored_run,
+    read_stored_study,
+    store_runs,
+    stored_runs,
+)
 
 GAMES = ("episodes", "evaluations")
 DAMAGED = {
@@ -43,45 +49,45 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_kept_run_equals_its_run_folder(runs, tmp_path):
-    keep(runs, tmp_path / "kept", GAMES)
-    kept = read_kept(tmp_path / "kept")
-    assert [run.name for run in kept] == NAMES
-    for run in kept:
+    store_runs(runs, tmp_path / "stored", GAMES)
+    stored = read_stored_study(tmp_path / "stored")
+    assert [run.name for run in stored] == NAMES
+    for run in stored:
         before = read_stored_run(runs / run.name)
-        assert (run.name, run.folder) == (before.name, tmp_path / "kept" / run.name)
+        assert (run.name, run.folder) == (before.name, tmp_path / "stored" / run.name)
         assert (run.tables, run.versions) == (before.tables, before.versions)
         assert run.settings == {**before.settings, "log_dir": "runs"}
         assert list(run.settings) == list(before.settings)
 
 
 def test_a_study_is_a_few_files_that_do_not_mention_this_machine(runs, tmp_path):
-    keep(runs, tmp_path / "kept", GAMES)
-    files = contents(tmp_path / "kept")
+    store_runs(runs, tmp_path / "stored", GAMES)
+    files = contents(tmp_path / "stored")
     assert files.keys() == {"runs.json.gz", "episodes.csv.gz", "evaluations.csv.gz"}
     assert not any(str(tmp_path).encode() in gzip.decompress(content) for content in files.values())
 
 
-def test_keeping_runs_again_or_one_by_one_gives_the_same_bytes(runs, tmp_path):
-    keep(runs, tmp_path / "kept", GAMES)
-    before = contents(tmp_path / "kept")
-    keep(runs, tmp_path / "kept", GAMES)
-    assert contents(tmp_path / "kept") == before
+def test_storing_runs_again_or_one_by_one_gives_the_same_bytes(runs, tmp_path):
+    store_runs(runs, tmp_path / "stored", GAMES)
+    before = contents(tmp_path / "stored")
+    store_runs(runs, tmp_path / "stored", GAMES)
+    assert contents(tmp_path / "stored") == before
     for name in reversed(NAMES):
-        keep(runs / name, tmp_path / "one by one", GAMES)
+        store_runs(runs / name, tmp_path / "one by one", GAMES)
     assert contents(tmp_path / "one by one") == before
 
 
 @pytest.mark.parametrize("inner", ["a2c", "a2c/MsPacman", "a2c/MsPacman/nature/seed-1"])
 def test_a_run_has_the_same_name_whichever_folder_is_given(inner, runs, tmp_path):
-    keep(runs / inner, tmp_path / "kept", GAMES)
-    assert {run.name for run in read_kept(tmp_path / "kept")} <= set(NAMES)
+    store_runs(runs / inner, tmp_path / "stored", GAMES)
+    assert {run.name for run in read_stored_study(tmp_path / "stored")} <= set(NAMES)
 
 
 def test_a_run_of_the_same_name_is_replaced(runs, tmp_path):
-    keep(runs, tmp_path / "kept", GAMES)
+    store_runs(runs, tmp_path / "stored", GAMES)
     (runs / NAMES[1] / "episodes.csv").write_text("step,episode_return\n1,2\n")
-    keep(runs / NAMES[1], tmp_path / "kept", GAMES)
-    first, second, *_ = read_kept(tmp_path / "kept")
+    store_runs(runs / NAMES[1], tmp_path / "stored", GAMES)
+    first, second, *_ = read_stored_study(tmp_path / "stored")
     assert first.tables == read_stored_run(runs / NAMES[0]).tables
     assert second.rows("episodes") == [{"step": "1", "episode_return": "2"}]
 
@@ -89,38 +95,40 @@ def test_a_run_of_the_same_name_is_replaced(runs, tmp_path):
 def test_a_run_has_only_its_own_columns(tmp_path):
     for number, measure in enumerate(["iou", "accuracy"]):
         write_toy_run(tmp_path / "runs" / "toy" / measure / "conv" / f"seed-{number}", measure)
-    keep(tmp_path / "runs", tmp_path / "kept", ["progress"])
-    text = gzip.decompress((tmp_path / "kept" / "progress.csv.gz").read_bytes()).decode()
+    store_runs(tmp_path / "runs", tmp_path / "stored", ["progress"])
+    text = gzip.decompress((tmp_path / "stored" / "progress.csv.gz").read_bytes()).decode()
     assert text.splitlines()[:3] == [
         "run,step,seconds,test/accuracy,test/iou",
         "toy/accuracy/conv/seed-1,0,0.5,0.25,",
         "toy/accuracy/conv/seed-1,1,,0.75,",
     ]
-    for run in read_kept(tmp_path / "kept"):
+    for run in read_stored_study(tmp_path / "stored"):
         assert run.tables == read_stored_run(tmp_path / "runs" / run.name).tables
 
 
 def test_only_wanted_runs_with_the_first_log_are_kept(runs, tmp_path):
     write_toy_run(runs / "toy" / "rendering" / "conv" / "seed-0", "iou")
     (runs / NAMES[0] / "progress.csv").write_text("step\n1\n")
-    keep(runs, tmp_path / "games", GAMES)
-    assert [run.name for run in read_kept(tmp_path / "games")] == NAMES
+    store_runs(runs, tmp_path / "games", GAMES)
+    assert [run.name for run in read_stored_study(tmp_path / "games")] == NAMES
 
     def is_toy(settings):
         return settings["experiment"] == "toy"
 
-    keep(runs, tmp_path / "toy", ["progress"], wanted=is_toy)
-    assert [run.name for run in read_kept(tmp_path / "toy")] == ["toy/rendering/conv/seed-0"]
+    store_runs(runs, tmp_path / "toy", ["progress"], wanted=is_toy)
+    assert [run.name for run in read_stored_study(tmp_path / "toy")] == [
+        "toy/rendering/conv/seed-0"
+    ]
     with pytest.raises(UserError, match="There is no finished run in"):
-        keep(runs / "a2c", tmp_path / "none", ["progress"], wanted=is_toy)
+        store_runs(runs / "a2c", tmp_path / "none", ["progress"], wanted=is_toy)
     assert not (tmp_path / "none").exists()
 
 
 def test_kept_studies_and_run_folders_are_read_alike(runs, tmp_path):
-    keep(runs / "a2c" / "MsPacman" / "nature", runs / "study", GAMES)
+    store_runs(runs / "a2c" / "MsPacman" / "nature", runs / "study", GAMES)
     found = stored_runs(runs)
-    assert is_kept(runs / "study")
-    assert not is_kept(runs)
+    assert is_stored_study(runs / "study")
+    assert not is_stored_study(runs)
     assert [run.name for run in found] == [*NAMES[:2], "a2c/MsPacman/coordconv/seed-2"] + 2 * (
         NAMES[2:]
     )
@@ -139,20 +147,20 @@ def test_an_incomplete_last_row_is_ignored(runs):
 @pytest.mark.parametrize("name", ["runs.json.gz", "episodes.csv.gz", "evaluations.csv.gz"])
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_file_is_reported(name, content, runs, tmp_path):
-    keep(runs, tmp_path / "kept", GAMES)
-    (tmp_path / "kept" / name).write_bytes(content)
-    with pytest.raises(UserError, match=rf"kept/{name} is damaged\.$"):
-        read_kept(tmp_path / "kept")
+    store_runs(runs, tmp_path / "stored", GAMES)
+    (tmp_path / "stored" / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"stored/{name} is damaged\.$"):
+        read_stored_study(tmp_path / "stored")
 
 
 def test_a_table_of_an_unknown_run_is_damaged(runs, tmp_path):
-    keep(runs, tmp_path / "kept", GAMES)
-    index = tmp_path / "kept" / "runs.json.gz"
+    store_runs(runs, tmp_path / "stored", GAMES)
+    index = tmp_path / "stored" / "runs.json.gz"
     content = json.loads(gzip.decompress(index.read_bytes()))
     del content[NAMES[0]]
     index.write_bytes(gzip.compress(json.dumps(content).encode()))
     with pytest.raises(UserError, match="is damaged"):
-        read_kept(tmp_path / "kept")
+        read_stored_study(tmp_path / "stored")
 
 
 @pytest.mark.parametrize("content", [None, "", "a: ["])
@@ -160,16 +168,16 @@ def test_a_run_with_damaged_settings_is_a_one_sentence_error(content, runs, tmp_
     config = runs / NAMES[0] / "config.yaml"
     config.unlink() if content is None else config.write_text(content)
     with pytest.raises(UserError, match=r"config\.yaml"):
-        keep(runs, tmp_path / "kept", GAMES)
+        store_runs(runs, tmp_path / "stored", GAMES)
 
 
 def test_a_damaged_log_is_a_one_sentence_error_and_changes_nothing(runs, tmp_path):
-    keep(runs, tmp_path / "kept", GAMES)
-    before = contents(tmp_path / "kept")
+    store_runs(runs, tmp_path / "stored", GAMES)
+    before = contents(tmp_path / "stored")
     (runs / NAMES[0] / "episodes.csv").write_text("step,episode_return\n1,2,3\n")
     with pytest.raises(UserError, match=r"episodes\.csv of the run in .*seed-0 is damaged\.$"):
-        keep(runs, tmp_path / "kept", GAMES)
-    assert contents(tmp_path / "kept") == before
+        store_runs(runs, tmp_path / "stored", GAMES)
+    assert contents(tmp_path / "stored") == before
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The packages of the extra ``vision``."""
+"""Packages that may be missing: those of the extras."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from importlib.util import find_spec
 
 from rl_coordconv.runs.config import UserError
 
-_PACKAGES = {"mlxtend", "pycocotools", "torchmetrics", "torchvision"}
+_EXTRAS = {
+    "mlxtend": "vision",
+    "pycocotools": "vision",
+    "ray": "rllib",
+    "torchmetrics": "vision",
+    "torchvision": "vision",
+}
 
 
 @contextmanager
-def may_need_vision(command: str) -> Iterator[None]:
-    """Raise a `UserError` if the block imports a package of the extra that is not installed.
+def may_need_extras(command: str) -> Iterator[None]:
+    """Raise a `UserError` if the block imports a package of an extra that is not installed.
 
     Args:
         command: The command, at the start of the sentence.
@@ -21,10 +27,11 @@ def may_need_vision(command: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name not in _PACKAGES:
+        package = (error.name or "").partition(".")[0]
+        if package not in _EXTRAS:
             raise
         raise UserError(
-            f"{command} needs {error.name}: pip install 'rl_coordconv[vision]'."
+            f"{command} needs {package}: pip install 'rl_coordconv[{_EXTRAS[package]}]'."
         ) from None
 
 

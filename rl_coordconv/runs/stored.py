@@ -1,6 +1,6 @@
-"""Kept studies: the finished runs of a study in a few compressed files.
+"""Stored studies: the finished runs of a study in a few compressed files.
 
-A kept study is a folder with ``runs.json.gz``, the settings and versions of each run by name
+A stored study is a folder with ``runs.json.gz``, the settings and versions of each run by name
 (``a2c/MsPacman/coordconv/seed-0``), and one table per log: ``episodes.csv.gz``,
 ``evaluations.csv.gz`` and ``progress.csv.gz``. The first column of a table, ``run``, is the run's
 name; the others are the columns of all runs' logs, blank where a run does not have the column. The
@@ -31,10 +31,10 @@ _LEVELS = 4  # of a run's name: experiment, task, variant, seed
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run that was read from a run folder or from a kept study.
+    """A run that was read from a run folder or from a stored study.
 
     Attributes:
-        folder: The run folder; in a kept study, the study's folder joined with the run's name.
+        folder: The run folder; in a stored study, the study's folder joined with the run's name.
         name: Such as ``a2c/MsPacman/coordconv/seed-0``.
         settings: The contents of ``config.yaml``.
         versions: The contents of ``versions.json``; empty if there is none.
@@ -63,20 +63,20 @@ class StoredRun:
             raise UserError(f"{table}.csv of the run in {self.folder} is damaged.") from None
 
 
-def is_kept(folder: Path) -> bool:
-    """Return whether a folder is a kept study."""
+def is_stored_study(folder: Path) -> bool:
+    """Return whether a folder is a stored study."""
     return (folder / _INDEX).exists()
 
 
 def stored_runs(folder: Path, tables: Sequence[str] = TABLES) -> list[StoredRun]:
-    """Read all run folders and kept studies in and below a folder.
+    """Read all run folders and stored studies in and below a folder.
 
     Raises:
         UserError: A file is damaged or cannot be read.
     """
     single = [read_stored_run(file.parent, tables) for file in folder.rglob("config.yaml")]
-    kept = [run for file in folder.rglob(_INDEX) for run in read_kept(file.parent)]
-    return sorted([*single, *kept], key=lambda run: run.folder)
+    stored = [run for file in folder.rglob(_INDEX) for run in read_stored_study(file.parent)]
+    return sorted([*single, *stored], key=lambda run: run.folder)
 
 
 def read_stored_run(folder: Path, tables: Sequence[str] = TABLES) -> StoredRun:
@@ -106,8 +106,8 @@ def read_stored_run(folder: Path, tables: Sequence[str] = TABLES) -> StoredRun:
     return StoredRun(folder, name, settings, versions, texts)
 
 
-def read_kept(folder: Path) -> list[StoredRun]:
-    """Read a kept study; columns in which all of a run's rows are blank are removed.
+def read_stored_study(folder: Path) -> list[StoredRun]:
+    """Read a stored study; columns in which all of a run's rows are blank are removed.
 
     Raises:
         UserError: A file is missing, damaged or cannot be read.
@@ -136,20 +136,20 @@ def has_weights(run: StoredRun) -> bool:
     return files.done.exists() and files.final_weights.exists()
 
 
-def keep(
+def store_runs(
     runs: Path,
     folder: Path,
     tables: Sequence[str],
     *,
     wanted: Callable[[Mapping[str, Any]], bool] = lambda settings: True,
 ) -> None:
-    """Add the finished runs below a folder to a kept study; a run of the same name is replaced.
+    """Add the finished runs below a folder to a stored study; a run of the same name is replaced.
 
     Args:
         runs: A folder of run folders.
-        folder: The kept study; created if missing.
-        tables: The logs to keep; a run without the first of them is skipped.
-        wanted: Returns whether to keep a run with these settings.
+        folder: The stored study; created if missing.
+        tables: The logs to store; a run without the first of them is skipped.
+        wanted: Returns whether to store a run with these settings.
 
     Raises:
         UserError: There is no such finished run, or a file is damaged.
@@ -167,7 +167,7 @@ def keep(
             added[name] = replace(run, name=name)
     if not added:
         raise UserError(f"There is no finished run in {runs}.")
-    before = {run.name: run for run in read_kept(folder)} if is_kept(folder) else {}
+    before = {run.name: run for run in read_stored_study(folder)} if is_stored_study(folder) else {}
     _write(folder, before | added)
 
 

@@ -16,17 +16,18 @@ from scripts import SCRIPTS
 
 pytestmark = pytest.mark.slow
 
-# Trains, and waits after each evaluation for a file.
+# Trains, and waits after evaluation number n for the file go-n.
 GATED = """
-import json, sys, time
+import itertools, json, sys, time
 from pathlib import Path
 from rl_coordconv.experiments import make_config, train
 
-folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
+folder, settings, numbers = Path(sys.argv[1]), json.loads(sys.argv[2]), itertools.count()
 
 def wait(step, metrics):
-    (folder / f"at-{step}").touch()
-    while not (folder / f"go-{step}").exists():
+    number = next(numbers)
+    (folder / f"at-{number}").touch()
+    while not (folder / f"go-{number}").exists():
         time.sleep(0.05)
 
 train(make_config("apex", log_dir=folder / "runs", **settings), callbacks=[wait])
@@ -57,18 +58,18 @@ def has_a_runner(node: subprocess.Popen[bytes]) -> bool:
 
 def test_a_lost_node_costs_its_runner_until_it_returns(nodes, tmp_path):
     nodes.add()
-    settings = {"address": nodes.address, "num_env_runners": 2, "env": "Klax", "eval_freq": 320}
-    settings = {**TINY, **settings, "total_timesteps": 960}
+    settings = {"address": nodes.address, "num_env_runners": 2, "env": "Klax", "eval_freq": 240}
+    settings = {**TINY, **settings, "total_timesteps": 720}
     with start(nodes, "-c", GATED, tmp_path, json.dumps(settings)) as process:
-        wait_until((tmp_path / "at-320").exists, process)
+        wait_until((tmp_path / "at-0").exists, process)
         assert all(map(has_a_runner, nodes.running))
         nodes.kill(1)
-        (tmp_path / "go-320").touch()
-        wait_until((tmp_path / "at-640").exists, process)
+        (tmp_path / "go-0").touch()
+        wait_until((tmp_path / "at-1").exists, process)
         nodes.add()
         wait_until(lambda: has_a_runner(nodes.running[1]), process)
-        (tmp_path / "go-640").touch()
-        (tmp_path / "go-960").touch()
+        (tmp_path / "go-1").touch()
+        (tmp_path / "go-2").touch()
         _, error = process.communicate(timeout=240)
     assert process.returncode == 0, error
 
@@ -77,10 +78,13 @@ def test_a_lost_node_costs_its_runner_until_it_returns(nodes, tmp_path):
     assert run.is_finished
     steps = column(run.progress, "step")
     rounds = [(int(last), int(after - last)) for last, after in pairwise([0, *steps])]
-    assert {size for last, size in rounds if last < 320} == {16}
-    assert {size for last, size in rounds if 320 <= last < 640} == {8}
-    assert rounds[-1][1] == 16
-    assert column(run.evaluations, "step") == [320, 640, 960]
+    evaluated = column(run.evaluations, "step")
+    assert len(evaluated) == 3
+    lost, returned = evaluated[:2]
+    # A round is of 4 steps of 4 games, a little more where an episode ends.
+    assert all(16 <= size < 20 for last, size in rounds if last < lost)
+    assert all(8 <= size < 12 for last, size in rounds if lost <= last < returned)
+    assert 16 <= rounds[-1][1] < 20
     updates = column(run.progress, "updates")
     assert updates == sorted(updates)
     ends = column(run.episodes, "step")

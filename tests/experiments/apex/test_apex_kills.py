@@ -40,8 +40,8 @@ def ray_folders() -> list[Path]:
 
 
 @pytest.fixture
-def temporary_folder(short_folder, monkeypatch):
-    """A folder of this test for temporary files and Ray's others."""
+def temporary_folder(tmp_path, short_folder, monkeypatch):
+    """A folder of this test for temporary files and Ray's others; pytest's own are elsewhere."""
     monkeypatch.setenv("TMPDIR", str(short_folder))
     monkeypatch.setenv("HOME", str(short_folder))
     monkeypatch.delenv("RAY_TMPDIR", raising=False)

@@ -27,7 +27,6 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
-from torch.distributions import Categorical
 from torch.nn import functional as F
 
 from rl_coordconv.runs.capture import Captured
@@ -52,7 +51,8 @@ class _Captured(OnPolicyAlgorithm):
     """
 
     normalize_advantage: bool
-    _measures: tuple[str, ...]
+    _measures: tuple[str, ...]  # those that are logged
+    _policy_loss: str  # the name of the policy's loss among them
 
     def _setup_model(self) -> None:
         super()._setup_model()
@@ -188,7 +188,10 @@ class _Captured(OnPolicyAlgorithm):
         rate = self.lr_schedule(self._current_progress_remaining)
         self.logger.record("train/learning_rate", rate)
         self._optimizer.set_learning_rate(rate)
-        coefficients = torch.tensor(self._coefficients(), device=self.device)
+        # In a tensor, because a captured update cannot see other numbers that change.
+        coefficients = torch.tensor(
+            [self.ent_coef, self.vf_coef, *self._clip_ranges().values()], device=self.device
+        )
         measures = [
             self._update(indices, coefficients)["measures"].clone() for indices in self._batches()
         ]
@@ -205,7 +208,7 @@ class _Captured(OnPolicyAlgorithm):
 
         Args:
             indices: The samples, see `DeviceRollout.samples`.
-            coefficients: What `_coefficients` returned.
+            coefficients: ``ent_coef``, ``vf_coef`` and the values of `_clip_ranges`.
         """
         samples = self._rollout.samples(indices)
         distribution, values = actor_critic(self.policy, samples.observations)
@@ -213,37 +216,43 @@ class _Captured(OnPolicyAlgorithm):
             advantages = samples.advantages
             scaled = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
             samples = samples._replace(advantages=scaled)
-        measures = self._losses(samples, distribution, values, coefficients)
+        ent_coef, vf_coef, *clip_ranges = coefficients.unbind()
+        log_probs = distribution.log_prob(samples.actions)
+        measures = self._policy_measures(samples, log_probs, clip_ranges)
+        values = self._predictions(samples, values, clip_ranges)
+        measures["value_loss"] = F.mse_loss(samples.returns, values)
+        measures["entropy_loss"] = -distribution.entropy().mean()
+        loss = measures[self._policy_loss] + ent_coef * measures["entropy_loss"]
+        measures["loss"] = loss + vf_coef * measures["value_loss"]
         self.policy.optimizer.zero_grad()
         measures["loss"].backward()
         torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         self.policy.optimizer.step()
         return {"measures": torch.stack([measures[name] for name in self._measures]).detach()}
 
-    @abstractmethod
-    def _coefficients(self) -> list[float]:
-        """Return the numbers that may change between updates."""
+    def _clip_ranges(self) -> dict[str, float]:
+        """Return the clip ranges by the name under which they are logged."""
+        return {}
 
     @abstractmethod
     def _batches(self) -> list[Tensor]:
         """Return the indices of the samples of each gradient step."""
 
     @abstractmethod
-    def _losses(
-        self,
-        samples: Samples,
-        distribution: Categorical,
-        values: Tensor,
-        coefficients: Tensor,
+    def _policy_measures(
+        self, samples: Samples, log_probs: Tensor, clip_ranges: list[Tensor]
     ) -> Measures:
-        """Return ``loss``, which is minimised, and what is logged.
+        """Return the loss of the policy, and measures of it that are logged.
 
         Args:
             samples: The batch.
-            distribution: The policy's distribution of actions, for each sample.
-            values: The policy's values, ``[B]``.
-            coefficients: What `_coefficients` returned.
+            log_probs: The logarithms of the actions' present probabilities, ``[B]``.
+            clip_ranges: The values of `_clip_ranges`.
         """
+
+    def _predictions(self, samples: Samples, values: Tensor, clip_ranges: list[Tensor]) -> Tensor:
+        """Return the values, ``[B]``, to compare with the returns."""
+        return values
 
     @abstractmethod
     def _log(self, measures: dict[str, np.ndarray]) -> None:
@@ -254,31 +263,15 @@ class CapturedA2C(_Captured, A2C):
     """A2C with CUDA graphs; arguments are those of ``A2C``, and see the module."""
 
     _measures = ("entropy_loss", "policy_loss", "value_loss")
-
-    def _coefficients(self) -> list[float]:
-        return [self.ent_coef, self.vf_coef]
+    _policy_loss = "policy_loss"
 
     def _batches(self) -> list[Tensor]:
         return [torch.arange(self.n_steps * self.n_envs, device=self.device)]
 
-    def _losses(
-        self,
-        samples: Samples,
-        distribution: Categorical,
-        values: Tensor,
-        coefficients: Tensor,
+    def _policy_measures(
+        self, samples: Samples, log_probs: Tensor, clip_ranges: list[Tensor]
     ) -> Measures:
-        ent_coef, vf_coef = coefficients.unbind()
-        policy_loss = -(samples.advantages * distribution.log_prob(samples.actions)).mean()
-        value_loss = F.mse_loss(samples.returns, values)
-        entropy_loss = -distribution.entropy().mean()
-        loss = policy_loss + ent_coef * entropy_loss + vf_coef * value_loss
-        return {
-            "loss": loss,
-            "policy_loss": policy_loss,
-            "value_loss": value_loss,
-            "entropy_loss": entropy_loss,
-        }
+        return {self._policy_loss: -(samples.advantages * log_probs).mean()}
 
     def _log(self, measures: dict[str, np.ndarray]) -> None:
         self._n_updates += 1
@@ -293,6 +286,7 @@ class CapturedPPO(_Captured, PPO):
         *("entropy_loss", "policy_gradient_loss", "value_loss"),
         *("approx_kl", "clip_fraction", "loss"),
     )
+    _policy_loss = "policy_gradient_loss"
 
     def _check(self) -> None:
         super()._check()
@@ -300,14 +294,10 @@ class CapturedPPO(_Captured, PPO):
             raise ValueError("CapturedPPO does not support target_kl.")
 
     def _clip_ranges(self) -> dict[str, float]:
-        """Return the clip ranges by the name under which they are logged."""
         ranges = {"clip_range": self.clip_range, "clip_range_vf": self.clip_range_vf}
         progress = self._current_progress_remaining
         # PPO replaces its arguments by schedules, but does not annotate that.
         return {n: x(progress) for n, x in ranges.items() if x is not None}  # type: ignore[operator]
-
-    def _coefficients(self) -> list[float]:
-        return [self.ent_coef, self.vf_coef, *self._clip_ranges().values()]
 
     def _batches(self) -> list[Tensor]:
         # The batches of Stable-Baselines3, which orders samples by game.
@@ -317,31 +307,25 @@ class CapturedPPO(_Captured, PPO):
         indices = torch.from_numpy(epochs).to(self.device)
         return [batch for epoch in indices for batch in epoch.split(self.batch_size)]
 
-    def _losses(
-        self,
-        samples: Samples,
-        distribution: Categorical,
-        values: Tensor,
-        coefficients: Tensor,
+    def _policy_measures(
+        self, samples: Samples, log_probs: Tensor, clip_ranges: list[Tensor]
     ) -> Measures:
-        ent_coef, vf_coef, clip_range, *clip_range_vf = coefficients.unbind()
-        log_ratio = distribution.log_prob(samples.actions) - samples.log_probs
+        clip_range = clip_ranges[0]
+        log_ratio = log_probs - samples.log_probs
         ratio = log_ratio.exp()
         clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
-        policy_loss = -torch.min(samples.advantages * ratio, samples.advantages * clipped).mean()
-        if clip_range_vf:
-            change = (values - samples.values).clamp(-clip_range_vf[0], clip_range_vf[0])
-            values = samples.values + change
-        value_loss = F.mse_loss(samples.returns, values)
-        entropy_loss = -distribution.entropy().mean()
+        gains = torch.min(samples.advantages * ratio, samples.advantages * clipped)
         return {
-            "loss": policy_loss + ent_coef * entropy_loss + vf_coef * value_loss,
-            "policy_gradient_loss": policy_loss,
-            "value_loss": value_loss,
-            "entropy_loss": entropy_loss,
+            self._policy_loss: -gains.mean(),
             "approx_kl": ((ratio - 1) - log_ratio).mean(),
             "clip_fraction": ((ratio - 1).abs() > clip_range).float().mean(),
         }
+
+    def _predictions(self, samples: Samples, values: Tensor, clip_ranges: list[Tensor]) -> Tensor:
+        if len(clip_ranges) == 1:
+            return values
+        change = (values - samples.values).clamp(-clip_ranges[1], clip_ranges[1])
+        return samples.values + change
 
     def _log(self, measures: dict[str, np.ndarray]) -> None:
         self._n_updates += self.n_epochs

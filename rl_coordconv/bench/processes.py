@@ -94,13 +94,32 @@ class Candidate:
                 process.communicate()  # closes stdin and waits
 
 
+@contextmanager
+def running(candidates: Mapping[str, Candidate]) -> Iterator[dict[str, Callable[[], Interval]]]:
+    """Start all processes side by side, and run each for `WARM_UP` intervals.
+
+    Args:
+        candidates: The commands, by name. Their processes stay alive until the block ends.
+
+    Yields:
+        Functions that run a process for one interval, by name; see `Candidate.process`.
+
+    Raises:
+        UserError: A process ended early.
+    """
+    with ExitStack() as stack:
+        works = {name: stack.enter_context(c.process()) for name, c in candidates.items()}
+        interleave(works, 0, WARM_UP, "Starting")  # so that all imports are over
+        yield works
+
+
 def interleave_processes(
     candidates: Mapping[str, Candidate], rounds: int
 ) -> dict[str, list[Interval]]:
     """Run each candidate for one interval per round, in random order within a round.
 
     Args:
-        candidates: The commands, by name. Their processes stay alive for all rounds.
+        candidates: The commands, by name.
         rounds: Number of measured rounds.
 
     Returns:
@@ -109,6 +128,5 @@ def interleave_processes(
     Raises:
         UserError: A process ended early.
     """
-    with ExitStack() as stack:
-        works = {name: stack.enter_context(c.process()) for name, c in candidates.items()}
-        return interleave(works, rounds, WARM_UP, "Measuring")
+    with running(candidates) as works:
+        return interleave(works, rounds, 0, "Measuring")

@@ -13,8 +13,8 @@ import torch
 
 import rl_coordconv
 from rl_coordconv.bench import baseline, upper_bound
-from rl_coordconv.bench.processes import Candidate, Interval, interleave_processes
-from rl_coordconv.bench.timing import Report, Table, make_report, ratios, spreads
+from rl_coordconv.bench.processes import Candidate, Interval, running
+from rl_coordconv.bench.timing import Report, Table, interleave, make_report, ratios, spreads
 from rl_coordconv.experiments import CONFIGS, ENVIRONMENT
 
 BASELINES: Mapping[str, Sequence[str]] = {
@@ -25,33 +25,40 @@ BASELINES: Mapping[str, Sequence[str]] = {
 }
 """Arguments of `baseline`. The baseline is the fastest of these on this machine."""
 
+QUICK_BASELINES = ("DummyVecEnv, 1 thread", "SubprocVecEnv, 1 thread")
 BASELINE_ROUNDS = 5
+QUICK_ROUNDS, QUICK_SECONDS = 2, 0.3
 EXTRACTORS = ("nature", "coordconv")
 PRECISIONS = ("float32", "bf16")
 
 
-def run(repeats: int, algorithm: str, seconds: float) -> Report:
+def run(repeats: int, algorithm: str, seconds: float, *, quick: bool = False) -> Report:
     """Measure training on Ms. Pac-Man side by side, each candidate in its own process.
 
     Args:
         repeats: Number of measured rounds, at least 1.
         algorithm: ``a2c`` or ``ppo``.
         seconds: Minimum length of an interval, above 0.
+        quick: Measure a few short rounds instead, with fewer baselines to choose from.
 
     Raises:
         UserError: A process ended early.
     """
+    rounds = 1 if quick else BASELINE_ROUNDS
+    if quick:
+        repeats, seconds = QUICK_ROUNDS, QUICK_SECONDS
     baselines = {
-        name: Candidate(Path(baseline.__file__), [algorithm, *argv], seconds)
-        for name, argv in BASELINES.items()
+        name: Candidate(Path(baseline.__file__), [algorithm, *BASELINES[name]], seconds)
+        for name in (QUICK_BASELINES if quick else BASELINES)
     }
-    choice = interleave_processes(baselines, BASELINE_ROUNDS)
-    speeds = {name: _speeds(intervals) for name, intervals in choice.items()}
-    fastest = max(speeds, key=lambda name: median(speeds[name]))
     with TemporaryDirectory() as folder:
-        candidates = {"baseline": baselines[fastest]}
-        candidates |= _candidates(algorithm, Path(folder), seconds)
-        intervals = interleave_processes(candidates, repeats)
+        candidates = _candidates(algorithm, Path(folder), seconds)
+        with running(baselines | candidates) as works:
+            choice = interleave({name: works[name] for name in baselines}, rounds, 0, "Choosing")
+            speeds = {name: _speeds(intervals) for name, intervals in choice.items()}
+            fastest = max(speeds, key=lambda name: median(speeds[name]))
+            race = {"baseline": works[fastest]} | {name: works[name] for name in candidates}
+            intervals = interleave(race, repeats, 0, "Measuring")
     on_gpu, imports = torch.cuda.is_available(), _imports_mib()
     device = torch.cuda.get_device_name() if on_gpu else "cpu"
     note = f"""\
@@ -105,7 +112,7 @@ def summarise(
     """Compare all candidates with the baseline and the upper bound, within each round.
 
     Args:
-        intervals: The result of `interleave_processes`.
+        intervals: The intervals of each candidate, one per round.
         imports: Memory that importing the libraries takes, in MiB.
         overlap: Whether games and network run at the same time; see `upper_bound.upper_bound`.
 

@@ -80,7 +80,10 @@ def main(description: str, argv: Sequence[str]) -> int:
     flags.set_defaults(run=lambda bench, o: bench.run(o.repeats, o.n_envs))
     help_text = "compare training with plain Stable-Baselines3 and an upper bound"
     flags = benches.add_parser("train", help=help_text)
-    flags.set_defaults(run=lambda bench, o: bench.run(o.repeats, o.algorithm, o.seconds))
+    flags.add_argument("--quick", action="store_true", help="measure a few short rounds only")
+    flags.set_defaults(
+        run=lambda bench, o: bench.run(o.repeats, o.algorithm, o.seconds, quick=o.quick)
+    )
     flags = benches.add_parser("runs", help="measure several runs in parallel, as in a study")
     help_text = "numbers of parallel runs to measure"
     flags.add_argument(
@@ -89,6 +92,11 @@ def main(description: str, argv: Sequence[str]) -> int:
     flags.set_defaults(
         run=lambda bench, o: bench.run(o.repeats, CONFIGS, o.algorithm, o.seconds, o.n_runs)
     )
+    help_text = "measure layer, training and updates on a GPU, in under six minutes"
+    flags = benches.add_parser("gpu", help=help_text)
+    flags.add_argument("--device", default="cuda", choices=["cpu", "cuda"])
+    flags.add_argument("--quick", action="store_true", help="try every measurement once")
+    flags.set_defaults(run=lambda bench, o: bench.run(o.repeats, o.device, quick=o.quick))
     for name, default in {"apex": 10.0, "train": 2.0, "runs": 20.0}.items():
         flags = benches.choices[name]
         if name != "apex":
@@ -96,7 +104,8 @@ def main(description: str, argv: Sequence[str]) -> int:
         help_text = "seconds per measurement (default: %(default)s)"
         flags.add_argument("--seconds", type=seconds, default=default, metavar="X", help=help_text)
     for name, flags in benches.choices.items():
-        repeats = 3 if name == "runs" else 40  # each measurement of `runs` takes half a minute
+        # Each measurement of `runs` takes half a minute; those of `gpu` must end in six.
+        repeats = {"runs": 3, "gpu": 5}.get(name, 40)
         help_text = "number of measured rounds (default: %(default)s)"
         flags.add_argument("--repeats", type=count, default=repeats, metavar="N", help=help_text)
         flags.add_argument(

@@ -63,6 +63,8 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "log_dir",
         "device",
         "num_threads",
+        "cuda_graphs",
+        "env_groups",
         "workers",
         "address",
         "num_learners",

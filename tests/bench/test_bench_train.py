@@ -183,6 +183,7 @@ class TestTrain:
 
     def test_a_process_that_ends_early_is_one_sentence(self, main, monkeypatch, capsys):
         monkeypatch.setattr(train, "BASELINES", {"unheard-of": ["unheard-of", "1"]})
+        monkeypatch.setattr(train, "_candidates", lambda *_: {})
         with pytest.raises(SystemExit) as exit_:
             main(["train", "--repeats", "1"])
         assert exit_.value.code == 2

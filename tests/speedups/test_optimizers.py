@@ -51,6 +51,31 @@ def test_a_state_of_a_gpu_does_not_make_an_optimiser_on_the_cpu_capturable():
     assert not optimizer.param_groups[0]["capturable"]
 
 
+@pytest.mark.parametrize(("heavy", "light", "settings"), [PAIRS[0], PAIRS[2]])
+def test_takes_the_same_steps_with_a_tensor_as_learning_rate(heavy, light, settings):
+    class Capturable(light):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.make_capturable(torch.device("cpu"))
+
+    expected, reference = train(heavy, settings)
+    weights, optimizer = train(Capturable, settings)
+    torch.testing.assert_close(weights, expected)
+    assert torch.is_tensor(optimizer.param_groups[0]["lr"])
+    state = optimizer.state_dict()
+    torch.testing.assert_close(
+        train(light, settings, state=state)[0],
+        train(heavy, settings, state=reference.state_dict())[0],
+    )
+
+
+def test_a_tensor_as_learning_rate_excludes_a_momentum():
+    optimizer = LightRMSpropTFLike([torch.ones(1, requires_grad=True)], momentum=0.9)
+    optimizer.make_capturable(torch.device("cpu"))
+    with pytest.raises(ValueError, match="only lr, alpha and eps"):
+        optimizer.step()
+
+
 @pytest.mark.parametrize("rate", [0.1, torch.tensor(0.1)], ids=["number", "tensor"])
 def test_the_learning_rate_changes_in_place_and_stays_of_its_type_when_loaded(rate):
     weight = torch.ones(1, requires_grad=True)

@@ -33,6 +33,8 @@ from rl_coordconv.runs.device import use_device
 from rl_coordconv.runs.files import atomic_write, disk_errors
 from rl_coordconv.runs.folder import Run, record_start
 from rl_coordconv.runs.signals import StopSignals
+from rl_coordconv.speedups.captured import CapturedA2C, CapturedPPO
+from rl_coordconv.speedups.groups import GroupedVecEnv
 from rl_coordconv.speedups.memory import keep_freed_memory
 from rl_coordconv.speedups.optimizers import LightAdam, LightRMSpropTFLike
 from rl_coordconv.speedups.policy import OrderedRolloutBuffer, ReuseCnnPolicy
@@ -57,10 +59,12 @@ def train(config: AtariConfig, run: Run, callbacks: Sequence[BaseCallback] = ())
     device = str(use_device(config.device, config.num_threads))
     if device == "cpu":
         keep_freed_memory()
-    env = make_env(config)
+    graphs, n_groups = config.uses_cuda_graphs(device), config.number_of_groups(device)
+    env = make_env(config, n_groups=n_groups)
     with disk_errors(run.folder), StopSignals(saving(run)) as signals:
-        resumed = load_checkpoint(run, algorithm_of(config), env, device, pickled_classes(config))
-        model, state = resumed or (make_model(config, env, device), {})
+        classes = pickled_classes(config, graphs=graphs)
+        resumed = load_checkpoint(run, algorithm_of(config, graphs=graphs), env, device, classes)
+        model, state = resumed or (make_model(config, env, device, graphs=graphs), {})
         console = Console(quiet=not run.verbose)
         bar = Bar(console, config.total_timesteps, "steps", model.num_timesteps)
         evaluation_env = make_env(config, training=False)
@@ -69,8 +73,10 @@ def train(config: AtariConfig, run: Run, callbacks: Sequence[BaseCallback] = ())
         env.seed(derived_seed(config.seed, model.num_timesteps))
         model.set_logger(make_logger(run, model.num_timesteps, state.get("last_step", 0)))
         facts = {"resuming": f"from step {model.num_timesteps:,}"} if resumed else {}
-        parameters = f"{sum(p.numel() for p in model.policy.parameters()):,}"
-        console.print(summary(config, run, device_used=device, parameters=parameters, **facts))
+        facts["parameters"] = f"{sum(p.numel() for p in model.policy.parameters()):,}"
+        facts["cuda_graphs_used"] = "yes" if graphs and device != "cpu" else "no"
+        facts["env_groups_used"] = str(n_groups)
+        console.print(summary(config, run, device_used=device, **facts))
 
         coordinates = CoordinateCallback(freq=1, maps=False)
         logs = [EpisodeCallback(run), SpeedLog(), coordinates, ComparisonPages(config)]
@@ -108,24 +114,38 @@ def load_model(config: AtariConfig, run: Run) -> A2C | PPO:
     )
 
 
-def algorithm_of(config: AtariConfig) -> type[A2C] | type[PPO]:
-    """Return the Stable-Baselines3 algorithm of a config."""
-    return A2C if isinstance(config, A2CConfig) else PPO
+def algorithm_of(config: AtariConfig, *, graphs: bool = False) -> type[A2C] | type[PPO]:
+    """Return the Stable-Baselines3 algorithm of a config, or its subclass with CUDA graphs."""
+    if isinstance(config, A2CConfig):
+        return CapturedA2C if graphs else A2C
+    return CapturedPPO if graphs else PPO
 
 
-def make_env(config: AtariConfig, *, training: bool = True) -> VecEnv:
-    """Return the environments for training, or for evaluation on whole games."""
-    return make_atari_env(
-        config.env,
-        config.n_envs if training else min(config.n_envs, config.eval_episodes),
-        protocol=config.protocol,
-        backend=config.backend,
-        training=training,
-        num_threads=config.num_threads,
-    )
+def make_env(config: AtariConfig, *, training: bool = True, n_groups: int = 1) -> VecEnv:
+    """Return the environments for training, or for evaluation on whole games.
+
+    Args:
+        config: The settings.
+        training: Whether they are for training.
+        n_groups: Number of groups that can step separately; 1 for plain environments.
+    """
+    n_envs = config.n_envs if training else min(config.n_envs, config.eval_episodes)
+    n_threads = config.num_threads and max(1, config.num_threads // n_groups)
+    groups = [
+        make_atari_env(
+            config.env,
+            n_envs // n_groups,
+            protocol=config.protocol,
+            backend=config.backend,
+            training=training,
+            num_threads=n_threads,
+        )
+        for _ in range(n_groups)
+    ]
+    return GroupedVecEnv(groups) if n_groups > 1 else groups[0]
 
 
-def make_model(config: AtariConfig, env: VecEnv, device: str) -> A2C | PPO:
+def make_model(config: AtariConfig, env: VecEnv, device: str, *, graphs: bool = False) -> A2C | PPO:
     """Return an untrained model with the settings of a config."""
     shared: dict[str, Any] = {
         "learning_rate": _schedule(config.learning_rate, config.learning_rate_schedule),
@@ -135,52 +155,61 @@ def make_model(config: AtariConfig, env: VecEnv, device: str) -> A2C | PPO:
         "ent_coef": config.ent_coef,
         "vf_coef": config.vf_coef,
         "max_grad_norm": config.max_grad_norm,
-        "policy_kwargs": network(config),
         "seed": config.seed,
         "device": device,
     }
+    classes = pickled_classes(config, graphs=graphs)
+    shared |= {name: classes[name] for name in ("policy_kwargs", "rollout_buffer_class")}
+    policy = classes["policy_class"]
     if isinstance(config, PPOConfig):
-        return PPO(
-            "CnnPolicy",
+        return (CapturedPPO if graphs else PPO)(
+            policy,
             env,
             batch_size=config.batch_size,
             n_epochs=config.n_epochs,
             clip_range=_schedule(config.clip_range, config.clip_range_schedule),
             **shared,
         )
-    return A2C(ReuseCnnPolicy, env, rollout_buffer_class=OrderedRolloutBuffer, **shared)
+    return (CapturedA2C if graphs else A2C)(policy, env, **shared)
 
 
-def network(config: AtariConfig) -> dict[str, Any]:
-    """Return the ``policy_kwargs`` of a config: the network and the optimiser."""
-    precision = {"precision": config.precision}
+def network(config: AtariConfig, *, reuse: bool) -> dict[str, Any]:
+    """Return the ``policy_kwargs`` of a config: the network and the optimiser.
+
+    Args:
+        config: The settings.
+        reuse: Whether the policy is a `ReuseCnnPolicy`.
+    """
+    own: dict[str, Any] = {"features_extractor_kwargs": {"precision": config.precision}}
+    if reuse:
+        own["reuse_steps"] = config.n_steps
     if isinstance(config, A2CConfig):
         return policy_kwargs(
             config.extractor,
-            reuse_steps=config.n_steps,
-            features_extractor_kwargs=precision,
             # torch's RMSprop, with epsilon outside the root, is less stable (SB3's docs on A2C).
             optimizer_class=LightRMSpropTFLike,
             optimizer_kwargs={"eps": config.rms_prop_eps},
+            **own,
         )
     return policy_kwargs(
         config.extractor,
-        features_extractor_kwargs=precision,
         optimizer_class=LightAdam,
         optimizer_kwargs={"eps": 1e-5},  # as SB3 sets it for its default, Adam
+        **own,
     )
 
 
-def pickled_classes(config: AtariConfig) -> dict[str, Any]:
+def pickled_classes(config: AtariConfig, *, graphs: bool = False) -> dict[str, Any]:
     """Return the ``custom_objects`` for loading a model of any version of this package.
 
-    A file refers to classes by module, and some have been moved or removed.
+    A file refers to classes by module, and some have been moved or removed. They also differ with
+    CUDA graphs, in which the reuse of a rollout's forward passes cannot be captured.
     """
-    is_a2c = isinstance(config, A2CConfig)
+    reuse = isinstance(config, A2CConfig) and not graphs
     return {
-        "policy_class": ReuseCnnPolicy if is_a2c else ActorCriticCnnPolicy,
-        "policy_kwargs": network(config),
-        "rollout_buffer_class": OrderedRolloutBuffer if is_a2c else RolloutBuffer,
+        "policy_class": ReuseCnnPolicy if reuse else ActorCriticCnnPolicy,
+        "policy_kwargs": network(config, reuse=reuse),
+        "rollout_buffer_class": OrderedRolloutBuffer if reuse else RolloutBuffer,
     }
 
 

@@ -104,7 +104,9 @@ class TestUpdate:
     @pytest.mark.parametrize("extractor", ["nature", "coordconv", "coordconv-all"])
     @pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
     def test_equals_sb3s_up_to_rounding(self, make_model, algorithm, extractor, precision):
-        self._check(make_model, algorithm, extractor, precision)
+        # Some CPUs round a batch in bf16 otherwise than its parts; bf16's own precision is 0.004.
+        rounding = 2e-3 if precision == "float32" else 0.02
+        self._check(make_model, algorithm, extractor, precision, rounding=rounding)
 
     @pytest.mark.gpu
     @pytest.mark.parametrize("precision", ["float32", "bf16"])
@@ -115,7 +117,7 @@ class TestUpdate:
         self._check(make_model, algorithm, extractor, precision, device=cuda, rounding=0.02)
 
     @staticmethod
-    def _check(make_model, *network, device="cpu", rounding=2e-3):
+    def _check(make_model, *network, device="cpu", rounding):
         algorithm, *settings = network
         sb3, ours = (make_model(algorithm, kind, *settings, device) for kind in ("sb3", "ours"))
         start = weights(sb3)

@@ -114,12 +114,7 @@ OF_PPO = {
     "clipped values": {"clip_range_vf": 0.001, "normalize_advantage": False},
     "ragged batches": {"batch_size": 8},
 }
-SLOW = {"bf16": pytest.mark.slow}
-CASES = [
-    pytest.param(algorithm, name, marks=SLOW.get(name, ()))
-    for algorithm in CLASSES
-    for name in SETTINGS
-]
+CASES = [(algorithm, name) for algorithm in CLASSES for name in SETTINGS]
 CASES += [("ppo", name) for name in OF_PPO]
 
 

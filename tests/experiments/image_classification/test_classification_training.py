@@ -24,7 +24,7 @@ from rl_coordconv.experiments.image_classification.datasets import read_splits
 from rl_coordconv.experiments.image_classification.learner import ClassificationLearner
 from rl_coordconv.experiments.image_classification.names import DataSource
 from rl_coordconv.experiments.image_classification.train import _QUICK_BACKBONE, _QUICK_SECONDS
-from rl_coordconv.runs import vision
+from rl_coordconv.runs import extras
 from rl_coordconv.runs.folder import Run
 from scripts import SCRIPTS, mistake, run_script
 
@@ -274,5 +274,5 @@ def test_a_mistake_is_a_one_sentence_error(flags, message, tmp_path, capsys):
 
 
 def test_a_missing_extra_is_a_one_sentence_error(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(vision, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
     assert "pip install 'rl_coordconv[vision]'." in fails(tmp_path, capsys)

@@ -15,7 +15,7 @@ from rl_coordconv.experiments.mnist_detection import proposal_learner, train
 from rl_coordconv.experiments.mnist_detection.config import DetectionConfig
 from rl_coordconv.experiments.mnist_detection.learner import DetectionLearner
 from rl_coordconv.experiments.mnist_detection.names import DetectionModel
-from rl_coordconv.runs import vision
+from rl_coordconv.runs import extras
 from rl_coordconv.runs.folder import Run
 from scripts import mistake, run_script
 
@@ -161,7 +161,7 @@ def test_a_mistake_is_a_one_sentence_error(flags, message, tmp_path, capsys):
 
 
 def test_a_missing_extra_is_a_one_sentence_error(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(vision, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
     assert "pip install 'rl_coordconv[vision]'." in fails(tmp_path, "", capsys)
 
 

@@ -63,7 +63,7 @@ def run(repeats: int, device_name: str, extractor: str, runners: int, seconds: f
     configs = {EXAMPLE: _example(device, runners), **_ours(device, extractor, runners)}
     # All runners exist at once, but only those of one training play at a time.
     with ray_cluster("local", num_cpus=runners * len(configs)), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # RLlib calls parts of itself that it deprecates
+        warnings.simplefilter("ignore")  # RLlib calls functions that it has deprecated
         trainings: dict[str, Any] = {name: each.build_algo() for name, each in configs.items()}
         try:
             for dqn in trainings.values():

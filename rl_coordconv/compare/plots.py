@@ -17,7 +17,7 @@ from rl_coordconv.compare.comparison import Comparison
 from rl_coordconv.compare.games import OverGames
 from rl_coordconv.compare.inline import INK, mark
 from rl_coordconv.compare.published import published_scores
-from rl_coordconv.compare.results import POINTS, Array, XAxis
+from rl_coordconv.compare.results import POINTS, Array, XAxis, algorithm_name
 from rl_coordconv.compare.statistics import MIN_SEEDS, band, performance_profile
 from rl_coordconv.runs.results import Style
 
@@ -55,7 +55,7 @@ def house_style() -> Iterator[None]:
 
 def curves(comparison: Comparison, x: XAxis) -> Figure:
     """Draw scores over training: a thin line per seed, and the mean with its interval."""
-    figure, axes = _axes(f"{comparison.algorithm.upper()}, {comparison.game}")
+    figure, axes = _axes(f"{algorithm_name(comparison.algorithm)}, {comparison.game}")
     for place, variant in enumerate(comparison.variants):
         style = variant.style
         for run in variant.runs:
@@ -116,7 +116,9 @@ def _published_lines(axes: Axes, comparison: Comparison) -> None:
 def final_scores(comparison: Comparison) -> Figure:
     """Draw each seed's final score, and the mean with its interval."""
     figure, axes = _axes("")
-    figure.suptitle(f"{comparison.algorithm.upper()}, {comparison.game}: final scores", fontsize=11)
+    figure.suptitle(
+        f"{algorithm_name(comparison.algorithm)}, {comparison.game}: final scores", fontsize=11
+    )
     figure.set_figheight(1.3 + 0.5 * len(comparison.variants))
     for place, variant in enumerate(comparison.variants):
         scores = variant.scores("training", variant.step)
@@ -133,7 +135,7 @@ def final_scores(comparison: Comparison) -> Figure:
 
 def profiles(summary: OverGames) -> Figure:
     """Draw the performance profile: the share of runs above each score, with its interval."""
-    figure, axes = _axes(f"{summary.algorithm.upper()}: performance profile")
+    figure, axes = _axes(f"{algorithm_name(summary.algorithm)}: performance profile")
     scores = np.concatenate([variant.matrix.ravel() for variant in summary.variants])
     # A single game far above human level must not stretch the axis.
     thresholds = np.linspace(min(0.0, scores.min()), np.clip(scores.max(), 1, _TOP), 101)
@@ -150,7 +152,7 @@ def profiles(summary: OverGames) -> Figure:
 
 def game_bars(summary: OverGames) -> Figure:
     """Draw a bar for the mean score of each game and variant, and a dot per seed."""
-    figure, axes = _axes(f"{summary.algorithm.upper()}: games")
+    figure, axes = _axes(f"{algorithm_name(summary.algorithm)}: games")
     n_games, n_variants = len(summary.games), len(summary.variants)
     thickness = 0.8 / n_variants
     figure.set_figheight(1.4 + n_games * max(0.45, 0.22 * n_variants))

@@ -155,6 +155,15 @@ class RunResult:
         return float(self.steps[reached[0]]) if reached.size else float("nan")
 
 
+def algorithm_name(algorithm: str) -> str:
+    """Return the name of an algorithm in text.
+
+    >>> [algorithm_name(name) for name in ("a2c", "apex", "unknown")]
+    ['A2C', 'Ape-X', 'Unknown algorithm']
+    """
+    return {"apex": "Ape-X", "unknown": "Unknown algorithm"}.get(algorithm, algorithm.upper())
+
+
 def read_run(run: StoredRun) -> RunResult:
     """Read the games and evaluations of a run of this package, finished or not.
 

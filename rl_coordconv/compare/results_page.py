@@ -11,6 +11,7 @@ from rl_coordconv.compare.comparison import Comparison, compare
 from rl_coordconv.compare.find import find_runs
 from rl_coordconv.compare.page import Section, markdown
 from rl_coordconv.compare.report import section
+from rl_coordconv.compare.results import algorithm_name
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.files import atomic_write
 
@@ -89,6 +90,9 @@ def _with_published(comparisons: Sequence[Comparison]) -> Iterator[tables.Table]
     for comparison in comparisons:
         groups.setdefault((comparison.algorithm, comparison.game), []).append(comparison)
     for (algorithm, game), group in groups.items():
+        published = tables.published_table(group[0])
+        if not published.rows:
+            continue
         ours = []
         for comparison in group:
             for variant in comparison.variants:
@@ -96,7 +100,6 @@ def _with_published(comparisons: Sequence[Comparison]) -> Iterator[tables.Table]
                 steps, seeds = sentences.count(variant.step), len(variant.at(variant.step))
                 how = f"{seeds} seeds, mean of the last 100 training games"
                 ours.append([f"ours, {variant.name}", steps, mean, comparison.protocol, how])
-        published = tables.published_table(group[0])
         rows = [[source, "10M", *row] for source, *row in published.rows]
         head = [published.head[0], "steps", *published.head[1:]]
-        yield tables.Table(f"{algorithm.upper()} in {game}", head, [*ours, *rows])
+        yield tables.Table(f"{algorithm_name(algorithm)} in {game}", head, [*ours, *rows])

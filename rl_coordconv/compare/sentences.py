@@ -8,6 +8,7 @@ import numpy as np
 
 from rl_coordconv.compare.comparison import MIN_GAMES, Comparison, Pair
 from rl_coordconv.compare.games import OverGames, VariantOverGames
+from rl_coordconv.compare.results import algorithm_name
 from rl_coordconv.compare.statistics import LEVEL, MIN_SEEDS, Interval, level_of_each
 
 _STEPS = 100  # at which the second half of training is examined
@@ -59,8 +60,8 @@ def interval(estimate: Interval, form: str = "") -> str:
 
 def title(algorithm: str, protocol: str, *, game: str = "") -> str:
     """Return a heading, such as ``A2C in MsPacman, classic protocol``."""
-    name = algorithm.upper() if algorithm != "unknown" else "Unknown algorithm"
-    return f"{name}{f' in {game}' if game else ''}, {protocol} protocol"
+    where = f" in {game}" if game else ""
+    return f"{algorithm_name(algorithm)}{where}, {protocol} protocol"
 
 
 def verdicts(comparison: Comparison) -> list[str]:

@@ -1,1 +1,1 @@
-"""Distributed prioritised DQN on RLlib, the heir of Ape-X (Horgan et al. 2018)."""
+"""Distributed prioritised DQN on RLlib, based on Ape-X (Horgan et al. 2018)."""

@@ -48,7 +48,7 @@ def make_agent(config: ApexConfig, env: VecEnv, device: str) -> DQN:
     agent = DQN(
         DuelingPolicy,
         env,
-        buffer_size=1,  # RLlib's is used
+        buffer_size=1,  # RLlib's replay buffer is used
         gamma=config.gamma,
         exploration_initial_eps=config.eval_epsilon,
         exploration_final_eps=config.eval_epsilon,

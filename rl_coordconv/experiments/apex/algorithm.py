@@ -86,7 +86,7 @@ class Apex:
         self.replay_ratio = replay_ratio(built)
         self._steps = 0
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # RLlib calls parts of itself that it deprecates
+            warnings.simplefilter("ignore")  # RLlib calls functions that it has deprecated
             dqn: Any = built.build_algo()  # by its annotations, much of it may be None
         self._dqn = dqn
         with suppress(OSError):
@@ -246,7 +246,7 @@ def replay_ratio(built: DQNConfig) -> float:
 
 
 def _series(results: Mapping[str, Any], name: str) -> list[float]:
-    """Return the logged values; RLlib may have NaN for none."""
+    """Return the logged values; NaN, which means none, is left out."""
     values = np.atleast_1d(np.asarray(results.get(name, []), dtype=float))
     return [float(value) for value in values if not np.isnan(value)]
 

@@ -56,7 +56,7 @@ class ApexConfig(WithPresets, GameConfig):
     learning_rate: Positive = Field(description="learning rate")
     adam_eps: Positive = Field(description="epsilon of Adam")
     max_grad_norm: Positive = Field(description="maximum norm of the gradient, for clipping")
-    target_update_interval: Count = Field(description="updates between those of the target network")
+    target_update_interval: Count = Field(description="updates between target-network updates")
     replay_size: Count = Field(description="steps in the replay buffer, of 28 KB each")
     replay_alpha: Fraction = Field(description="exponent of the priorities; 0 samples uniformly")
     replay_beta: Fraction = Field(description="exponent of the importance-sampling weights")

@@ -51,7 +51,7 @@ class ApexModule(DefaultDQNTorchRLModule):
         self._epsilons = torch.tensor(epsilons)
 
     def get_non_inference_attributes(self) -> list[str]:
-        """Return the parts that play no role in playing."""
+        """Return the parts that are not needed for inference."""
         return ["_target_network"]
 
     def make_target_networks(self) -> None:

@@ -62,7 +62,7 @@ def test_a2c_and_apex_are_side_by_side_in_a_report(tmp_path):
     for algorithm in ("a2c", "apex"):
         write_study(tmp_path / "runs", {"nature": 1000, "coordconv": 1100}, algorithm=algorithm)
     assert command(tmp_path / "runs", "--out", tmp_path / "out") == 0
-    rows = read(tmp_path / "out" / "scores.csv")
+    rows = read(tmp_path / "out" / "variants.csv")
     assert {(row["algorithm"], row["variant"]) for row in rows} == {
         (algorithm, variant) for algorithm in ("a2c", "apex") for variant in ("nature", "coordconv")
     }

@@ -69,7 +69,7 @@ class LightRMSpropTFLike(_Light, RMSpropTFLike):
             ValueError: The learning rate is a tensor, and there is a momentum or weight decay.
         """
         if not isinstance(self.defaults["lr"], Tensor):
-            return super().step(closure)
+            return unwrap(RMSpropTFLike.step)(self, closure)  # without the hooks of that class
         loss = None
         if closure is not None:
             with torch.enable_grad():

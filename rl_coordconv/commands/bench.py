@@ -34,6 +34,24 @@ def seconds(text: str) -> float:
 
 def main(description: str, argv: Sequence[str]) -> int:
     """Parse the command line, measure, print, and return the exit code."""
+    with one_sentence_errors():
+        options = _parser(description).parse_args(argv)
+        if options.json and not options.json.parent.is_dir():
+            raise UserError(f"There is no folder {options.json.parent} to write to.")
+        with may_need_extras(f"bench {options.bench}"):
+            bench = import_module(f"rl_coordconv.bench.{options.bench}")
+            end_import()
+            report = options.run(bench, options)
+    print(report.text)
+    if options.json:
+        numbers = {"bench": options.bench, **report.numbers}
+        text = json.dumps(numbers, indent=2, default=asdict)
+        options.json.write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+def _parser(description: str) -> Parser:
+    """Return the parser, in which each benchmark has its flags and its call."""
     parser = Parser(description=description)
     benches = parser.add_subparsers(dest="bench", required=True)
     flags = benches.add_parser("layer", help="compare CoordConv2d with nn.Conv2d and concatenation")
@@ -111,17 +129,4 @@ def main(description: str, argv: Sequence[str]) -> int:
         flags.add_argument(
             "--json", type=expand_path, metavar="FILE", help="write the numbers to this file too"
         )
-    with one_sentence_errors():
-        options = parser.parse_args(argv)
-        if options.json and not options.json.parent.is_dir():
-            raise UserError(f"There is no folder {options.json.parent} to write to.")
-        with may_need_extras(f"bench {options.bench}"):
-            bench = import_module(f"rl_coordconv.bench.{options.bench}")
-            end_import()
-            report = options.run(bench, options)
-    print(report.text)
-    if options.json:
-        numbers = {"bench": options.bench, **report.numbers}
-        text = json.dumps(numbers, indent=2, default=asdict)
-        options.json.write_text(text + "\n", encoding="utf-8")
-    return 0
+    return parser

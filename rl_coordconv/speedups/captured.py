@@ -41,7 +41,7 @@ Measures = dict[str, Tensor]
 
 
 class _Captured(OnPolicyAlgorithm):
-    """What `CapturedA2C` and `CapturedPPO` share.
+    """Base class of `CapturedA2C` and `CapturedPPO`.
 
     ``rollout_buffer`` stays empty. Callbacks must copy ``new_obs`` to keep it. With several groups,
     they are called while some games are already in their next step.
@@ -300,7 +300,8 @@ class CapturedPPO(_Captured, PPO):
         return {n: x(progress) for n, x in ranges.items() if x is not None}  # type: ignore[operator]
 
     def _batches(self) -> list[Tensor]:
-        # The batches of Stable-Baselines3, which orders samples by game.
+        # The batches of Stable-Baselines3, which orders samples by game, and draws from NumPy's
+        # global generator.
         n_samples = self.n_steps * self.n_envs
         order = np.arange(n_samples).reshape(self.n_steps, self.n_envs).T.flatten()
         epochs = np.stack([np.random.permutation(order) for _ in range(self.n_epochs)])  # noqa: NPY002

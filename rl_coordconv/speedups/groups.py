@@ -48,8 +48,12 @@ class GroupedVecEnv(VecEnv):
             *(g.step_wait() for g in self.groups), strict=True
         )
         self._take_reset_infos()
-        joined = (np.concatenate(parts) for parts in (observations, rewards, dones))
-        return (*joined, list(chain(*infos)))  # type: ignore[return-value]
+        return (
+            np.concatenate(observations),
+            np.concatenate(rewards),
+            np.concatenate(dones),
+            list(chain(*infos)),
+        )
 
     def _take_reset_infos(self) -> None:
         self.reset_infos = list(chain(*(group.reset_infos for group in self.groups)))

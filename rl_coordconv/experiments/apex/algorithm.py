@@ -6,8 +6,8 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,15 +103,10 @@ class Apex:
         if not self._has_runners():
             time.sleep(_PROBE_SECONDS)
             return Round(0, 0, [], {})  # RLlib would learn more and more from the same steps
-        with warnings.catch_warnings():
+        # RLlib handles the loss of a runner.
+        with warnings.catch_warnings(), _learner_errors():
             warnings.simplefilter("ignore")
-            try:
-                result = self._dqn.train()
-            except RayError as error:  # those of runners are handled in there
-                reason = str(error).strip().splitlines()[0].rstrip(".")
-                raise UserError(
-                    f"A learner was lost ({reason}). Run the same command again to resume."
-                ) from None
+            result = self._dqn.train()
         played = result["env_runners"]
         steps = int(played["num_env_steps_sampled_lifetime"])
         new_steps, self._steps = steps - self._steps, steps
@@ -131,8 +126,13 @@ class Apex:
         return bool(group.num_healthy_remote_env_runners())
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the weights of the `DuelingNetwork`, on the CPU."""
-        weights = self._dqn.learner_group.get_weights()[DEFAULT_MODULE_ID]
+        """Return the weights of the `DuelingNetwork`, on the CPU.
+
+        Raises:
+            UserError: A learner was lost.
+        """
+        with _learner_errors():
+            weights = self._dqn.learner_group.get_weights()[DEFAULT_MODULE_ID]
         prefix = "network."
         return {
             name.removeprefix(prefix): torch.from_numpy(np.array(value))
@@ -141,8 +141,13 @@ class Apex:
         }
 
     def state(self) -> State:
-        """Return the weights, those of the target network, and the optimiser's state."""
-        learner = self._dqn.learner_group.get_state(_STATE)["learner"]
+        """Return the weights, those of the target network, and the optimiser's state.
+
+        Raises:
+            UserError: A learner was lost.
+        """
+        with _learner_errors():
+            learner = self._dqn.learner_group.get_state(_STATE)["learner"]
         state: State = _tensors({name: learner[name] for name in ("rl_module", "optimizer")})
         return state
 
@@ -157,6 +162,18 @@ class Apex:
     def close(self) -> None:
         """Stop the runners and learners."""
         self._dqn.stop()
+
+
+@contextmanager
+def _learner_errors() -> Iterator[None]:
+    """Turn the error of a learner that was lost into a sentence for the user."""
+    try:
+        yield
+    except RayError as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise UserError(
+            f"A learner was lost ({reason}). Run the same command again to resume."
+        ) from None
 
 
 def check_size(config: ApexConfig) -> None:

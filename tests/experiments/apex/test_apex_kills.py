@@ -6,11 +6,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from apex_runs import arguments, column, wait_until
 from ray_nodes import workers
 
+from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.folder import Run
 from scripts import SCRIPTS
 
@@ -95,3 +97,19 @@ def test_a_lost_learner_ends_the_training(rllib, temporary_folder, tmp_path):
     assert error.splitlines()[-1].startswith("A learner was lost (")
     assert run.saved
     assert ray_folders() == []
+
+
+@pytest.mark.parametrize("call", ["train", "weights", "state"])
+def test_every_call_of_a_lost_learner_is_answered_in_one_sentence(rllib, call):
+    from ray.exceptions import RayError
+
+    from rl_coordconv.experiments.apex.algorithm import Apex
+
+    dqn = MagicMock()
+    group = dqn.learner_group
+    for asked in (dqn.train, group.get_weights, group.get_state):
+        asked.side_effect = RayError("The actor died.\nIts class: Learner")
+    apex = Apex.__new__(Apex)
+    apex._dqn = dqn
+    with pytest.raises(UserError, match=r"^A learner was lost \(The actor died\)\. Run the same"):
+        getattr(apex, call)()

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+import numpy as np
+from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
@@ -80,9 +82,11 @@ class TrainingLog:
     def figure(self, name: str, figure: Figure, step: int) -> None:
         """Save a figure as PNG, and show it in TensorBoard."""
         self._run.figures.mkdir(exist_ok=True)
-        with atomic_write(self._run.figures / f"{name}.png") as path:
+        file = self._run.figures / f"{name}.png"
+        with atomic_write(file) as path:
             figure.savefig(path)
-        self.writer.add_figure(name, figure, step)
+        # The saved picture, because `add_figure` would draw it once more.
+        self.writer.add_image(name, np.asarray(Image.open(file)), step, dataformats="HWC")
 
     def images(self, images: Mapping[str, Tensor], step: int) -> None:
         """Show images ``[3, H, W]`` in [0, 1] in TensorBoard."""

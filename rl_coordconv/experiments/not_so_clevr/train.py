@@ -21,7 +21,7 @@ from rl_coordconv.speedups.memory import keep_freed_memory
 # of an AMD EPYC while other runs were in progress.
 _QUICK_SECONDS = {
     ("classification", "deconv"): 1.4,
-    ("classification", "coordconv"): 5.7,
+    ("classification", "coordconv"): 6.9,
     ("rendering", "deconv"): 1.9,
     ("rendering", "coordconv"): 33.0,
     ("rendering", "deconv-bottleneck"): 7.6,

@@ -30,6 +30,9 @@ BASELINE_ROUNDS = 5
 QUICK_ROUNDS, QUICK_SECONDS = 2, 0.3
 EXTRACTORS = ("nature", "coordconv")
 PRECISIONS = ("float32", "bf16")
+QUICK_PRECISIONS = PRECISIONS[
+    :1
+]  # without instructions for bf16, a CPU takes minutes for a rollout
 
 
 def run(repeats: int, algorithm: str, seconds: float, *, quick: bool = False) -> Report:
@@ -39,7 +42,7 @@ def run(repeats: int, algorithm: str, seconds: float, *, quick: bool = False) ->
         repeats: Number of measured rounds, at least 1.
         algorithm: ``a2c`` or ``ppo``.
         seconds: Minimum length of an interval, above 0.
-        quick: Measure a few short rounds instead, with fewer baselines to choose from.
+        quick: Measure a few short rounds of float32 instead, with fewer baselines to choose from.
 
     Raises:
         UserError: A process ended early.
@@ -52,7 +55,8 @@ def run(repeats: int, algorithm: str, seconds: float, *, quick: bool = False) ->
         for name in (QUICK_BASELINES if quick else BASELINES)
     }
     with TemporaryDirectory() as folder:
-        candidates = _candidates(algorithm, Path(folder), seconds)
+        precisions = QUICK_PRECISIONS if quick else PRECISIONS
+        candidates = _candidates(algorithm, precisions, Path(folder), seconds)
         with running(baselines | candidates) as works:
             choice = interleave({name: works[name] for name in baselines}, rounds, 0, "Choosing")
             speeds = {name: _speeds(intervals) for name, intervals in choice.items()}
@@ -73,11 +77,13 @@ importing the libraries takes."""
     return make_report(repeats, {**setting, **numbers, **measured}, tables, note)
 
 
-def _candidates(algorithm: str, folder: Path, seconds: float) -> dict[str, Candidate]:
+def _candidates(
+    algorithm: str, precisions: Sequence[str], folder: Path, seconds: float
+) -> dict[str, Candidate]:
     """Return our training commands, and the two parts of the upper bound."""
     program = Path(rl_coordconv.__file__).with_name("__main__.py")
     candidates = {}
-    for precision in PRECISIONS:
+    for precision in precisions:
         for extractor in EXTRACTORS:
             name = f"{extractor} {precision}"
             flags = [f"train-{algorithm}", "--extractor", extractor, "--precision", precision]
@@ -86,7 +92,7 @@ def _candidates(algorithm: str, folder: Path, seconds: float) -> dict[str, Candi
     part = Path(upper_bound.__file__)
     argv = [algorithm, str(CONFIGS / f"{algorithm}.yaml")]
     candidates["environments"] = Candidate(part, ["environments", *argv], seconds)
-    for precision in PRECISIONS:
+    for precision in precisions:
         flags = ["--extractor", "nature", "--precision", precision]
         network = Candidate(part, ["network", *argv, *flags], seconds, ENVIRONMENT)
         candidates[f"network {precision}"] = network
@@ -120,12 +126,13 @@ def summarise(
         The numbers for JSON, and two tables for printing.
     """
     speeds = {name: _speeds(values) for name, values in intervals.items()}
-    for precision in PRECISIONS:
+    precisions = [precision for precision in PRECISIONS if f"network {precision}" in intervals]
+    for precision in precisions:
         parts = zip(speeds["environments"], speeds[f"network {precision}"], strict=True)
         bounds = [upper_bound.upper_bound(*speed, overlap=overlap) for speed in parts]
         speeds[f"upper bound {precision}"] = bounds
     peaks = {name: max(i.memory for i in values) for name, values in intervals.items()}
-    trainings = {"baseline": "float32"} | {f"{e} {p}": p for p in PRECISIONS for e in EXTRACTORS}
+    trainings = {"baseline": "float32"} | {f"{e} {p}": p for p in precisions for e in EXTRACTORS}
     speed, ratio = spreads(speeds), ratios(speeds, "baseline")
     rows, table = [], [_HEAD]
     for name in speeds:
@@ -140,7 +147,7 @@ def summarise(
             line += [f"{share.median:.0%}", f"{peaks[name]:,.0f}", f"{memory:.2f}", f"{beyond:.2f}"]
         rows.append(row)
         table.append(line + [""] * (len(_HEAD) - len(line)))
-    pairs = {p: ratios(speeds, f"nature {p}")[f"coordconv {p}"] for p in PRECISIONS}
+    pairs = {p: ratios(speeds, f"nature {p}")[f"coordconv {p}"] for p in precisions}
     pair_table = [["precision", "coordconv / nature"]]
     pair_table += [[precision, f"{pair:.2f}"] for precision, pair in pairs.items()]
     return {"rows": rows, "coordconv_to_nature": pairs}, [table, pair_table]

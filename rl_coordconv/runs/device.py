@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rl_coordconv.runs.config import DeviceName, UserError
+from rl_coordconv.runs.folder import Run
 from rl_coordconv.runs.ranks import local_rank, local_world_size, world_size
 
 if TYPE_CHECKING:
@@ -45,6 +46,25 @@ def use_device(name: DeviceName, num_threads: int) -> torch.device:
         # Gradients of a confident softmax contain many denormal numbers, which slow a CPU down.
         torch.set_flush_denormal(True)
     return device
+
+
+def print_slow_precision(run: Run, device: str, precision: str) -> None:
+    """Print a hint if bf16 was chosen on a CPU without instructions for it.
+
+    Args:
+        run: The run.
+        device: The torch device that is used.
+        precision: ``float32`` or ``bf16``.
+    """
+    if precision == "bf16" and device == "cpu" and not cpu_computes_bf16():
+        run.print("This CPU has no instructions for bf16; --precision float32 is much faster here.")
+
+
+def cpu_computes_bf16() -> bool:
+    """Return whether this CPU has instructions for bf16 (on x86, those of AVX-512)."""
+    import torch  # as in `use_device`
+
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _own_gpu(name: DeviceName, n_gpus: int) -> str:

@@ -142,6 +142,17 @@ class TestTrain:
         assert shares["nature float32"]["median"] == pytest.approx(0.375)
         assert shares["nature bf16"]["median"] == pytest.approx(0.6)
 
+    def test_the_quick_measurement_is_of_float32_alone(self, tmp_path):
+        found = train._candidates("ppo", train.QUICK_PRECISIONS, tmp_path, 1.0)
+        names = [name for name in INTERVALS if "bf16" not in name]
+        assert list(found) == names[1:]
+        numbers, tables = train.summarise(
+            {name: INTERVALS[name] for name in names}, 500, overlap=False
+        )
+        assert [row["candidate"] for row in numbers["rows"]] == [*names, "upper bound float32"]
+        assert list(numbers["coordconv_to_nature"]) == ["float32"]
+        assert [len(table) for table in tables] == [1 + len(names) + 1, 2]
+
     def test_the_table_has_a_row_for_each_candidate(self):
         speeds, pairs = train.summarise(INTERVALS, 500, overlap=False)[1]
         rows = [" | ".join(row) for row in speeds]

@@ -2,8 +2,10 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from rl_coordconv.runs import device as devices
 from rl_coordconv.runs.config import DeviceName, UserError
-from rl_coordconv.runs.device import use_device, visible_gpus
+from rl_coordconv.runs.device import print_slow_precision, use_device, visible_gpus
+from rl_coordconv.runs.folder import Run
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu", "cuda", "cuda:1", "mps"])
@@ -49,3 +51,27 @@ def test_sets_the_threads():
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "has_bf16", "hint"),
+    [
+        ("bf16", "cpu", False, True),
+        ("bf16", "cpu", True, False),
+        ("bf16", "cuda", False, False),
+        ("float32", "cpu", False, False),
+    ],
+)
+def test_bf16_without_instructions_for_it_is_announced(
+    precision, device, has_bf16, hint, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(devices, "cpu_computes_bf16", lambda: has_bf16)
+    print_slow_precision(Run(tmp_path), device, precision)
+    assert ("--precision float32 is much faster here" in capsys.readouterr().out) == hint
+    run = Run(tmp_path, verbose=False)
+    print_slow_precision(run, device, precision)
+    assert capsys.readouterr().out == ""
+
+
+def test_cpus_have_instructions_for_bf16_or_not():
+    assert devices.cpu_computes_bf16() in (True, False)

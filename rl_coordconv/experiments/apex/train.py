@@ -20,7 +20,7 @@ from rl_coordconv.experiments.apex.memory import check_memory
 from rl_coordconv.runs.checkpoint import State, load_state, refuse_diverged, save_state
 from rl_coordconv.runs.config import UserError
 from rl_coordconv.runs.console import Bar, saving, summary
-from rl_coordconv.runs.device import use_device
+from rl_coordconv.runs.device import print_slow_precision, use_device
 from rl_coordconv.runs.files import atomic_write, disk_errors
 from rl_coordconv.runs.folder import Run, record_start
 from rl_coordconv.runs.pace import is_due
@@ -52,6 +52,7 @@ def train(config: ApexConfig, run: Run, callbacks: Sequence[Callback] = ()) -> N
     from rl_coordconv.experiments.apex.cluster import ray_cluster
 
     device = str(use_device(config.device, config.num_threads))
+    print_slow_precision(run, device, config.precision)
     env = make_env(config)
     try:
         with (

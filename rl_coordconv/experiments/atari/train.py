@@ -29,7 +29,7 @@ from rl_coordconv.experiments.atari.play import is_nan_output
 from rl_coordconv.extractors import policy_kwargs
 from rl_coordconv.runs.checkpoint import derived_seed, diverged
 from rl_coordconv.runs.console import Bar, saving, summary
-from rl_coordconv.runs.device import use_device
+from rl_coordconv.runs.device import print_slow_precision, use_device
 from rl_coordconv.runs.files import atomic_write, disk_errors
 from rl_coordconv.runs.folder import Run, record_start
 from rl_coordconv.runs.signals import StopSignals
@@ -57,6 +57,7 @@ def train(config: AtariConfig, run: Run, callbacks: Sequence[BaseCallback] = ())
         UserError: A file could not be written, or the training diverged.
     """
     device = str(use_device(config.device, config.num_threads))
+    print_slow_precision(run, device, config.precision)
     if device == "cpu":
         keep_freed_memory()
     graphs, n_groups = config.uses_cuda_graphs(device), config.number_of_groups(device)

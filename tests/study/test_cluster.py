@@ -161,6 +161,7 @@ def test_a_cluster_of_the_study_leaves_no_files_also_after_a_kill(
     assert not list(short_folder.rglob("ray_current_cluster"))
 
 
+@pytest.mark.slow
 def test_a_run_that_fits_on_no_machine_is_reported_in_one_sentence(cluster, tmp_path):
     for flags, sentence in (
         (("--num-threads", "3"), "No machine of the cluster has 3 cores and 0 GPUs for a run; "),

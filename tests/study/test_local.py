@@ -56,6 +56,7 @@ def command_line(pid: int) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_and_the_others_are_not_restarted(study, tmp_path, undisturbed):
     with start(study, *AT_ONCE) as process:
         os.kill(wait_until(lambda: worker_in_the_middle(process.pid), process), signal.SIGKILL)
@@ -136,7 +137,7 @@ def test_ctrl_c_ends_the_measurement_of_speeds(tmp_path):
     assert not any(map(command_line, trials))
 
 
-def test_sigterm_to_the_study_and_its_runs_saves_every_run(study, tmp_path, undisturbed):
+def test_sigterm_to_the_study_and_its_runs_saves_every_run(study, tmp_path):
     """As on shutdown of a machine. The study then sends each run a second SIGTERM."""
     with start(study, *AT_ONCE) as process:
         begun = wait_until(lambda: in_the_middle(tmp_path), process)
@@ -201,6 +202,7 @@ def test_runs_that_fail_on_a_full_disk_are_reported_and_resumed(study, tmp_path,
     assert_same_runs(tmp_path / "runs", undisturbed)
 
 
+@pytest.mark.slow
 def test_a_finished_study_does_nothing(undisturbed):
     before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")}
     out = run_study(undisturbed.parent / "study.yaml")

@@ -34,7 +34,7 @@ def test_the_training_is_the_same(name, tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", ["a2c", "ppo"])
+@pytest.mark.parametrize("name", ["a2c", pytest.param("ppo", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("then", ["--cuda-graphs off", ON])
 def test_a_run_is_resumed_with_or_without(name, then, tmp_path, capsys):
     first = ON if then.endswith("off") else "--cuda-graphs off"

@@ -218,7 +218,14 @@ def evaluated_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 LONG_PPO = "--total-timesteps 100000 --eval-freq 0 --save-freq 64"
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_that_was_stopped_resumes(tmp_path, number, capsys):
     # Long, so that it cannot end before the signal.
     with start("ppo", tmp_path, LONG_PPO) as process:
@@ -244,7 +251,12 @@ def test_a_run_that_was_stopped_resumes(tmp_path, number, capsys):
 
 @pytest.mark.parametrize(
     ("how", "step"),
-    [("Ctrl-C", 60), ("SIGTERM", 100), ("killed after it", 60), ("killed after it", 100)],
+    [
+        ("Ctrl-C", 60),
+        pytest.param("SIGTERM", 100, marks=pytest.mark.slow),
+        pytest.param("killed after it", 60, marks=pytest.mark.slow),
+        ("killed after it", 100),
+    ],
 )
 def test_an_interrupted_evaluation_is_repeated(evaluated_run, tmp_path, monkeypatch, how, step):
     """Regression: a signal had no effect until its end, and unsaved steps could be lost."""

@@ -1,5 +1,6 @@
 """A small VAE learns where an object is, but not without coordinates."""
 
+import pytest
 import torch
 
 from rl_coordconv.experiments import make_config
@@ -39,6 +40,7 @@ def share_in_place(model: str, seed: int, most_updates: int) -> float:
     return share
 
 
+@pytest.mark.slow
 def test_coordinates_let_a_decoder_put_an_object_in_its_place():
     """With coordinates, 18 seeds needed 150 to 300 updates."""
     shares = [share_in_place("coordconv", seed, most_updates=1000) for seed in (0, 1, 2)]

@@ -95,11 +95,15 @@ def initial(model_class, **settings):
 
 
 @pytest.fixture
-def exact_cuda(cuda, monkeypatch):
+def exact_cuda(cuda):
     """Return the GPU, without TensorFloat-32, whose rounding depends on the size of a batch."""
-    for backend in (torch.backends.cudnn, torch.backends.cuda.matmul):
-        monkeypatch.setattr(backend, "allow_tf32", False)
-    return cuda
+    backends = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [backend.allow_tf32 for backend in backends]
+    for backend in backends:
+        backend.allow_tf32 = False
+    yield cuda
+    for backend, allowed in zip(backends, before, strict=True):
+        backend.allow_tf32 = allowed
 
 
 SETTINGS = {

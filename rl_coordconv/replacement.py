@@ -49,9 +49,8 @@ def take_over(layer: nn.Module, conv: nn.Module) -> None:
     """
     own = ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set")
     vars(layer).update(vars(conv) | {name: copy.deepcopy(vars(conv)[name]) for name in own})
-    # Torch annotates these hooks as plain callables.
+    # Torch annotates these hooks as plain callables, without these attributes.
     for hook in layer._load_state_dict_pre_hooks.values():
-        # torch annotates a hook as a plain function, without these attributes.
         if hook.with_module:  # type: ignore[attr-defined]
             hook.module = weakref.ref(layer)  # type: ignore[attr-defined]
 

@@ -70,9 +70,10 @@ def test_the_page_has_all_studies_and_published_scores(runs, study, tmp_path):
     assert page.read_text() == text
 
 
-def test_the_page_in_the_docs_is_up_to_date():
+@pytest.mark.parametrize("study", sorted(path.parent.name for path in RESULTS.glob("*/about.md")))
+def test_the_page_in_the_docs_is_up_to_date(study):
     text = (RESULTS / "README.md").read_text()
-    for comparison in compare(find_runs([RESULTS / "mspacman_a2c-1m"]).runs):
+    for comparison in compare(find_runs([RESULTS / study]).runs):
         assert all(f"**{sentence}**" in text for sentence in verdicts(comparison))
         tables = variants_table(comparison, comparison.score_to_reach), pairs_table(comparison)
         for row in (row for table in tables for row in table.rows):

@@ -63,10 +63,10 @@ class Monitors:
     def damage(self, root, draw):
         """Add an incomplete row, or bytes as left by a power cut."""
         name, *_ = TRAININGS[draw(st.integers(0, 2 * SEEDS - 1))]
+        # Begin with a line break, as two incomplete rows in one line, "12.0,312.0,3", are a game.
+        kinds = [b"\0" * 99, b"\n12.0,3", b"\r\n", b"x,y,z\n", b"\xff\n"]
         with (root / name / "0.monitor.csv").open("ab") as file:
-            file.write(
-                draw(st.sampled_from([b"\0" * 99, b"12.0,3", b"\r\n", b"x,y,z\n", b"\xff\n"]))
-            )
+            file.write(draw(st.sampled_from(kinds)))
 
 
 class Events:

@@ -170,12 +170,6 @@ def weights(run: Run) -> dict[str, torch.Tensor]:
     return A2C.load(run.final_model).policy.state_dict()
 
 
-def test_equal_seeds_train_equal_weights_with_or_without_evaluation(a2c_run, tmp_path):
-    plain = train("a2c", tmp_path, "--total-timesteps 2000 --eval-freq 0")
-    evaluated = weights(a2c_run)
-    assert all(torch.equal(value, evaluated[name]) for name, value in weights(plain).items())
-
-
 def test_another_seed_trains_other_weights(short_run, tmp_path):
     other = weights(train("a2c", tmp_path, f"{SHORT_FLAGS} --seed 1"))
     assert not all(torch.equal(value, other[name]) for name, value in weights(short_run).items())
@@ -213,6 +207,13 @@ EVALUATED = "--total-timesteps 100 --eval-freq 60 --log-interval 1"
 @pytest.fixture(scope="module")
 def evaluated_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train("a2c", tmp_path_factory.mktemp("evaluated"), EVALUATED)
+
+
+def test_equal_seeds_train_equal_weights_with_or_without_evaluation(short_run, evaluated_run):
+    assert not column(short_run.evaluations, "step")
+    assert column(evaluated_run.evaluations, "step") == [60, 100]
+    plain, evaluated = weights(short_run), weights(evaluated_run)
+    assert all(torch.equal(value, evaluated[name]) for name, value in plain.items())
 
 
 LONG_PPO = "--total-timesteps 100000 --eval-freq 0 --save-freq 64"

@@ -101,7 +101,7 @@ class ImageNetwork(nn.Module, ABC):
         try:
             with torch.no_grad():
                 # Calling a module returns Any.
-                return self.cnn(torch.zeros(1, *input_shape)).shape[1]  # type: ignore[no-any-return]
+                return self.cnn(torch.zeros(1, *input_shape)).shape[1]
         except RuntimeError as error:
             _, height, width = input_shape
             raise ValueError(
@@ -127,7 +127,7 @@ def image_features(
         images = images.contiguous(memory_format=torch.channels_last)
     if precision == "float32":
         # Calling a module returns Any.
-        return linear(cnn(images))  # type: ignore[no-any-return]
+        return linear(cnn(images))
     # Autocast does not support "meta", a device without values.
     device = images.device.type
     autocast = torch.autocast(device, dtype=torch.bfloat16) if device != "meta" else nullcontext()
@@ -193,7 +193,7 @@ class _ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # Calling a module returns Any.
-        return x + self.residual(x)  # type: ignore[no-any-return]
+        return x + self.residual(x)
 
 
 _NETWORKS: dict[str, type[ImageNetwork]] = {"nature": NatureNetwork, "impala": ImpalaNetwork}

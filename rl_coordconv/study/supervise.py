@@ -60,11 +60,11 @@ def supervise(runs: Sequence[PlannedRun], backend: Backend, retries: int, table:
         while (queue.waiting and not stopping) or queue.running:
             if signals.received and not stopping:
                 stopping = True
-                number = len(queue.running)
-                table.say(
-                    f"Stopping: saving {number} {'run' if number == 1 else 'runs'}."
-                    " Press Ctrl-C again to exit without waiting."
-                )
+                if number := len(queue.running):
+                    table.say(
+                        f"Stopping: saving {number} {'run' if number == 1 else 'runs'}."
+                        " Press Ctrl-C again to exit without waiting."
+                    )
                 backend.stop()
             while backend.has_room and not stopping and (planned := queue.next_ready()):
                 backend.start(planned)

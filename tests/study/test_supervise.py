@@ -53,6 +53,14 @@ class Scripted:
     def close(self) -> None: ...
 
 
+class Interrupted(Scripted):
+    """A backend during whose waits the study is asked to stop."""
+
+    def wait(self, seconds: float) -> Iterator[tuple[PlannedRun, int]]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield from super().wait(seconds)
+
+
 @pytest.fixture
 def runs(tmp_path: Path) -> list[PlannedRun]:
     return read_study(write_study(tmp_path, {"seed": [0, 1]}, TOY), ROOT / "configs")
@@ -116,12 +124,7 @@ def test_a_run_that_fails_is_retried_after_a_pause(runs, monkeypatch):
 def test_a_run_that_fails_while_the_study_stops_is_reported(runs, code, failed):
     """A failed run has not saved."""
 
-    class Stopped(Scripted):
-        def wait(self, seconds: float) -> Iterator[tuple[PlannedRun, int]]:
-            os.kill(os.getpid(), signal.SIGTERM)
-            yield from super().wait(seconds)
-
-    backend = Stopped({0: [TERMINATED], 1: [code]})
+    backend = Interrupted({0: [TERMINATED], 1: [code]})
     assert outcome(runs, backend) == (TERMINATED, failed)
     assert backend.started == [0, 1]
 
@@ -139,6 +142,11 @@ def test_a_run_in_use_by_another_process_is_retried_later(runs, monkeypatch):
     backend = Scripted({0: [IN_USE] * 5 + [DONE], 1: [DONE]})
     assert outcome(runs, backend, retries=0) == (0, [])
     assert backend.started[:3] == [0, 1, 0]
+
+
+def test_nothing_is_saved_if_the_only_run_is_in_use_when_the_study_stops(runs, capsys):
+    assert outcome(runs[:1], Interrupted({0: [IN_USE]})) == (TERMINATED, [])
+    assert "saving" not in capsys.readouterr().out
 
 
 def test_a_run_that_another_process_finished_is_not_restarted(runs, monkeypatch):

@@ -56,7 +56,7 @@ class PixelNetwork(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Map ``[B, latent_size]`` to ``[B, 3, H, W]``."""
         # Calling a module returns Any.
-        return self.rest(self.first_layer(z))  # type: ignore[no-any-return]
+        return self.rest(self.first_layer(z))
 
     def first_layer(self, z: Tensor) -> Tensor:
         """Compute the output of the first layer, ``[B, C, H, W]``."""
@@ -65,7 +65,7 @@ class PixelNetwork(nn.Module):
         # As [B, H * W, C], which is channels-last format: the sums of its gradient are much faster.
         out = by_sample[:, None] + by_pixel
         # torch does not annotate unflatten.
-        return out.transpose(1, 2).unflatten(2, (self.canvas, self.canvas))  # type: ignore[no-any-return]
+        return out.transpose(1, 2).unflatten(2, (self.canvas, self.canvas))
 
 
 class AppendChannels(nn.Module):

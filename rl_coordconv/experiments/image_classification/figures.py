@@ -67,7 +67,7 @@ class Mistakes:
         if not self._found:
             return torch.zeros(3, 1, 1)
         # torchvision has no annotations.
-        return make_grid(torch.stack([image for image, _ in self._found]), nrow=_COLUMNS)  # type: ignore[no-any-return]
+        return make_grid(torch.stack([image for image, _ in self._found]), nrow=_COLUMNS)
 
     def figure(self) -> Figure:
         """Draw the images, with the chosen class and the right one."""

@@ -60,7 +60,7 @@ def grid(
                 image = draw_bounding_boxes(image, corners, colors=colour, width=2)
         tiles.append(image)
     # torchvision has no annotations.
-    return make_grid(torch.stack(tiles), nrow=per_row, pad_value=128) / 255  # type: ignore[no-any-return]
+    return make_grid(torch.stack(tiles), nrow=per_row, pad_value=128) / 255
 
 
 def _sheet(images: Tensor, boxes: Tensor, found: Sequence[Detections]) -> Figure:

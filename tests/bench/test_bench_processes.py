@@ -64,6 +64,7 @@ def ends(pid: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_each_candidate_runs_once_per_round_and_its_steps_are_counted(candidate, tmp_path):
     log = str(tmp_path / "log")
     candidates = {

@@ -222,6 +222,7 @@ class TestAtari:
         if long.scores["eval/mean_reward"] <= short.scores["eval/mean_reward"]:
             assert long.run.best_model.read_bytes() == best
 
+    @pytest.mark.slow
     def test_a_longer_run_keeps_an_evaluation_that_no_checkpoint_has(self, settings, monkeypatch):
         own = {**A2C_SETTINGS, "eval_freq": 60}
         with monkeypatch.context() as patched:  # as by older versions, or killed after it

@@ -4,6 +4,7 @@ import sys
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the page faults of glibc's malloc")
 def test_freed_memory_is_reused_for_the_next_tensor():
     """Compare the page faults of two processes, with and without `keep_freed_memory`."""

@@ -100,7 +100,7 @@ def learn(model, updates=1):
 class TestUpdate:
     """An update leads to the same weights as Stable-Baselines3's."""
 
-    @pytest.mark.parametrize("precision", ["float32", "bf16"])
+    @pytest.mark.parametrize("precision", ["float32", pytest.param("bf16", marks=pytest.mark.slow)])
     @pytest.mark.parametrize("extractor", ["nature", "coordconv", "coordconv-all"])
     @pytest.mark.parametrize("algorithm", ["a2c", "ppo"])
     def test_equals_sb3s_up_to_rounding(self, make_model, algorithm, extractor, precision):

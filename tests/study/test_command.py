@@ -47,6 +47,7 @@ def study(tmp_path: Path) -> Path:
     return write_study(tmp_path, vary, A2C)
 
 
+@pytest.mark.slow
 def test_runs_of_a_study_are_ordinary_runs(study, tmp_path):
     out = run_study(study, "--seed", "0", "--retries", "0")
     runs = runs_in(tmp_path / "runs")

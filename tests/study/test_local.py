@@ -137,6 +137,7 @@ def test_ctrl_c_ends_the_measurement_of_speeds(tmp_path):
     assert not any(map(command_line, trials))
 
 
+@pytest.mark.slow
 def test_sigterm_to_the_study_and_its_runs_saves_every_run(study, tmp_path):
     """As on shutdown of a machine. The study then sends each run a second SIGTERM."""
     with start(study, *AT_ONCE) as process:
@@ -149,6 +150,7 @@ def test_sigterm_to_the_study_and_its_runs_saves_every_run(study, tmp_path):
         assert run.is_finished or "Stopped and saved" in run.output.read_text()
 
 
+@pytest.mark.slow
 def test_a_log_on_a_full_disk_does_not_stop_the_runs(tmp_path):
     study = write_study(tmp_path, {"seed": [0]}, {**TOY, "n_epochs": 1})
     with Path("/dev/full").open("w") as full:
@@ -210,6 +212,7 @@ def test_a_finished_study_does_nothing(undisturbed):
     assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_a_finished_study_is_extended_with_a_larger_length(tmp_path):
     study = write_study(tmp_path, {"seed": [0]}, TOY | {"n_epochs": 1})
     (planned,) = read_study(study, ROOT / "configs")

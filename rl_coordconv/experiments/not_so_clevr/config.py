@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -99,10 +100,7 @@ class ToyConfig(TrainingConfig):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        import torch
-
         from rl_coordconv.experiments.not_so_clevr.data import split
-        from rl_coordconv.experiments.not_so_clevr.models import build_model
 
         task = self._task
         for name, value, known in (
@@ -114,9 +112,7 @@ class ToyConfig(TrainingConfig):
                     f"--{name} {value} does not work with {self.task}; use {' or '.join(known)}."
                 )
         split(self.split, self.canvas, self.square)
-        # Not on the device "meta", whose additional imports in torch take seconds.
-        with torch.random.fork_rng(devices=[]):
-            build_model(self.task, self.model, self.shape)
+        _check_shape(self.task, self.model, self.shape)
         return self
 
     @classmethod
@@ -145,3 +141,15 @@ class ToyConfig(TrainingConfig):
         values = preset_values(f"{file}: {model}", blocks.get(model), preset)
         values = {**blocks.get("all", {}), **values}
         return Defaults(file, values | chosen).overridden_by(flags.get("config"))
+
+
+@functools.cache  # the runs of a study have few shapes
+def _check_shape(task: str, model: str, shape: Shape) -> None:
+    """Build a network, to raise an error if the model does not support this shape."""
+    import torch
+
+    from rl_coordconv.experiments.not_so_clevr.models import build_model
+
+    # Not on the device "meta", whose additional imports in torch take seconds.
+    with torch.random.fork_rng(devices=[]):
+        build_model(task, model, shape)

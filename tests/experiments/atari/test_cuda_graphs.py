@@ -17,7 +17,8 @@ def weights(path):
     return torch.nn.utils.parameters_to_vector(A2C.load(path, device="cpu").policy.parameters())
 
 
-@pytest.mark.parametrize("name", ["a2c", pytest.param("ppo", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLASSES)
 def test_the_training_is_the_same(name, tmp_path):
     flags = "--total-timesteps 160 --eval-freq 80 --log-interval 1 --eval-episodes 1"
     plain, ours = (train(name, tmp_path / f, f"{flags} {f}") for f in ("--cuda-graphs off", ON))

@@ -257,7 +257,7 @@ def test_a_run_that_was_stopped_resumes(tmp_path, number, capsys):
         ("Ctrl-C", 60),
         pytest.param("SIGTERM", 100, marks=pytest.mark.slow),
         pytest.param("killed after it", 60, marks=pytest.mark.slow),
-        ("killed after it", 100),
+        pytest.param("killed after it", 100, marks=pytest.mark.slow),
     ],
 )
 def test_an_interrupted_evaluation_is_repeated(evaluated_run, tmp_path, monkeypatch, how, step):

@@ -114,6 +114,7 @@ class TestGif:
             assert image.convert("RGB").getpixel((100, 114))[0] > 200
 
 
+@pytest.mark.slow
 def test_the_command_records_both_files_and_shows_scores(tmp_path, monkeypatch, capfd):
     """The files are saved in the run folder, and ale-py prints no banner."""
     monkeypatch.chdir(tmp_path)

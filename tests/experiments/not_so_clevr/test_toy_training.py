@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -219,6 +220,7 @@ class TestResume:
         with subprocess.Popen([sys.executable, script, *command], stdout=subprocess.DEVNULL) as one:
             while len(list(tmp_path.rglob("step-*.pt"))) < 2:  # the first is from before training
                 assert one.poll() is None
+                time.sleep(0.05)
             os.kill(one.pid, signal.SIGKILL)
         assert main(tmp_path, flags) == 0
         (config,) = tmp_path.rglob("config.yaml")

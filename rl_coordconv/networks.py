@@ -100,7 +100,6 @@ class ImageNetwork(nn.Module, ABC):
         """Return the length of the flattened output of ``cnn``."""
         try:
             with torch.no_grad():
-                # Calling a module returns Any.
                 return self.cnn(torch.zeros(1, *input_shape)).shape[1]
         except RuntimeError as error:
             _, height, width = input_shape
@@ -126,7 +125,6 @@ def image_features(
         # Channels-last computes the first layer's gradient three times as fast.
         images = images.contiguous(memory_format=torch.channels_last)
     if precision == "float32":
-        # Calling a module returns Any.
         return linear(cnn(images))
     # Autocast does not support "meta", a device without values.
     device = images.device.type
@@ -192,7 +190,6 @@ class _ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        # Calling a module returns Any.
         return x + self.residual(x)
 
 

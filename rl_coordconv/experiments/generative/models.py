@@ -55,7 +55,6 @@ class PixelNetwork(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Map ``[B, latent_size]`` to ``[B, 3, H, W]``."""
-        # Calling a module returns Any.
         return self.rest(self.first_layer(z))
 
     def first_layer(self, z: Tensor) -> Tensor:
@@ -64,7 +63,6 @@ class PixelNetwork(nn.Module):
         by_pixel = self.first.positional_map((self.canvas, self.canvas)).flatten(1).T.contiguous()
         # As [B, H * W, C], which is channels-last format: the sums of its gradient are much faster.
         out = by_sample[:, None] + by_pixel
-        # torch does not annotate unflatten.
         return out.transpose(1, 2).unflatten(2, (self.canvas, self.canvas))
 
 

@@ -83,7 +83,7 @@ class VAELearner(GenerativeLearner):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Compute images in [-1, 1] of latents."""
-        # The mean of the Bernoulli distribution, from [0, 1] to [-1, 1]. A module returns Any.
+        # The mean of the Bernoulli distribution, from [0, 1] to [-1, 1].
         return self.model["decoder"](latents).sigmoid() * 2 - 1
 
     @torch.no_grad()

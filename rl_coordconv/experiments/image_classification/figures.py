@@ -66,7 +66,6 @@ class Mistakes:
         """
         if not self._found:
             return torch.zeros(3, 1, 1)
-        # torchvision has no annotations.
         return make_grid(torch.stack([image for image, _ in self._found]), nrow=_COLUMNS)
 
     def figure(self) -> Figure:

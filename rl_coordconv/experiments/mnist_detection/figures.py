@@ -59,7 +59,6 @@ def grid(
                 corners = _ENLARGED * to_corners(shown)
                 image = draw_bounding_boxes(image, corners, colors=colour, width=2)
         tiles.append(image)
-    # torchvision has no annotations.
     return make_grid(torch.stack(tiles), nrow=per_row, pad_value=128) / 255
 
 
